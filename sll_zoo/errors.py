@@ -1,0 +1,41 @@
+"""The package's exceptions: each says what is wrong, with the value, and what to do about it."""
+
+from __future__ import annotations
+
+
+class SllZooError(Exception):
+    """A mistake that the user can mend.
+
+    Args:
+        problem: What is wrong, with the offending value.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """Return both halves as one sentence."""
+        return f"{self.problem}: {self.remedy}"
+
+
+class ConfigError(SllZooError, ValueError):
+    """A network or layer that cannot be built as asked."""
+
+
+class InputError(SllZooError, ValueError):
+    """Images, logits or labels that a network, a certificate or a metric cannot accept."""
+
+
+class UnknownNameError(SllZooError, LookupError):
+    """A model, tag, family or data set that does not exist."""
+
+
+class WeightsError(SllZooError, RuntimeError):
+    """Weights that are missing, damaged, or not those of the model that asks for them."""
+
+
+class UntrainedHeadWarning(UserWarning):
+    """The body of a model is pretrained, its new head is not."""

@@ -1,0 +1,91 @@
+"""The choices of T in the condition WᵀW ≼ T, and what is needed to apply 1/T safely.
+
+Notation of the code: ``weight`` is V = Wᵀ, one row (dense) or kernel (convolution) for each inner unit, so that WᵀW = V Vᵀ.
+Reference: Araujo et al., "A Unified Algebraic Perspective on Lipschitz Neural Networks", ICLR 2023 (arXiv 2303.03169v2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+# q_j / q_i then stays below e^40: far from the overflow of float32 (e^88). Every q > 0 is a valid choice, so bounding it is sound.
+LOG_Q_LIMIT = 20.0
+
+
+@contextmanager
+def full_precision(device_type: str) -> Iterator[None]:
+    """Suspend autocast and TF32, whose errors of 1e-3 would make T too small.
+
+    Inside ``torch.compile`` the TF32 flags cannot be set and stay as they are; certificates run in float64, which neither touches.
+    """
+    with torch.autocast(device_type, enabled=False):
+        if torch.compiler.is_compiling():
+            yield
+            return
+        switches = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+        saved = [switch.fp32_precision for switch in switches]
+        try:
+            for switch in switches:
+                switch.fp32_precision = "ieee"
+            yield
+        finally:
+            for switch, value in zip(switches, saved, strict=True):
+                switch.fp32_precision = value
+
+
+def abs_gram(weight: Float[Tensor, "inner *kernel"]) -> Float[Tensor, "inner inner"]:
+    """Return |WᵀW| as a matrix that bounds the operator unit by unit.
+
+    Dense: ``|V Vᵀ|ᵢⱼ``. Convolution: ``Σ_δ |(K ⋆ K)ᵢⱼ[δ]|``, the absolute row sum of the (infinite) Toeplitz operator, which bounds
+    circular and zero padding alike, because a zero-padded convolution is a compression of the infinite one.
+
+    Args:
+        weight: (inner, features), or (inner, channels, k, k) with k odd.
+
+    Returns:
+        A symmetric nonnegative matrix, in float32 at least.
+
+    Source: AOL, Prach and Lampert 2022 (arXiv 2208.03160), for the convolution.
+    """
+    weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
+    if weight.ndim == 2:
+        return (weight @ weight.mT).abs()
+    return F.conv2d(weight, weight, padding=weight.shape[-1] - 1).abs().sum((2, 3))
+
+
+def gershgorin(
+    gram: Float[Tensor, "inner inner"], log_q: Float[Tensor, " inner"]
+) -> Float[Tensor, " inner"]:
+    """Return the diagonal of SLL's T: ``Tᵢ = Σⱼ |WᵀW|ᵢⱼ qⱼ / qᵢ``.
+
+    WᵀW ≼ diag(T) for every q > 0, by the weighted inequality of arithmetic and geometric means. Only q up to a factor matters, so
+    log q is centred; it is also bounded (``LOG_Q_LIMIT``), which loses nothing and rules out overflow. q = 1 is AOL's T.
+
+    Args:
+        gram: |WᵀW| of :func:`abs_gram`.
+        log_q: The logarithm of q.
+
+    Source: equation 8 and theorem 3 of the paper. The authors' convolution divides by the same qᵢ it multiplies by, so that their
+    q has no effect; here it acts on two axes.
+    """
+    log_q = log_q.to(gram.dtype)
+    log_q = (log_q - log_q.mean()).clamp(-LOG_Q_LIMIT, LOG_Q_LIMIT)
+    return (gram @ log_q.exp()) * (-log_q).exp()
+
+
+def safe_reciprocal(t: Float[Tensor, " inner"]) -> Float[Tensor, " inner"]:
+    """Return 1/T, and 0 where T is zero, too small to be known to working precision, or not finite.
+
+    A step of 0 makes the unit a no-op, which is 1-Lipschitz. The gradient is finite everywhere: the reciprocal never sees the
+    entries it would fail on (the authors' ``x**-1`` followed by a mask gives NaN in backward at a zero row).
+    """
+    info = torch.finfo(t.dtype)
+    # Below tiny/eps a sum of products may have lost digits to gradual underflow, and T could be smaller than it ought to be.
+    usable = (t > info.tiny / info.eps) & (t < info.max)
+    return torch.where(usable, torch.where(usable, t, 1.0).reciprocal(), 0.0)

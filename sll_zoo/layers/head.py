@@ -1,0 +1,59 @@
+"""The classifier on top of a 1-Lipschitz body, and the constants that turn its logits into radii."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sll_zoo.functional.rescaling import full_precision, safe_reciprocal
+
+
+class UnitRowsLinear(nn.Module):
+    """x ↦ W̃ x + b with rows w̃ᵢ = wᵢ/‖wᵢ‖: every logit is 1-Lipschitz, fᵢ − fⱼ is ‖w̃ᵢ − w̃ⱼ‖-Lipschitz.
+
+    The layer as a whole is not 1-Lipschitz; :meth:`pairwise_lipschitz` is what a certificate needs. A row of zeros stays zero.
+
+    Args:
+        in_features: Size of the input.
+        out_features: Number of classes.
+        bias: Whether the logits have a bias.
+
+    Source: last-layer normalisation, Singla, Singla and Feizi 2022 (arXiv 2108.04062).
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight (Xavier normal) and bias (uniform, ±1/√in_features)."""
+        nn.init.xavier_normal_(self.weight)
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.weight.shape[1])
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def unit_rows(self) -> Float[Tensor, "classes features"]:
+        """Return W̃."""
+        with full_precision(self.weight.device.type):
+            squared_norms = self.weight.square().sum(1)
+            return self.weight * safe_reciprocal(squared_norms).sqrt()[:, None]
+
+    def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits."""
+        return F.linear(x, self.unit_rows(), self.bias)
+
+    def pairwise_lipschitz(self) -> Float[Tensor, "classes classes"]:
+        """Return L in float64, Lᵢⱼ = ‖w̃ᵢ − w̃ⱼ‖: the Lipschitz constants of the logit differences."""
+        rows = self.unit_rows().double()
+        # The direct formula: the one through a matrix product loses half of the digits where two rows are close.
+        return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return f"{self.weight.shape[1]}, {self.weight.shape[0]}"

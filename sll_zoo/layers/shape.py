@@ -1,0 +1,65 @@
+"""Layers without parameters that change position or shape: each is 1-Lipschitz, the first two isometries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Center(nn.Module):
+    """x ↦ x − mean, a channel at a time: an isometry.
+
+    The mean belongs to the model, so that images stay in [0, 1] and a radius is in pixels. There is no division by a standard
+    deviation, which would change the Lipschitz constant.
+
+    Args:
+        mean: One value for each channel, or one for all.
+    """
+
+    mean: Tensor
+
+    def __init__(self, mean: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.get_default_dtype()).view(-1, 1, 1))
+
+    def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
+        """Subtract the mean."""
+        return x - self.mean
+
+
+class PadChannels(nn.Module):
+    """Append channels of zeros, from ``in_channels`` to ``out_channels``: an isometry.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output, not fewer.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.extra = out_channels - in_channels
+
+    def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch padded h w"]:
+        """Pad on the channel axis."""
+        return F.pad(x, (0, 0, 0, 0, 0, self.extra))
+
+    def extra_repr(self) -> str:
+        """Return the number of added channels."""
+        return f"extra={self.extra}"
+
+
+class NormOneAvgPool2d(nn.AvgPool2d):
+    """Sum of each k × k window divided by k: of norm exactly 1, where the mean would be of norm 1/k.
+
+    The windows do not overlap, and a sum of k² entries has norm k.
+
+    Args:
+        kernel_size: k; height and width must be multiples of it.
+    """
+
+    def __init__(self, kernel_size: int) -> None:
+        super().__init__(kernel_size, divisor_override=kernel_size)

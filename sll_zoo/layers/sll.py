@@ -1,0 +1,83 @@
+"""SDP-based Lipschitz layers (SLL): the residual form with T = diag Σⱼ |WᵀW|ᵢⱼ qⱼ/qᵢ and a learned q > 0.
+
+Reference: Araujo et al., "A Unified Algebraic Perspective on Lipschitz Neural Networks", ICLR 2023 (arXiv 2303.03169v2), section 4.
+Its released convolution cancels q; these layers follow the theorem. At log q = 0 both compute the same function.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sll_zoo.functional.rescaling import abs_gram, full_precision, gershgorin, safe_reciprocal
+from sll_zoo.layers.residual import ResidualConv2d, ResidualLinear
+
+
+def _step(weight: Tensor, log_q: Tensor) -> Float[Tensor, " inner"]:
+    """Return 2/T of SLL, for a dense weight or a kernel."""
+    with full_precision(weight.device.type):
+        return 2 * safe_reciprocal(gershgorin(abs_gram(weight), log_q))
+
+
+class SLLLinear(ResidualLinear):
+    """‖h(x) − h(y)‖ ≤ ‖x − y‖ for h(x) = x − 2 Vᵀ T⁻¹ relu(V x + b), Tᵢ = Σⱼ |V Vᵀ|ᵢⱼ qⱼ/qᵢ.
+
+    Args:
+        features: Size of the input and of the output.
+        inner_features: Number of hidden units, rows of V.
+        **kwargs: ``bias``, ``device``, ``dtype`` of :class:`ResidualLinear`.
+
+    Guarantee: exact in exact arithmetic, for any weights (``tests/test_laws.py``). log q starts at 0, where the trace of T is smallest.
+
+    Raises:
+        ConfigError: A size below 1.
+
+    Example:
+        >>> import torch
+        >>> SLLLinear(8, 4)(torch.zeros(2, 8)).shape
+        torch.Size([2, 8])
+
+    Source: equation 8 of the paper.
+    """
+
+    def __init__(self, features: int, inner_features: int, **kwargs: Any) -> None:
+        super().__init__(features, inner_features, **kwargs)
+        self.log_q = nn.Parameter(torch.zeros_like(self.weight[:, 0]))
+
+    def step(self) -> Float[Tensor, " inner"]:
+        """Return 2/T, (inner,)."""
+        return _step(self.weight, self.log_q)
+
+
+class SLLConv2d(ResidualConv2d):
+    """‖h(x) − h(y)‖ ≤ ‖x − y‖ for h(x) = x − 2 K ⋆ᵀ T⁻¹ relu(K ⋆ x + b), Tᵢ = Σⱼ Σ_δ |(K ⋆ K)ᵢⱼ[δ]| qⱼ/qᵢ.
+
+    Args:
+        channels: Channels of the input and of the output.
+        inner_channels: Number of hidden channels, kernels of K.
+        kernel_size: Odd.
+        **kwargs: ``bias``, ``device``, ``dtype`` of :class:`ResidualConv2d`.
+
+    Guarantee: as for :class:`SLLLinear`, for every image size.
+
+    Raises:
+        ConfigError: An even kernel, or a size below 1.
+
+    Example:
+        >>> import torch
+        >>> SLLConv2d(6, 2, kernel_size=5)(torch.zeros(1, 6, 8, 8)).shape
+        torch.Size([1, 6, 8, 8])
+
+    Source: equation 8 of the paper, q on two axes (the authors' code: on one, where it cancels).
+    """
+
+    def __init__(self, channels: int, inner_channels: int, kernel_size: int = 3, **kwargs: Any) -> None:
+        super().__init__(channels, inner_channels, kernel_size, **kwargs)
+        self.log_q = nn.Parameter(torch.zeros_like(self.weight[:, 0, 0, 0]))
+
+    def step(self) -> Float[Tensor, " inner"]:
+        """Return 2/T, (inner,)."""
+        return _step(self.weight, self.log_q)
