@@ -17,7 +17,7 @@ class Center(nn.Module):
     deviation, which would change the Lipschitz constant.
 
     Args:
-        mean: One value for each channel, or one for all.
+        mean: One value for each channel.
     """
 
     mean: Tensor

@@ -24,7 +24,7 @@ class LipNetConfig:
         in_chans: Channels of the images, at most ``width``.
         img_size: Height and width of the images in pixels, multiples of ``pool``; one number stands for both.
         num_classes: Number of logits; 0 for a network that returns features.
-        mean: Subtracted from the images: one value for each channel, or one for all.
+        mean: Subtracted from the images: one value for each channel; a single one stands for all.
 
     Raises:
         ConfigError: A value that no network can have.
@@ -42,7 +42,7 @@ class LipNetConfig:
     in_chans: int = 3
     img_size: tuple[int, int] = (32, 32)
     num_classes: int = 10
-    mean: tuple[float, ...] = (0.5,)
+    mean: tuple[float, ...] = (0.5,)  # the middle of [0, 1]
 
     def __post_init__(self) -> None:
         size = self.img_size
@@ -71,6 +71,11 @@ class LipNetConfig:
     def input_shape(self) -> tuple[int, int, int]:
         """Shape of one image: (channels, height, width)."""
         return (self.in_chans, *self.img_size)
+
+    @property
+    def channel_means(self) -> tuple[float, ...]:
+        """One mean for each channel of the image."""
+        return self.mean * self.in_chans if len(self.mean) == 1 else self.mean
 
     @property
     def num_features(self) -> int:

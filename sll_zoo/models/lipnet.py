@@ -46,7 +46,7 @@ class LipNet(nn.Module):
         self.in_chans = config.in_chans
         self.num_features = self.head_hidden_size = config.num_features
         family = FAMILIES[config.family]
-        self.center = Center(config.mean)
+        self.center = Center(config.channel_means)
         self.pad = PadChannels(config.in_chans, config.width)
         self.convs = nn.Sequential(
             *(family.conv(config.width, config.conv_inner, config.kernel_size) for _ in range(config.conv_layers))

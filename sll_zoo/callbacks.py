@@ -1,0 +1,66 @@
+"""What happens around a training: the export of the trained network."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+
+from sll_zoo.errors import ConfigError
+from sll_zoo.evaluation import Evaluation, evaluate
+from sll_zoo.models import LipNet
+from sll_zoo.models.nearest import NearestNeighbour
+from sll_zoo.zoo.export import export_model
+
+
+class ExportModel(Callback):
+    """When training has ended, certify the network on the held-out images and write it as the Hub holds it.
+
+    Nothing is written in a ``fast_dev_run`` or after an interruption.
+
+    Args:
+        folder: Where to, ``checkpoints/architecture.tag`` for weights that the zoo ships.
+        config: The configuration file that trains these weights, for the card.
+        baseline: Whether to measure the nearest-neighbour margin classifier beside it; for data sets that fit in memory.
+    """
+
+    def __init__(self, folder: str, config: str, baseline: bool = False) -> None:
+        self.folder = Path(folder)
+        self.config = config
+        self.baseline = baseline
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check, before any work, that there is something to measure on."""
+        if not hasattr(trainer, "datamodule") or trainer.datamodule is None:
+            raise ConfigError("ExportModel without a data module", "fit with datamodule=, whose held-out images it measures on")
+        self._start = time.perf_counter()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure and write, on one process."""
+        if trainer.fast_dev_run or trainer.interrupted or not trainer.is_global_zero:
+            return
+        seconds = time.perf_counter() - self._start
+        data: Any = trainer.datamodule
+        data.setup("test")
+        model = pl_module.model
+        assert isinstance(model, LipNet)
+        record = export_model(
+            pl_module.hparams["name"],
+            model,
+            self.folder,
+            dataset=data.name,
+            evaluation=evaluate(model, data.test_dataloader()),
+            baseline=_baseline(data, model.num_classes) if self.baseline else None,
+            training={"config": self.config, "seed": torch.initial_seed(), "epochs": trainer.current_epoch, "seconds": seconds},
+            label_names=data.class_names,
+        )
+        rank_zero_info(f"wrote {self.folder} ({record.n} held-out images: {record.measured})")
+
+
+def _baseline(data: Any, num_classes: int) -> Evaluation:
+    images, labels = (torch.cat(parts) for parts in zip(*data.train_dataloader(), strict=True))
+    return evaluate(NearestNeighbour(images, labels, num_classes), data.test_dataloader())

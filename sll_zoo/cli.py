@@ -1,0 +1,133 @@
+"""The command ``sll-zoo``: Lightning's training commands and the zoo's own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+DATA = ("digits",)
+TRAINING = {
+    "fit": "train a network from a YAML configuration (LightningCLI)",
+    "validate": "measure a checkpoint on the validation images",
+    "test": "certify a checkpoint on the held-out images",
+    "predict": "certify images with a checkpoint, one radius each",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Argparse with errors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0, or 2 for a mistake of the user, told in one or two lines.
+
+    Args:
+        argv: Arguments without the program's name; by default those of the process.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    run: Callable[[], None]
+    if arguments and arguments[0] in TRAINING:
+        run = lambda: _train(arguments)  # noqa: E731
+    else:
+        options = _parser().parse_args(arguments)
+        run = lambda: options.run(options)  # noqa: E731
+    from jsonargparse import ArgumentError
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from sll_zoo.errors import SllZooError
+
+    try:
+        run()
+    except (SllZooError, ArgumentError, MisconfigurationException, OSError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        print(f"sll-zoo: {' '.join(lines)[:500]}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="sll-zoo", description="Image classifiers whose robustness is proved.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    demo = commands.add_parser("demo", help="certify, draw and fine-tune the shipped digits classifier, in half a minute")
+    demo.add_argument("--picture", type=Path, default=Path("outputs/sll_nano.digits.png"), help="where the picture goes (%(default)s)")
+    demo.set_defaults(run=_demo)
+
+    listing = commands.add_parser("list", help="list the models")
+    listing.add_argument("--pretrained", action="store_true", help="only those with weights, and what they reach")
+    listing.set_defaults(run=_list)
+
+    certify = commands.add_parser("certify", help="measure clean and certified accuracy of a model")
+    certify.add_argument("model", metavar="MODEL", help="a name of `sll-zoo list --pretrained`, hf-hub:org/name[@revision], or local-dir:path")
+    certify.add_argument("data", metavar="DATA", choices=DATA, help=f"held-out images of: {', '.join(DATA)}")
+    certify.add_argument("--picture", type=Path, help="also draw certified accuracy against radius, as PNG")
+    certify.set_defaults(run=_certify)
+
+    for name, text in TRAINING.items():
+        commands.add_parser(name, help=text)
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from sll_zoo.demo import quiet_lightning, run_demo
+
+    quiet_lightning()
+    run_demo(options.picture)
+
+
+def _list(options: argparse.Namespace) -> None:
+    from sll_zoo import list_models
+    from sll_zoo.zoo.card import percent
+    from sll_zoo.zoo.entries import ARCHITECTURES, RECORDS, TAGS
+
+    if not options.pretrained:
+        for name in list_models():
+            print(f"{name:12} {', '.join(TAGS[name])}")
+        return
+    for name in list_models(pretrained=True):
+        record = RECORDS[name]
+        certified = ", ".join(f"{percent(value)} at {label}" for label, value in record.measured.certified.items())
+        print(f"{name}  {record.parameters:,} parameters, {record.dataset}: {percent(record.measured.clean)} clean; certified {certified}")
+
+
+def _certify(options: argparse.Namespace) -> None:
+    from rich.progress import track
+
+    from sll_zoo import create_model, evaluate
+    from sll_zoo.data import Digits
+    from sll_zoo.demo import print_evaluation
+    from sll_zoo.plot import plot_certified_accuracy
+
+    model = create_model(options.model, pretrained=True).eval()
+    data = Digits()
+    data.setup("test")
+    evaluation = evaluate(model, track(list(data.test_dataloader()), f"certifying {options.data}"))
+    print_evaluation(evaluation)
+    if options.picture:
+        path = plot_certified_accuracy({options.model: evaluation}, f"{options.data}, {evaluation.n} held-out images", options.picture)
+        print(f"certified accuracy against radius: {path}")
+
+
+def _train(arguments: list[str]) -> None:
+    from lightning import LightningDataModule
+    from lightning.pytorch.cli import LightningCLI
+
+    from sll_zoo.demo import quiet_lightning
+    from sll_zoo.tasks import CertifiedClassifier
+
+    quiet_lightning()
+    LightningCLI(
+        CertifiedClassifier,
+        LightningDataModule,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        save_config_kwargs={"overwrite": True},
+        parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
+        args=arguments,
+    )

@@ -1,0 +1,90 @@
+"""The product in thirty seconds: load, certify, draw, fine-tune."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from lightning import Trainer, seed_everything
+from rich.progress import track
+
+from sll_zoo.certification import certify
+from sll_zoo.data import Digits
+from sll_zoo.evaluation import Evaluation, evaluate
+from sll_zoo.functional.certificate import radius_label
+from sll_zoo.losses import OffsetCrossEntropy
+from sll_zoo.models.nearest import NearestNeighbour
+from sll_zoo.plot import plot_certified_accuracy
+from sll_zoo.tasks import CertifiedClassifier
+from sll_zoo.zoo import create_model
+from sll_zoo.zoo.card import percent
+
+MODEL = "sll_nano.digits"
+
+NEXT = f"""Next:
+  sll-zoo list                                        the models
+  sll-zoo certify {MODEL} digits             this measurement alone
+  sll-zoo fit --config configs/digits/sll_nano.yaml   train these weights yourself, in about a minute
+  README.md                                           ten lines of Python that do the same"""
+
+
+def run_demo(picture: Path) -> None:
+    """Certify the held-out digits with the shipped weights, draw the result, and fine-tune the same weights."""
+    data = Digits()
+    data.setup()
+    model = create_model(MODEL, pretrained=True).eval()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{MODEL}: {parameters:,} parameters, 1-Lipschitz by construction; scikit-learn's digits, 8 x 8 pixels in [0, 1]\n")
+
+    batches = track(list(data.test_dataloader()), "certifying the held-out images")
+    evaluation = evaluate(model, batches)
+    print_evaluation(evaluation)
+    baseline = evaluate(NearestNeighbour(*data.tensors("train"), num_classes=10), data.test_dataloader())
+    image, label = (part[:1] for part in data.tensors("test"))
+    certificate = certify(model, image)
+    print(
+        f"The first image is a {label.item()}, classified as a {certificate.prediction.item()}: "
+        f"no change of L2 length below {certificate.radius.item():.3f} alters that, whoever makes it."
+    )
+    curves = {MODEL: evaluation, "nearest-neighbour margin": baseline}
+    path = plot_certified_accuracy(curves, f"digits, {evaluation.n} held-out images", picture)
+    print(f"Certified accuracy against radius, beside a nearest-neighbour classifier: {path.resolve()}\n")
+
+    fine_tune(data)
+    print(f"\n{NEXT}")
+
+
+def fine_tune(data: Digits) -> None:
+    """Train the shipped weights for two more epochs and print what that changes."""
+    seed_everything(0, verbose=False)
+    task = CertifiedClassifier(
+        MODEL,
+        pretrained=True,
+        loss=OffsetCrossEntropy(offset=0.8),
+        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3, betas=(0.5, 0.9)),
+    )
+    trainer = Trainer(
+        max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False
+    )
+    before = evaluate(task.model, data.val_dataloader())
+    trainer.fit(task, datamodule=data)
+    after = evaluate(task.model, data.val_dataloader())
+    print(f"Fine-tuned with a Lightning Trainer, {trainer.current_epoch} epochs with a larger margin; {after.n} validation images:")
+    for eps in after.certified:
+        print(f"  certified at {radius_label(eps):8} {percent(before.certified[eps]):>7} -> {percent(after.certified[eps]):>7}")
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Print accuracies, the number of images and the time."""
+    print(f"  clean accuracy        {percent(evaluation.clean):>7}")
+    for eps, accuracy in evaluation.certified.items():
+        print(f"  certified at {radius_label(eps):8} {percent(accuracy):>7}")
+    print(f"  {evaluation.n} images in {evaluation.seconds:.2f} s, float64, {torch.get_num_threads()} threads\n")
+
+
+def quiet_lightning() -> None:
+    """Silence Lightning's remarks on hardware and on workers, which data held in memory does not need."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")

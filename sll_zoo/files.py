@@ -1,0 +1,22 @@
+"""Writing files so that nobody ever sees a half-written one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to, and rename it to ``path`` when the block ends well; else leave ``path`` as it was.
+
+    Folders are created. The temporary file lies in a folder of its own beside ``path``, so that two processes do not collide and
+    the rename is atomic.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        temporary.replace(path)

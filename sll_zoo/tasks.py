@@ -1,0 +1,125 @@
+"""Training as a LightningModule: a network of the zoo, with loss, optimizer and schedule handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from sll_zoo.certification import certify
+from sll_zoo.functional.certificate import RADII
+from sll_zoo.layers import fold
+from sll_zoo.losses import OffsetCrossEntropy
+from sll_zoo.metrics import CertifiedAccuracy
+from sll_zoo.schedules import TriangularLR
+from sll_zoo.zoo import create_model
+
+Batch = tuple[Tensor, Tensor]
+
+
+def paper_optimizer(parameters: Any) -> Optimizer:
+    """Return Adam as the SLL paper sets it: rate 0.01, betas (0.5, 0.9), no weight decay."""
+    return Adam(parameters, lr=0.01, betas=(0.5, 0.9))
+
+
+class CertifiedClassifier(LightningModule):
+    """Trains a network of the zoo for certified accuracy; the network itself is :attr:`model`.
+
+    Logs ``train/loss``, ``val/loss``, ``val/acc``, ``val/certified_acc_36`` and so on (ε in 255ths), and the same under ``test/``, where
+    the network is certified in float64; validation, which only steers, runs in the precision of the training.
+
+    Args:
+        name: A name for :func:`~sll_zoo.create_model`.
+        pretrained: Whether to start from published weights.
+        model_args: Further arguments for ``create_model``, such as ``num_classes``.
+        loss: Module of (logits, target); by default the paper's offset cross-entropy.
+        optimizer: Makes the optimizer from the parameters; by default the paper's Adam.
+        scheduler: Makes the schedule from the optimizer and the number of its steps; by default the paper's triangle.
+        radii: L2 radii, in pixels of [0, 1], at which certified accuracy is logged.
+
+    Example:
+        >>> task = CertifiedClassifier("sll_nano.digits", loss=OffsetCrossEntropy(offset=0.5))
+        >>> task.model.num_classes
+        10
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pretrained: bool = False,
+        model_args: dict[str, Any] | None = None,
+        loss: nn.Module | None = None,
+        optimizer: Callable[[Any], Optimizer] = paper_optimizer,
+        scheduler: Callable[[Optimizer, int], LRScheduler] = TriangularLR,
+        radii: Sequence[float] = RADII,
+    ) -> None:
+        super().__init__()
+        # Plain values only, so that a checkpoint loads with weights_only=True; not ``pretrained``, so that it loads nothing else.
+        self.save_hyperparameters("name", "model_args", "radii")
+        self.model = create_model(name, pretrained=pretrained, **(model_args or {}))
+        self.loss = loss or OffsetCrossEntropy()
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.radii = tuple(radii)
+        self.val_accuracy = CertifiedAccuracy([0.0, *radii])
+        self.test_accuracy = CertifiedAccuracy([0.0, *radii])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits (batch, num_classes) of images in [0, 1]."""
+        logits: Tensor = self.model(images)
+        return logits
+
+    def training_step(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch."""
+        images, target = batch
+        loss: Tensor = self.loss(self(images), target)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(target))
+        return loss
+
+    def validation_step(self, batch: Batch) -> None:
+        """Count a batch."""
+        images, target = batch
+        logits = self(images)
+        self.log("val/loss", self.loss(logits, target), batch_size=len(target), sync_dist=True)
+        self.val_accuracy.update(logits, target, self.model.pairwise_lipschitz())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the epoch's accuracies."""
+        self._log_accuracy("val", self.val_accuracy)
+
+    def on_test_start(self) -> None:
+        """Fold the network in float64, once for the whole run."""
+        self._frozen = [fold(self.model)]  # in a list, so that it is no submodule and stays out of checkpoints
+
+    def test_step(self, batch: Batch) -> None:
+        """Count a batch, evaluated in float64."""
+        images, target = batch
+        (model,) = self._frozen
+        self.test_accuracy.update(model(images.double()), target, model.pairwise_lipschitz())
+
+    def on_test_epoch_end(self) -> None:
+        """Log the accuracies."""
+        self._log_accuracy("test", self.test_accuracy)
+
+    on_predict_start = on_test_start
+
+    def predict_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the certificate of a batch: ``prediction`` and ``radius``, (batch,) each."""
+        images, _ = batch
+        return vars(certify(self._frozen[0], images))
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return the optimizer and its schedule, which moves at every step."""
+        optimizer = self.optimizer(self.model.parameters())
+        scheduler = self.scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _log_accuracy(self, stage: str, metric: CertifiedAccuracy) -> None:
+        clean, *certified = metric.compute()
+        values = {f"{stage}/certified_acc_{255 * eps:.0f}": value for eps, value in zip(self.radii, certified, strict=True)}
+        self.log_dict({f"{stage}/acc": clean, **values}, prog_bar=stage == "val")
+        metric.reset()

@@ -1,0 +1,5 @@
+"""The model zoo: names, weights and the Hub. The only place that touches files and the network."""
+
+from sll_zoo.zoo.factory import create_model, list_models
+
+__all__ = ["create_model", "list_models"]

@@ -1,0 +1,129 @@
+"""The named models: architectures, data sets, and their registration with timm.
+
+A named model is one line in ``ARCHITECTURES`` or in a ``tags`` list; weights that are shipped have a record in ``records.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs, get_pretrained_cfg, register_model
+
+from sll_zoo.errors import ConfigError, UnknownNameError
+from sll_zoo.models import LipNet, LipNetConfig
+from sll_zoo.zoo.record import read_records
+from sll_zoo.zoo.weights import find_weights, load_pretrained
+
+HUB_ORGANISATION = "sll-zoo"
+REVISION = "v1.0"
+
+# Table "Network" of the SLL paper, by its released code: convolutions, dense layers, width; inner sizes 5 and 2048 throughout.
+ARCHITECTURES = {
+    "sll_nano": LipNetConfig(width=8, conv_layers=4, conv_inner=16, dense_layers=3, dense_inner=128, pool=1),
+    "sll_small": LipNetConfig(width=45, conv_layers=20, conv_inner=5, dense_layers=7, dense_inner=2048),
+    "sll_medium": LipNetConfig(width=60, conv_layers=30, conv_inner=5, dense_layers=10, dense_inner=2048),
+    "sll_large": LipNetConfig(width=90, conv_layers=50, conv_inner=5, dense_layers=10, dense_inner=2048),
+    "sll_xlarge": LipNetConfig(width=120, conv_layers=70, conv_inner=5, dense_layers=15, dense_inner=2048),
+}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What a tag says of its images: (channels, height, width), the number of classes, and the mean that the model subtracts."""
+
+    input_size: tuple[int, int, int]
+    num_classes: int
+    mean: tuple[float, ...]
+
+
+# Means of CIFAR and Tiny-ImageNet: those of the paper's released code. Digits: of the 1,200 training images.
+DATASETS = {
+    "digits": DataSet((1, 8, 8), 10, (0.3051,)),
+    "cifar10": DataSet((3, 32, 32), 10, (0.4913, 0.4821, 0.4465)),
+    "cifar100": DataSet((3, 32, 32), 100, (0.5071, 0.4865, 0.4409)),
+    "tiny_imagenet": DataSet((3, 64, 64), 200, (0.485, 0.456, 0.406)),
+}
+
+RECORDS = read_records()
+TAGS = {name: ("digits",) if name == "sll_nano" else ("cifar10", "cifar100", "tiny_imagenet") for name in ARCHITECTURES}
+
+
+def _pretrained_cfg(name: str, tag: str) -> dict[str, Any]:
+    data = DATASETS[tag]
+    return {
+        "hf_hub_id": f"{HUB_ORGANISATION}/{name}.{tag}@{REVISION}" if f"{name}.{tag}" in RECORDS else None,
+        "input_size": data.input_size,
+        "fixed_input_size": True,
+        "num_classes": data.num_classes,
+        # The model subtracts its own mean: to timm's transforms, the images need nothing.
+        "mean": (0.0,) * data.input_size[0],
+        "std": (1.0,) * data.input_size[0],
+        "crop_pct": 1.0,
+        "pool_size": None,
+        "first_conv": None,
+        "classifier": "head",
+        "license": "apache-2.0",
+        "paper_ids": "arXiv:2303.03169",
+    }
+
+
+# timm looks for this name in the module of the registered functions.
+default_cfgs = generate_default_cfgs({f"{name}.{tag}": _pretrained_cfg(name, tag) for name in ARCHITECTURES for tag in TAGS[name]})
+
+
+def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipNet:
+    """Build a named model as timm's factory asks, with the checks that timm leaves out, before anything is downloaded."""
+    if kwargs.pop("features_only", False):
+        raise ConfigError("features_only=True is not supported", "use num_classes=0, or model.forward_features(images)")
+    cfg = _resolve_cfg(name, kwargs.pop("pretrained_cfg", None), kwargs.pop("pretrained_cfg_overlay", None))
+    cache_dir = kwargs.pop("cache_dir", None)
+    kwargs.pop("pretrained_model_args", None)  # timm's note of what a Hub repository asked for, already among the others
+    config = _config(name, cfg, kwargs)
+    source = None
+    if pretrained:
+        if config.input_shape != tuple(cfg.input_size):
+            raise ConfigError(f"images of {config.input_shape}", f"the weights of {name}.{cfg.tag} are for {tuple(cfg.input_size)}")
+        source = find_weights(cfg, RECORDS)
+    model: LipNet = build_model_with_cfg(lambda **_: LipNet(config), name, pretrained=False, pretrained_cfg=cfg)
+    if source:
+        load_pretrained(model, source, cfg.num_classes, cache_dir)
+    return model
+
+
+def _resolve_cfg(name: str, cfg: str | dict[str, Any] | PretrainedCfg | None, overlay: dict[str, Any] | None) -> PretrainedCfg:
+    """Return timm's description of the weights, from a tag, a Hub repository's config.json, or the default tag."""
+    if isinstance(cfg, dict):
+        cfg = PretrainedCfg(**cfg)
+    elif not isinstance(cfg, PretrainedCfg):
+        if cfg and cfg not in TAGS[name]:
+            raise UnknownNameError(f"{name} has no tag {cfg!r}", f"its tags: {', '.join(TAGS[name])}")
+        cfg = get_pretrained_cfg(f"{name}.{cfg}" if cfg else name)
+    return replace(cfg, architecture=name, **(overlay or {}))
+
+
+def _config(name: str, cfg: PretrainedCfg, kwargs: dict[str, Any]) -> LipNetConfig:
+    """Return the network's shape: the architecture's, for the data of ``cfg``, with what the caller wants otherwise."""
+    known = {field.name for field in fields(LipNetConfig)}
+    if unknown := kwargs.keys() - known:
+        raise ConfigError(f"{name} has no argument {', '.join(sorted(unknown))}", f"it takes {', '.join(sorted(known))}")
+    channels, *size = cfg.input_size
+    sizes = {"num_classes": cfg.num_classes, "in_chans": channels, "img_size": tuple(size), **kwargs}
+    if cfg.tag in DATASETS and "mean" not in kwargs:
+        mean = DATASETS[cfg.tag].mean
+        sizes["mean"] = mean if sizes["in_chans"] == len(mean) else (sum(mean) / len(mean),)
+    return replace(ARCHITECTURES[name], **sizes)
+
+
+def _entrypoint(name: str) -> Callable[..., LipNet]:
+    def build(pretrained: bool = False, **kwargs: Any) -> LipNet:
+        return _build(name, pretrained, kwargs)
+
+    build.__name__ = name
+    build.__doc__ = f"Build {name}: {ARCHITECTURES[name]}."
+    return register_model(build)
+
+
+for _name in ARCHITECTURES:
+    _entrypoint(_name)

@@ -1,0 +1,100 @@
+"""Writing a trained network as the Hub holds it: config.json, model.safetensors and a card, from one record."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import safetensors.torch
+
+from sll_zoo.errors import WeightsError
+from sll_zoo.evaluation import Evaluation
+from sll_zoo.files import written_whole
+from sll_zoo.functional.certificate import radius_label
+from sll_zoo.models import LipNet
+from sll_zoo.zoo.card import refresh_tables, render_card
+from sll_zoo.zoo.record import Measurement, Record, write_json, write_record
+from sll_zoo.zoo.weights import CHECKPOINTS, CONFIG_FILE, WEIGHTS_FILE
+
+PACKAGES = ("torch", "lightning", "timm", "scikit-learn")
+
+
+def export_model(
+    name: str,
+    model: LipNet,
+    folder: Path,
+    *,
+    dataset: str,
+    evaluation: Evaluation,
+    baseline: Evaluation | None,
+    training: dict[str, Any],
+    label_names: list[str],
+) -> Record:
+    """Write ``folder`` and return the record of what it holds.
+
+    In the folder that a checkout keeps for ``name``, the zoo's own record and the tables made from it follow, so that
+    ``create_model(name, pretrained=True)`` loads the new weights.
+
+    Args:
+        name: ``architecture.tag`` of the network.
+        model: The trained network, built by ``create_model``.
+        folder: Where the files go; each is replaced whole.
+        dataset: On which the network was trained and measured.
+        evaluation: Of the network on held-out images.
+        baseline: Of a nearest-neighbour margin classifier on the same, or None.
+        training: What it takes to repeat the training.
+        label_names: Of the classes, in order.
+
+    Raises:
+        WeightsError: Weights with NaN or infinity; nothing is written.
+    """
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    if broken := [key for key, value in state.items() if not value.isfinite().all()]:
+        raise WeightsError(f"the trained network has NaN or infinity in {broken[0]}", "lower the learning rate and train again")
+    content = safetensors.torch.save(state)
+    record = Record(
+        sha256=hashlib.sha256(content).hexdigest(),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        dataset=dataset,
+        n=evaluation.n,
+        measured=_measurement(evaluation),
+        baseline=_measurement(baseline) if baseline else None,
+        training=training,
+        device=next(model.parameters()).device.type,
+        versions={"python": python_version(), **{package: version(package) for package in PACKAGES}},
+    )
+    with written_whole(folder / WEIGHTS_FILE) as temporary:
+        temporary.write_bytes(content)
+    with written_whole(folder / CONFIG_FILE) as temporary:
+        write_json(temporary, _config(name, model, record, label_names))
+    with written_whole(folder / "README.md") as temporary:
+        temporary.write_text(render_card(name, record), "utf-8")
+    if folder.resolve() == (CHECKPOINTS / name).resolve():
+        write_record(name, record)
+        refresh_tables(CHECKPOINTS.parent)
+    return record
+
+
+def _config(name: str, model: LipNet, record: Record, label_names: list[str]) -> dict[str, Any]:
+    """Return timm's config.json, with the whole shape of the network and, under ``certified``, the record."""
+    architecture, _, tag = name.partition(".")
+    described = ("input_size", "fixed_input_size", "interpolation", "crop_pct", "mean", "std", "classifier", "license", "paper_ids")
+    return {
+        "architecture": architecture,
+        "num_classes": model.num_classes,
+        "num_features": model.num_features,
+        "label_names": label_names,
+        "model_args": asdict(model.config),
+        "pretrained_cfg": {"tag": tag, "num_classes": model.num_classes, **{key: model.pretrained_cfg[key] for key in described}},
+        "certified": asdict(record),
+    }
+
+
+def _measurement(evaluation: Evaluation) -> Measurement:
+    return Measurement(
+        clean=evaluation.clean, certified={radius_label(eps): accuracy for eps, accuracy in evaluation.certified.items()}
+    )

@@ -1,0 +1,139 @@
+"""Finding, verifying and loading a model's weights: safetensors only, hashed where a hash is known, strict always."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from timm.models import PretrainedCfg
+from torch import Tensor
+
+from sll_zoo.errors import UntrainedHeadWarning, WeightsError
+from sll_zoo.models import LipNet
+from sll_zoo.zoo import hub
+from sll_zoo.zoo.record import Record
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+# In a checkout, beside the package: one folder for each architecture.tag, as the Hub holds it.
+CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's weights are: a file, or else a repository on the Hub; and their hash, where it is known."""
+
+    path: Path | None = None
+    hub_id: str | None = None
+    sha256: str | None = None
+
+
+def find_weights(cfg: PretrainedCfg, records: dict[str, Record]) -> Source:
+    """Return where the weights that ``cfg`` names are to be had, without touching the network.
+
+    Raises:
+        WeightsError: There are none, or the folder or file that was named does not exist.
+    """
+    name = f"{cfg.architecture}.{cfg.tag}"
+    if cfg.source == "local-dir":
+        folder = Path(str(cfg.file))
+        return Source(path=_existing(folder / WEIGHTS_FILE), sha256=_stated_hash(folder / CONFIG_FILE))
+    if cfg.file:
+        return Source(path=_existing(Path(cfg.file)))
+    if cfg.source == "hf-hub" or (cfg.hf_hub_id and name not in records):
+        return Source(hub_id=cfg.hf_hub_id)
+    if name not in records:
+        raise WeightsError(
+            f"{name} has no published weights",
+            f"with weights: {', '.join(records)}; or train it: sll_zoo.CertifiedClassifier({name!r}) and a Lightning Trainer",
+        )
+    local = CHECKPOINTS / name / WEIGHTS_FILE
+    sha256 = records[name].sha256
+    return Source(path=local, sha256=sha256) if local.exists() else Source(hub_id=cfg.hf_hub_id, sha256=sha256)
+
+
+def load_pretrained(model: LipNet, source: Source, num_classes: int, cache_dir: str | Path | None = None) -> None:
+    """Load weights into ``model``, every tensor of them.
+
+    Args:
+        model: Built for these weights. If its number of classes is another than theirs, its head stays untrained, with a warning.
+        source: Of :func:`find_weights`.
+        num_classes: That the weights were trained for.
+        cache_dir: Instead of the Hub's own cache.
+
+    Raises:
+        WeightsError: A file that is not safetensors, not the pinned one, not of this model, or that holds NaN or infinity.
+    """
+    path, sha256 = _fetch(source, cache_dir)
+    state = _read(path, sha256)
+    if model.num_classes != num_classes:
+        state = {key: value for key, value in state.items() if not key.startswith("head.")}
+        state |= {key: value for key, value in model.state_dict().items() if key.startswith("head.")}
+    _require_same_tensors(path, state, model.state_dict())
+    model.load_state_dict(state, strict=True)
+    if model.num_classes not in (num_classes, 0):
+        warnings.warn(
+            f"the head of {model.num_classes} classes is untrained (the weights have {num_classes}): train it before you certify",
+            UntrainedHeadWarning,
+            stacklevel=2,
+        )
+
+
+def _fetch(source: Source, cache_dir: str | Path | None) -> tuple[Path, str | None]:
+    if source.path:
+        return source.path, source.sha256
+    assert source.hub_id  # noqa: S101 - one of the two is there, by construction
+    if source.sha256:
+        # A pinned file need not be asked for again: its hash says whether it is the right one.
+        path = hub.cached(source.hub_id, WEIGHTS_FILE, cache_dir) or hub.download(source.hub_id, WEIGHTS_FILE, cache_dir)
+        return path, source.sha256
+    config = hub.download(source.hub_id, CONFIG_FILE, cache_dir)
+    return hub.download(source.hub_id, WEIGHTS_FILE, cache_dir), _stated_hash(config)
+
+
+def _read(path: Path, sha256: str | None) -> dict[str, Tensor]:
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if sha256 and found != sha256:
+        raise WeightsError(
+            f"{path} has {len(content)} bytes with sha256 {found[:12]}…, not {sha256[:12]}…: it is damaged or not the published file",
+            "restore it (in a checkout: git checkout checkpoints), or delete it to load it again from the Hub",
+        )
+    try:
+        state = safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise WeightsError(f"{path} is not a safetensors file ({error})", "load or download it again") from error
+    broken = sorted(key for key, value in state.items() if not value.isfinite().all())
+    if broken:
+        raise WeightsError(f"{path} has NaN or infinity in {', '.join(broken[:3])}", "train or load it again")
+    return state
+
+
+def _require_same_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    shapes = {key: (tuple(value.shape), value.dtype) for key, value in found.items()}
+    wanted = {key: (tuple(value.shape), value.dtype) for key, value in expected.items()}
+    different = sorted(key for key in shapes.keys() | wanted.keys() if shapes.get(key) != wanted.get(key))
+    if different:
+        key = different[0]
+        sizes = [f"{side[key][0]} {side[key][1]}" if key in side else "absent" for side in (shapes, wanted)]
+        raise WeightsError(
+            f"{path} does not fit the model in {len(different)} tensors: {key} is {sizes[0]} in the file and {sizes[1]} in the model",
+            "build the model that the weights were made for, with its own sizes",
+        )
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise WeightsError(f"{path} does not exist", f"give a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
+    return path
+
+
+def _stated_hash(config: Path) -> str | None:
+    """Return the sha256 that a model's config.json states of its weights, if it does."""
+    stated = json.loads(config.read_text("utf-8")).get("certified", {}).get("sha256")
+    return stated if isinstance(stated, str) else None
