@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
 
 from sll_zoo.errors import ConfigError
 from sll_zoo.evaluation import Evaluation, evaluate
 from sll_zoo.models import LipNet
 from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.zoo.export import export_model
+from sll_zoo.zoo.record import Record
 
 
 class ExportModel(Callback):
@@ -26,29 +26,32 @@ class ExportModel(Callback):
         folder: Where to, ``checkpoints/architecture.tag`` for weights that the zoo ships.
         config: The configuration file that trains these weights, for the card.
         baseline: Whether to measure the nearest-neighbour margin classifier beside it; for data sets that fit in memory.
+
+    Attributes:
+        record: Of what was written, None before.
     """
 
     def __init__(self, folder: str, config: str, baseline: bool = False) -> None:
         self.folder = Path(folder)
         self.config = config
         self.baseline = baseline
+        self.record: Record | None = None
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Check, before any work, that there is something to measure on."""
-        if not hasattr(trainer, "datamodule") or trainer.datamodule is None:
+        if _datamodule(trainer) is None:
             raise ConfigError("ExportModel without a data module", "fit with datamodule=, whose held-out images it measures on")
         self._start = time.perf_counter()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure and write, on one process."""
-        if trainer.fast_dev_run or trainer.interrupted or not trainer.is_global_zero:
+        if getattr(trainer, "fast_dev_run", False) or trainer.interrupted or not trainer.is_global_zero:
             return
         seconds = time.perf_counter() - self._start
-        data: Any = trainer.datamodule
+        data = _datamodule(trainer)
         data.setup("test")
-        model = pl_module.model
-        assert isinstance(model, LipNet)
-        record = export_model(
+        model = cast("LipNet", pl_module.model)
+        self.record = export_model(
             pl_module.hparams["name"],
             model,
             self.folder,
@@ -58,7 +61,11 @@ class ExportModel(Callback):
             training={"config": self.config, "seed": torch.initial_seed(), "epochs": trainer.current_epoch, "seconds": seconds},
             label_names=data.class_names,
         )
-        rank_zero_info(f"wrote {self.folder} ({record.n} held-out images: {record.measured})")
+
+
+def _datamodule(trainer: Trainer) -> Any:
+    """Return the data module, which Lightning attaches to its trainer without declaring it."""
+    return getattr(trainer, "datamodule", None)
 
 
 def _baseline(data: Any, num_classes: int) -> Evaluation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,14 @@ class Certificate:
     radius: Tensor
 
 
+@runtime_checkable
+class HasLipschitzConstants(Protocol):
+    """A network whose logit differences have known Lipschitz constants: all that a certificate asks of it."""
+
+    def pairwise_lipschitz(self) -> Tensor:
+        """Return L (classes, classes): logit i − logit j is L[i, j]-Lipschitz in L2."""
+
+
 @torch.no_grad()
 def certify(model: nn.Module, images: Tensor) -> Certificate:
     """Return the largest L2 radius that the network's Lipschitz constants prove for each image.
@@ -41,16 +50,16 @@ def certify(model: nn.Module, images: Tensor) -> Certificate:
     Raises:
         InputError: A model without constants, or images of another shape, dtype or range, NaN included.
     """
-    if not hasattr(model, "pairwise_lipschitz"):
+    if not isinstance(model, HasLipschitzConstants):
         raise InputError(
-            f"a {type(model).__name__} has no pairwise_lipschitz()", "only networks with proved Lipschitz constants have certificates"
+            f"a {type(model).__name__} has no pairwise_lipschitz()",
+            "only networks with proved Lipschitz constants have certificates",
         )
     check_images(images)
-    if not is_folded(model):
-        model = fold(model)
-    device = next((tensor.device for tensor in [*model.parameters(), *model.buffers()]), images.device)
-    logits = model(images.to(device, torch.float64))
-    return Certificate(*certified_radius(logits, model.pairwise_lipschitz()))
+    frozen: Any = model if is_folded(model) else fold(model)
+    constants: Tensor = frozen.pairwise_lipschitz()
+    logits = frozen(images.to(constants.device, torch.float64))
+    return Certificate(*certified_radius(logits, constants))
 
 
 def check_images(images: Tensor) -> None:
@@ -61,7 +70,9 @@ def check_images(images: Tensor) -> None:
         remedy = "divide by 255: images.float() / 255" if images.dtype == torch.uint8 else "give float32 or float64"
         raise InputError(f"images of dtype {images.dtype}", remedy)
     if images.ndim != 4:
-        raise InputError(f"images of shape {tuple(images.shape)}", "give (batch, channels, height, width); images[None] adds a batch of one")
+        raise InputError(
+            f"images of shape {tuple(images.shape)}", "give (batch, channels, height, width); images[None] adds a batch of one"
+        )
     if images.isnan().any():
         raise InputError(f"{int(images.isnan().flatten(1).any(1).sum())} of {len(images)} images contain NaN", "leave them out")
     if len(images) and not (images.min() >= 0 and images.max() <= 1):

@@ -56,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     demo = commands.add_parser("demo", help="certify, draw and fine-tune the shipped digits classifier, in half a minute")
-    demo.add_argument("--picture", type=Path, default=Path("outputs/sll_nano.digits.png"), help="where the picture goes (%(default)s)")
+    demo.add_argument(
+        "--picture", type=Path, default=Path("outputs/sll_nano.digits.png"), help="where the picture goes (%(default)s)"
+    )
     demo.set_defaults(run=_demo)
 
     listing = commands.add_parser("list", help="list the models")
@@ -64,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(run=_list)
 
     certify = commands.add_parser("certify", help="measure clean and certified accuracy of a model")
-    certify.add_argument("model", metavar="MODEL", help="a name of `sll-zoo list --pretrained`, hf-hub:org/name[@revision], or local-dir:path")
+    certify.add_argument(
+        "model", metavar="MODEL", help="a name of `sll-zoo list --pretrained`, hf-hub:org/name[@revision], or local-dir:path"
+    )
     certify.add_argument("data", metavar="DATA", choices=DATA, help=f"held-out images of: {', '.join(DATA)}")
     certify.add_argument("--picture", type=Path, help="also draw certified accuracy against radius, as PNG")
     certify.set_defaults(run=_certify)
@@ -83,17 +87,15 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _list(options: argparse.Namespace) -> None:
     from sll_zoo import list_models
-    from sll_zoo.zoo.card import percent
-    from sll_zoo.zoo.entries import ARCHITECTURES, RECORDS, TAGS
+    from sll_zoo.zoo.card import describe
+    from sll_zoo.zoo.entries import RECORDS, TAGS
 
     if not options.pretrained:
         for name in list_models():
             print(f"{name:12} {', '.join(TAGS[name])}")
         return
     for name in list_models(pretrained=True):
-        record = RECORDS[name]
-        certified = ", ".join(f"{percent(value)} at {label}" for label, value in record.measured.certified.items())
-        print(f"{name}  {record.parameters:,} parameters, {record.dataset}: {percent(record.measured.clean)} clean; certified {certified}")
+        print(f"{name}: {describe(RECORDS[name])}")
 
 
 def _certify(options: argparse.Namespace) -> None:
@@ -110,7 +112,9 @@ def _certify(options: argparse.Namespace) -> None:
     evaluation = evaluate(model, track(list(data.test_dataloader()), f"certifying {options.data}"))
     print_evaluation(evaluation)
     if options.picture:
-        path = plot_certified_accuracy({options.model: evaluation}, f"{options.data}, {evaluation.n} held-out images", options.picture)
+        path = plot_certified_accuracy(
+            {options.model: evaluation}, f"{options.data}, {evaluation.n} held-out images", options.picture
+        )
         print(f"certified accuracy against radius: {path}")
 
 
@@ -118,11 +122,13 @@ def _train(arguments: list[str]) -> None:
     from lightning import LightningDataModule
     from lightning.pytorch.cli import LightningCLI
 
+    from sll_zoo.callbacks import ExportModel
     from sll_zoo.demo import quiet_lightning
     from sll_zoo.tasks import CertifiedClassifier
+    from sll_zoo.zoo.card import describe
 
     quiet_lightning()
-    LightningCLI(
+    cli = LightningCLI(
         CertifiedClassifier,
         LightningDataModule,
         subclass_mode_data=True,
@@ -131,3 +137,6 @@ def _train(arguments: list[str]) -> None:
         parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
         args=arguments,
     )
+    for callback in vars(cli.trainer)["callbacks"]:
+        if isinstance(callback, ExportModel) and callback.record:
+            print(f"wrote {callback.folder}: {describe(callback.record)}")

@@ -60,5 +60,5 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], radii: 
     if not credited:
         raise InputError("the data set has no images", "give at least one batch")
     radius = torch.cat(credited)
-    clean, *certified = (counts / len(radius)).tolist()
+    clean, *certified = (counts.double() / len(radius)).tolist()
     return Evaluation(clean, dict(zip(radii, certified, strict=True)), radius, time.perf_counter() - start)

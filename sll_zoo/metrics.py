@@ -64,8 +64,8 @@ class CertifiedAccuracy(Metric):
         self.total += len(target)
 
     def compute(self) -> Tensor:
-        """Return certified accuracy (radii,), between 0 and 1; NaN before the first image."""
-        return self.certified / self.total
+        """Return certified accuracy (radii,) in float64, between 0 and 1; NaN before the first image."""
+        return self.certified.double() / self.total
 
 
 def _check(logits: Tensor, target: Tensor, constants: Tensor) -> None:
@@ -75,7 +75,7 @@ def _check(logits: Tensor, target: Tensor, constants: Tensor) -> None:
             "give (batch, classes) and (batch,)",
         )
     classes = logits.shape[1]
-    if target.is_floating_point() or (len(target) and not (0 <= target.min() and target.max() < classes)):
+    if target.is_floating_point() or (len(target) and not (target.min() >= 0 and target.max() < classes)):
         raise InputError(f"target with values outside 0..{classes - 1} or of dtype {target.dtype}", "give class indices")
     if constants.shape not in ((), (classes, classes)) or not bool((constants >= 0).all()):
         raise InputError(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -15,6 +16,7 @@ from sll_zoo.functional.certificate import RADII
 from sll_zoo.layers import fold
 from sll_zoo.losses import OffsetCrossEntropy
 from sll_zoo.metrics import CertifiedAccuracy
+from sll_zoo.models import LipNet
 from sll_zoo.schedules import TriangularLR
 from sll_zoo.zoo import create_model
 
@@ -29,8 +31,8 @@ def paper_optimizer(parameters: Any) -> Optimizer:
 class CertifiedClassifier(LightningModule):
     """Trains a network of the zoo for certified accuracy; the network itself is :attr:`model`.
 
-    Logs ``train/loss``, ``val/loss``, ``val/acc``, ``val/certified_acc_36`` and so on (ε in 255ths), and the same under ``test/``, where
-    the network is certified in float64; validation, which only steers, runs in the precision of the training.
+    Logs ``train/loss``, ``val/loss``, ``val/acc``, ``val/certified_acc_36`` and so on (ε in 255ths), and the same under ``test/``,
+    where the network runs in float64; validation, which only steers, runs in the precision of the training.
 
     Args:
         name: A name for :func:`~sll_zoo.create_model`.
@@ -58,7 +60,7 @@ class CertifiedClassifier(LightningModule):
         radii: Sequence[float] = RADII,
     ) -> None:
         super().__init__()
-        # Plain values only, so that a checkpoint loads with weights_only=True; not ``pretrained``, so that it loads nothing else.
+        # Plain values only, so that a checkpoint loads with weights_only=True; not ``pretrained``: it loads nothing else.
         self.save_hyperparameters("name", "model_args", "radii")
         self.model = create_model(name, pretrained=pretrained, **(model_args or {}))
         self.loss = loss or OffsetCrossEntropy()
@@ -93,7 +95,7 @@ class CertifiedClassifier(LightningModule):
 
     def on_test_start(self) -> None:
         """Fold the network in float64, once for the whole run."""
-        self._frozen = [fold(self.model)]  # in a list, so that it is no submodule and stays out of checkpoints
+        self._frozen = [cast("LipNet", fold(self.model))]  # in a list, so that it is no submodule and stays out of checkpoints
 
     def test_step(self, batch: Batch) -> None:
         """Count a batch, evaluated in float64."""
@@ -112,7 +114,7 @@ class CertifiedClassifier(LightningModule):
         images, _ = batch
         return vars(certify(self._frozen[0], images))
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimizer and its schedule, which moves at every step."""
         optimizer = self.optimizer(self.model.parameters())
         scheduler = self.scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
@@ -121,5 +123,6 @@ class CertifiedClassifier(LightningModule):
     def _log_accuracy(self, stage: str, metric: CertifiedAccuracy) -> None:
         clean, *certified = metric.compute()
         values = {f"{stage}/certified_acc_{255 * eps:.0f}": value for eps, value in zip(self.radii, certified, strict=True)}
-        self.log_dict({f"{stage}/acc": clean, **values}, prog_bar=stage == "val")
+        self.log(f"{stage}/acc", clean, prog_bar=True)
+        self.log_dict(values)
         metric.reset()

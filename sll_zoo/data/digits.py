@@ -23,8 +23,8 @@ VALIDATION_IMAGES = 197
 class Digits(LightningDataModule):
     """Digits with a fixed split: 1,200 images to train on, 197 to validate, 400 held out to test.
 
-    The split is a permutation with a fixed seed: the same on every machine and in every release. Images are float32, (1, 8, 8), in
-    [0, 1]: the original 17 grey levels divided by 16.
+    The split is a permutation with a fixed seed: the same on every machine and in every release. Images are float32, (1, 8, 8),
+    in [0, 1]: the original 17 grey levels divided by 16.
 
     Args:
         batch_size: Images in a training batch.
@@ -34,7 +34,7 @@ class Digits(LightningDataModule):
     """
 
     name = "digits"
-    class_names = [str(digit) for digit in range(10)]
+    class_names = tuple("0123456789")
 
     def __init__(self, batch_size: int = 64) -> None:
         super().__init__()

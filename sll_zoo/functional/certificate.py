@@ -29,10 +29,10 @@ def radius_label(eps: float) -> str:
 def certified_radius(
     logits: Float[Tensor, "batch classes"], pairwise_lipschitz: Float[Tensor, "*pair"]
 ) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch"]]:
-    """Return each image's predicted class y and the radius ``min over j ≠ y of (f_y − f_j) / L_yj`` within which it cannot change.
+    """Return each image's predicted class y and ``min over j ≠ y of (f_y − f_j) / L_yj``, the radius in which it cannot change.
 
-    At a distance d from the image, f_y − f_j is at least its value here minus L_yj d, hence positive for d below the radius: the ball
-    is open. All classes count, not the runner-up alone, since L differs from pair to pair.
+    At a distance d from the image, f_y − f_j is at least its value here minus L_yj d, hence positive for d below the radius: the
+    ball is open. All classes count, not the runner-up alone, since L differs from pair to pair.
 
     Args:
         logits: (batch, classes).
@@ -59,8 +59,8 @@ def certified_counts(
 ) -> Int[Tensor, " radii"]:
     """Return, for each of ``radii``, how many images are classified correctly throughout the closed ball of that radius.
 
-    That is: prediction = target and radius > eps. At eps = 0 the ball is the image itself, and being correct is enough (a tie counts
-    as the class that argmax names), so that the count is clean accuracy's.
+    That is: prediction = target and radius > eps. At eps = 0 the ball is the image itself, and being correct is enough (a tie
+    counts as the class that argmax names), so that the count is clean accuracy's.
     """
     correct = prediction == target
     return torch.stack([(correct & (radius > eps)).sum() if eps > 0 else correct.sum() for eps in radii])

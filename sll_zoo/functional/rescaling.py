@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-# q_j / q_i then stays below e^40: far from the overflow of float32 (e^88). Every q > 0 is a valid choice, so bounding it is sound.
+# q_j / q_i then stays below e^40, far from the overflow of float32 at e^88. Every q > 0 is valid, so bounding it is sound.
 LOG_Q_LIMIT = 20.0
 
 
@@ -22,13 +22,14 @@ LOG_Q_LIMIT = 20.0
 def full_precision(device_type: str) -> Iterator[None]:
     """Suspend autocast and TF32, whose errors of 1e-3 would make T too small.
 
-    Inside ``torch.compile`` the TF32 flags cannot be set and stay as they are; certificates run in float64, which neither touches.
+    Inside ``torch.compile`` the TF32 flags cannot be set and stay as they are; certificates run in float64, which neither
+    touches.
     """
     with torch.autocast(device_type, enabled=False):
         if torch.compiler.is_compiling():
             yield
             return
-        switches = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+        switches = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]  # set at run time
         saved = [switch.fp32_precision for switch in switches]
         try:
             for switch in switches:
@@ -42,8 +43,8 @@ def full_precision(device_type: str) -> Iterator[None]:
 def abs_gram(weight: Float[Tensor, "inner *kernel"]) -> Float[Tensor, "inner inner"]:
     """Return |WᵀW| as a matrix that bounds the operator unit by unit.
 
-    Dense: ``|V Vᵀ|ᵢⱼ``. Convolution: ``Σ_δ |(K ⋆ K)ᵢⱼ[δ]|``, the absolute row sum of the (infinite) Toeplitz operator, which bounds
-    circular and zero padding alike, because a zero-padded convolution is a compression of the infinite one.
+    Dense: ``|V Vᵀ|ᵢⱼ``. Convolution: ``Σ_δ |(K ⋆ K)ᵢⱼ[δ]|``, the absolute row sum of the (infinite) Toeplitz operator, which
+    bounds circular and zero padding alike, because a zero-padded convolution is a compression of the infinite one.
 
     Args:
         weight: (inner, features), or (inner, channels, k, k) with k odd.
@@ -59,9 +60,7 @@ def abs_gram(weight: Float[Tensor, "inner *kernel"]) -> Float[Tensor, "inner inn
     return F.conv2d(weight, weight, padding=weight.shape[-1] - 1).abs().sum((2, 3))
 
 
-def gershgorin(
-    gram: Float[Tensor, "inner inner"], log_q: Float[Tensor, " inner"]
-) -> Float[Tensor, " inner"]:
+def gershgorin(gram: Float[Tensor, "inner inner"], log_q: Float[Tensor, " inner"]) -> Float[Tensor, " inner"]:
     """Return the diagonal of SLL's T: ``Tᵢ = Σⱼ |WᵀW|ᵢⱼ qⱼ / qᵢ``.
 
     WᵀW ≼ diag(T) for every q > 0, by the weighted inequality of arithmetic and geometric means. Only q up to a factor matters, so

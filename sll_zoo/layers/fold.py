@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import copy
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
+
+
+@runtime_checkable
+class Foldable(Protocol):
+    """A layer that can compute its rescaling once and for all."""
+
+    def fold(self) -> nn.Module:
+        """Return the same map without a rescaling."""
 
 
 def fold(module: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module:
@@ -31,12 +40,12 @@ def is_folded(module: nn.Module, dtype: torch.dtype = torch.float64) -> bool:
     """Return whether :func:`fold` has nothing left to do for ``module``."""
     tensors = [*module.parameters(), *module.buffers()]
     return all(tensor.dtype == dtype for tensor in tensors if tensor.is_floating_point()) and not any(
-        hasattr(child, "fold") for child in module.modules()
+        isinstance(child, Foldable) for child in module.modules()
     )
 
 
 def _fold(module: nn.Module) -> nn.Module:
-    if hasattr(module, "fold"):
+    if isinstance(module, Foldable):
         return module.fold()
     for name, child in module.named_children():
         setattr(module, name, _fold(child))

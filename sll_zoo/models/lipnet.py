@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -30,8 +29,8 @@ class LipNet(nn.Module):
         num_features: Length of the feature vector.
         in_chans: Channels of the images.
 
-    Guarantee: ``forward_features`` is 1-Lipschitz, and logit i minus logit j is ``pairwise_lipschitz()[i, j]``-Lipschitz, in exact
-    arithmetic and for any weights.
+    Guarantee: ``forward_features`` is 1-Lipschitz, and logit i minus logit j is ``pairwise_lipschitz()[i, j]``-Lipschitz, in
+    exact arithmetic and for any weights.
 
     Example:
         >>> import torch
@@ -52,9 +51,7 @@ class LipNet(nn.Module):
             *(family.conv(config.width, config.conv_inner, config.kernel_size) for _ in range(config.conv_layers))
         )
         self.pool = NormOneAvgPool2d(config.pool)
-        self.denses = nn.Sequential(
-            *(family.linear(config.num_features, config.dense_inner) for _ in range(config.dense_layers))
-        )
+        self.denses = nn.Sequential(*(family.linear(config.num_features, config.dense_inner) for _ in range(config.dense_layers)))
         self.reset_classifier(config.num_classes)
 
     def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch out"]:
@@ -72,7 +69,8 @@ class LipNet(nn.Module):
                 f"images of shape {tuple(x.shape)}", f"this model takes (batch, {', '.join(map(str, self.config.input_shape))})"
             )
         x = self.convs(self.pad(self.center(x)))
-        return self.denses(self.pool(x).flatten(1))
+        features: Tensor = self.denses(self.pool(x).flatten(1))
+        return features
 
     def forward_head(self, x: Float[Tensor, "batch features"], pre_logits: bool = False) -> Float[Tensor, "batch out"]:
         """Return the logits of features, or the features themselves if ``pre_logits``."""
@@ -105,7 +103,6 @@ class LipNet(nn.Module):
             raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
         return self.head.pairwise_lipschitz()
 
-    @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
         """Return the parameters that weight decay must leave alone: log q, of which only differences matter."""
         return {name for name, _ in self.named_parameters() if name.endswith("log_q")}

@@ -18,8 +18,8 @@ tags: [timm, sll_zoo, certified-robustness, lipschitz, image-classification]
 ---
 # {name}
 
-A 1-Lipschitz image classifier ({parameters:,} parameters) of the family SLL, trained on {dataset}. For each image it gives a class
-and an L2 radius, in pixels of [0, 1], within which that class is proved not to change.
+A 1-Lipschitz image classifier ({parameters:,} parameters) of the family SLL, trained on {dataset}. For each image it gives a
+class and an L2 radius, in pixels of [0, 1], within which that class is proved not to change.
 
 ## Use
 ```python
@@ -38,9 +38,9 @@ certificate.prediction, certificate.radius
 Certified accuracy at ε: the fraction of images classified correctly at every point of the L2 ball of radius ε around them.
 {baseline_note}
 ## What the certificate says
-That no perturbation shorter than the radius, of any kind, changes the class: a statement about all of them, not about the attacks
-that were tried. It holds in exact arithmetic on the stored weights. It says nothing of larger perturbations, of other norms, or of
-whether the class is right.
+That no perturbation shorter than the radius, of any kind, changes the class: a statement about all of them, not about the
+attacks that were tried. It holds in exact arithmetic on the stored weights. It says nothing of larger perturbations, of other
+norms, or of whether the class is right.
 
 ## Training
 `sll-zoo fit --config {config}`: seed {seed}, {epochs} epochs, {seconds:.0f} s on {device}, with {versions}.
@@ -78,8 +78,18 @@ def render_card(name: str, record: Record) -> str:
 def render_models(records: dict[str, Record]) -> str:
     """Return the table of all shipped weights."""
     lead = ["model", "parameters", "data set", "images"]
-    rows = [([f"`{name}`", f"{record.parameters:,}", record.dataset, str(record.n)], record.measured) for name, record in records.items()]
+    rows = [
+        ([f"`{name}`", f"{record.parameters:,}", record.dataset, str(record.n)], record.measured)
+        for name, record in records.items()
+    ]
     return _table(lead, rows)
+
+
+def describe(record: Record) -> str:
+    """Return a record in one line."""
+    certified = ", ".join(f"{percent(accuracy)} at {label}" for label, accuracy in record.measured.certified.items())
+    images = f"{record.n} images of {record.dataset}"
+    return f"{record.parameters:,} parameters; {images}: {percent(record.measured.clean)} clean; certified {certified}"
 
 
 def refresh_tables(root: Path) -> None:
@@ -102,5 +112,5 @@ def _table(lead: list[str], rows: list[tuple[list[str], Measurement]]) -> str:
 
 
 def percent(fraction: float) -> str:
-    """Return a fraction as it is printed: ``97.5 %`` for 0.975."""
-    return f"{100 * fraction:.1f} %"
+    """Return a fraction as it is printed: ``97.25 %`` for 0.9725."""
+    return f"{100 * fraction:.2f} %"

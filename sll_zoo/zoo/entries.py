@@ -6,7 +6,7 @@ A named model is one line in ``ARCHITECTURES`` or in a ``tags`` list; weights th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs, get_pretrained_cfg, register_model
@@ -70,7 +70,9 @@ def _pretrained_cfg(name: str, tag: str) -> dict[str, Any]:
 
 
 # timm looks for this name in the module of the registered functions.
-default_cfgs = generate_default_cfgs({f"{name}.{tag}": _pretrained_cfg(name, tag) for name in ARCHITECTURES for tag in TAGS[name]})
+default_cfgs = generate_default_cfgs(
+    {f"{name}.{tag}": _pretrained_cfg(name, tag) for name in ARCHITECTURES for tag in TAGS[name]}
+)
 
 
 def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipNet:
@@ -84,9 +86,11 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipNet:
     source = None
     if pretrained:
         if config.input_shape != tuple(cfg.input_size):
-            raise ConfigError(f"images of {config.input_shape}", f"the weights of {name}.{cfg.tag} are for {tuple(cfg.input_size)}")
+            raise ConfigError(
+                f"images of {config.input_shape}", f"the weights of {name}.{cfg.tag} are for {tuple(cfg.input_size)}"
+            )
         source = find_weights(cfg, RECORDS)
-    model: LipNet = build_model_with_cfg(lambda **_: LipNet(config), name, pretrained=False, pretrained_cfg=cfg)
+    model: LipNet = build_model_with_cfg(lambda **_: LipNet(config), name, pretrained=False, pretrained_cfg=asdict(cfg))
     if source:
         load_pretrained(model, source, cfg.num_classes, cache_dir)
     return model
@@ -99,7 +103,8 @@ def _resolve_cfg(name: str, cfg: str | dict[str, Any] | PretrainedCfg | None, ov
     elif not isinstance(cfg, PretrainedCfg):
         if cfg and cfg not in TAGS[name]:
             raise UnknownNameError(f"{name} has no tag {cfg!r}", f"its tags: {', '.join(TAGS[name])}")
-        cfg = get_pretrained_cfg(f"{name}.{cfg}" if cfg else name)
+        cfg = get_pretrained_cfg(f"{name}.{cfg}" if cfg else name, allow_unregistered=False)
+    assert cfg  # noqa: S101 - timm raises rather than return None here
     return replace(cfg, architecture=name, **(overlay or {}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +33,7 @@ def export_model(
     evaluation: Evaluation,
     baseline: Evaluation | None,
     training: dict[str, Any],
-    label_names: list[str],
+    label_names: Sequence[str],
 ) -> Record:
     """Write ``folder`` and return the record of what it holds.
 
@@ -79,17 +80,28 @@ def export_model(
     return record
 
 
-def _config(name: str, model: LipNet, record: Record, label_names: list[str]) -> dict[str, Any]:
+def _config(name: str, model: LipNet, record: Record, label_names: Sequence[str]) -> dict[str, Any]:
     """Return timm's config.json, with the whole shape of the network and, under ``certified``, the record."""
     architecture, _, tag = name.partition(".")
-    described = ("input_size", "fixed_input_size", "interpolation", "crop_pct", "mean", "std", "classifier", "license", "paper_ids")
+    described: dict[str, Any] = vars(model)["pretrained_cfg"]  # of timm's factory
+    kept = (
+        "input_size",
+        "fixed_input_size",
+        "interpolation",
+        "crop_pct",
+        "mean",
+        "std",
+        "classifier",
+        "license",
+        "paper_ids",
+    )
     return {
         "architecture": architecture,
         "num_classes": model.num_classes,
         "num_features": model.num_features,
-        "label_names": label_names,
+        "label_names": list(label_names),
         "model_args": asdict(model.config),
-        "pretrained_cfg": {"tag": tag, "num_classes": model.num_classes, **{key: model.pretrained_cfg[key] for key in described}},
+        "pretrained_cfg": {"tag": tag, "num_classes": model.num_classes, **{key: described[key] for key in kept}},
         "certified": asdict(record),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import timm
 
@@ -20,7 +20,7 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> LipNet:
     """Return a network of the zoo; ``timm.create_model`` does the same once ``sll_zoo`` is imported.
 
     Args:
-        name: ``architecture`` or ``architecture.tag`` of :func:`list_models`, ``hf-hub:org/name[@revision]``, or ``local-dir:path``.
+        name: ``architecture`` or ``architecture.tag`` of :func:`list_models`, ``hf-hub:org/name[@revision]``, ``local-dir:path``.
         pretrained: Whether to load weights: from ``checkpoints/`` of the checkout, the Hub's cache, or the Hub, in this order.
         **kwargs: ``num_classes``, ``in_chans``, ``img_size`` and the other fields of :class:`~sll_zoo.models.LipNetConfig`.
             ``num_classes=0`` gives features; another number than the weights' gives an untrained head and a warning.
@@ -39,8 +39,7 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> LipNet:
         _require_ours(name, kwargs.get("cache_dir"))
     else:
         _require_known(name)
-    model: LipNet = timm.create_model(name, pretrained=pretrained, **kwargs)
-    return model
+    return cast("LipNet", timm.create_model(name, pretrained=pretrained, **kwargs))
 
 
 def list_models(filter: str = "", pretrained: bool = False) -> list[str]:  # noqa: A002 - timm's name for it

@@ -14,7 +14,8 @@ from sll_zoo.errors import WeightsError
 
 CONNECT_SECONDS = 5.0
 OFFLINE_REMEDY = (
-    "connect to the network, fill the cache elsewhere and set HF_HUB_OFFLINE=1, or load a folder with create_model('local-dir:PATH')"
+    "connect to the network, or fill the cache before and set HF_HUB_OFFLINE=1, "
+    "or load a folder with create_model('local-dir:PATH')"
 )
 
 
@@ -43,20 +44,24 @@ def download(model_id: str, filename: str, cache_dir: str | Path | None = None) 
         cache_dir: Instead of the Hub's own cache.
 
     Raises:
-        WeightsError: The name, revision or file does not exist, or the Hub cannot be reached and the cache does not have it. Where
-            nothing answers, this takes ``CONNECT_SECONDS`` and not the minutes of the client's retries.
+        WeightsError: The name, revision or file does not exist, or the Hub cannot be reached and the cache does not have it.
+            Where nothing answers, this takes ``CONNECT_SECONDS`` and not the minutes of the client's retries.
     """
     known = cached(model_id, filename, cache_dir)
     if constants.HF_HUB_OFFLINE or not _reachable():
         if known is None:
-            raise WeightsError(f"{filename} of {model_id} is not in the cache, and {constants.ENDPOINT} cannot be reached", OFFLINE_REMEDY)
+            raise WeightsError(
+                f"{filename} of {model_id} is not in the cache, and {constants.ENDPOINT} cannot be reached", OFFLINE_REMEDY
+            )
         return known
     repo, revision = split_revision(model_id)
     try:
         return Path(hf_hub_download(repo, filename, revision=revision, cache_dir=cache_dir, library_name="sll_zoo"))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise WeightsError(f"{filename} of {model_id} could not be had from {constants.ENDPOINT} ({reason})", "check the name") from error
+        raise WeightsError(
+            f"{filename} of {model_id} could not be had from {constants.ENDPOINT} ({reason})", "check the name"
+        ) from error
 
 
 def _reachable() -> bool:

@@ -101,7 +101,7 @@ def _read(path: Path, sha256: str | None) -> dict[str, Tensor]:
     found = hashlib.sha256(content).hexdigest()
     if sha256 and found != sha256:
         raise WeightsError(
-            f"{path} has {len(content)} bytes with sha256 {found[:12]}…, not {sha256[:12]}…: it is damaged or not the published file",
+            f"{path} ({len(content)} bytes) has sha256 {found[:12]}…, not {sha256[:12]}…: it is damaged or another file",
             "restore it (in a checkout: git checkout checkpoints), or delete it to load it again from the Hub",
         )
     try:
@@ -122,7 +122,7 @@ def _require_same_tensors(path: Path, found: dict[str, Tensor], expected: dict[s
         key = different[0]
         sizes = [f"{side[key][0]} {side[key][1]}" if key in side else "absent" for side in (shapes, wanted)]
         raise WeightsError(
-            f"{path} does not fit the model in {len(different)} tensors: {key} is {sizes[0]} in the file and {sizes[1]} in the model",
+            f"{path} does not fit the model ({len(different)} tensors): {key} is {sizes[0]} in it and {sizes[1]} in the model",
             "build the model that the weights were made for, with its own sizes",
         )
 

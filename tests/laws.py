@@ -1,0 +1,201 @@
+"""The laws that every 1-Lipschitz layer obeys; each raises AssertionError for a layer that does not.
+
+A law takes a ``Subject``; ``test_laws.py`` applies all to every family, ``test_laws_can_fail.py`` shows that each can refuse.
+"""
+
+import copy
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
+
+from sll_zoo.layers import fold
+from tests import tolerances as tol
+
+
+@dataclass(frozen=True)
+class Subject:
+    """How to make a layer, and the shape of one input."""
+
+    make: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+
+    def layer(self, seed=0):
+        """Return a layer in float64 with every parameter away from its initial value."""
+        torch.manual_seed(seed)
+        layer = self.make().double()
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.add_(0.5 * torch.randn_like(parameter))
+        return layer
+
+    def inputs(self, batch=3, seed=1, scale=1.0):
+        return scale * torch.randn(batch, *self.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def train(layer, inputs, steps=20):
+    """Move the weights as a training does."""
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
+    target = inputs.roll(1, 0)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (layer(inputs) - target).square().sum().backward()
+        optimizer.step()
+
+
+def gain(layer, x):
+    """Return the largest singular value of the layer's Jacobian at one input."""
+    jacobian = torch.autograd.functional.jacobian(lambda v: layer(v[None])[0], x)
+    return torch.linalg.matrix_norm(jacobian.reshape(x.numel(), x.numel()), 2).item()
+
+
+def law_01_gain_is_at_most_one(subject):
+    layer = subject.layer()
+    for _ in range(2):
+        for scale in (0.1, 1.0, 10.0):
+            for x in subject.inputs(scale=scale):
+                assert gain(layer, x) <= 1 + tol.GAIN
+        train(layer, subject.inputs(8))
+
+
+def law_02_no_pair_is_stretched(subject):
+    layer = subject.layer()
+    for scale in (1e-3, 1e-2, 0.1, 1.0, 10.0):
+        x = subject.inputs(8).requires_grad_()
+        d = (scale * subject.inputs(8, seed=2)).requires_grad_()
+        optimizer = torch.optim.Adam([{"params": [x], "lr": 0.1}, {"params": [d], "lr": 0.1 * scale}])
+        for _ in range(30):
+            stretch = (layer(x + d) - layer(x)).flatten(1).norm(dim=1) / d.flatten(1).norm(dim=1)
+            # Differences of nearby outputs carry a rounding error that does not shrink with the distance.
+            assert stretch.max() <= 1 + tol.GAIN / min(scale, 1)
+            optimizer.zero_grad()
+            (-stretch.log().sum()).backward()
+            optimizer.step()
+
+
+def law_03_is_not_the_zero_map(subject):
+    layer = subject.layer()
+    assert max(gain(layer, x) for x in subject.inputs()) >= 0.3
+
+
+def law_04_every_parameter_matters(subject):
+    layer, x = subject.layer(), subject.inputs(16)
+    before = layer(x)
+    for name, parameter in layer.named_parameters():
+        saved = parameter.detach().clone()
+        with torch.no_grad():
+            parameter.add_(torch.randn_like(parameter))
+            assert (layer(x) - before).abs().max() > 1e-6, f"{name} has no effect"
+            parameter.copy_(saved)
+
+
+def law_05_gradients_are_finite(subject):
+    for dtype in (torch.float32, torch.float64):
+        for factor in (0.0, 1e-8, 1e6, "one zero row"):
+            layer, x = subject.layer().to(dtype), subject.inputs().to(dtype)
+            with torch.no_grad():
+                for parameter in layer.parameters():
+                    if factor == "one zero row":
+                        parameter[0] = 0
+                    else:
+                        parameter.mul_(factor)
+            layer(x).square().sum().backward()
+            for name, parameter in layer.named_parameters():
+                assert parameter.grad is not None, f"{name} has no gradient"
+                assert parameter.grad.isfinite().all(), f"gradient of {name} at {factor}"
+
+
+def law_06_eval_is_train_and_load_takes_effect(subject):
+    layer, other, x = subject.layer(), subject.layer(seed=5), subject.inputs()
+    trained = layer(x)
+    layer.eval()
+    assert torch.equal(layer(x), trained)
+    layer.load_state_dict(other.state_dict())
+    assert torch.equal(layer(x), other(x))
+
+
+def law_07_one_rescaling_per_forward(subject):
+    layer = subject.layer().eval()
+    original, calls = layer.step, []
+    layer.step = lambda: calls.append(1) or original()
+    for count in (1, 2):
+        layer(subject.inputs())
+        assert len(calls) == count
+
+
+def law_08_dtype_and_shape_are_kept(subject):
+    for dtype in (torch.bfloat16, torch.float32, torch.float64):
+        layer = subject.layer().to(dtype)
+        for batch in (0, 1, 3):
+            x = subject.inputs(batch).to(dtype)
+            y = layer(x)
+            assert (y.dtype, y.device, y.shape) == (x.dtype, x.device, x.shape)
+
+
+def law_09_equals_the_dense_oracle(subject, oracle):
+    layer, x = subject.layer(), subject.inputs()
+    np.testing.assert_allclose(layer(x).detach().numpy(), oracle(layer, x.numpy()), rtol=0, atol=tol.SAME)
+
+
+def law_10_survives_round_trips(subject):
+    layer, x = subject.layer(), subject.inputs()
+    expected = layer(x)
+    buffer = io.BytesIO()
+    torch.save(layer.state_dict(), buffer)
+    buffer.seek(0)
+    for state in (torch.load(buffer, weights_only=True), safetensors.torch.load(safetensors.torch.save(layer.state_dict()))):
+        fresh = subject.layer(seed=7)
+        fresh.load_state_dict(state, strict=True)
+        assert torch.equal(fresh(x), expected)
+    assert torch.equal(copy.deepcopy(layer)(x), expected)
+    assert torch.equal(fold(layer)(x), expected)
+
+
+def law_11_compiles_whole(subject):
+    layer, x = subject.layer(), subject.inputs()
+    torch.compiler.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")(x)
+    torch.testing.assert_close(compiled, layer(x), rtol=0, atol=tol.SAME)
+
+
+def law_12_bfloat16_autocast_keeps_the_slack(subject):
+    layer, x = subject.layer().float(), subject.inputs(16).float()
+    exact, step = layer(x), layer.step()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layer.step(), step), "the rescaling must not notice autocast"
+        error = (layer(x) - exact).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)
+    assert error.max() <= tol.BF16
+
+
+def law_13_the_sdp_condition_holds(subject):
+    layer = subject.layer()
+    for _ in range(2):
+        t, weight = 2 / layer.step().detach(), layer.weight.detach()
+        grams = [weight @ weight.mT] if weight.ndim == 2 else [*_circular_grams(weight), _zero_padded_gram(weight)]
+        for gram in grams:
+            diagonal = t.repeat_interleave(len(gram) // len(t)).to(gram.dtype)
+            slack = torch.linalg.eigvalsh(torch.diag(diagonal) - gram).min()
+            assert slack >= -tol.EIGENVALUE * t.max()
+        train(layer, subject.inputs(8))
+
+
+def _circular_grams(kernel, size=8):
+    """Return W*W of the circular convolution, one Hermitian matrix (inner, inner) for each frequency."""
+    transfer = torch.fft.fft2(kernel, s=(size, size)).flatten(2).permute(2, 0, 1)
+    return transfer @ transfer.mH
+
+
+def _zero_padded_gram(kernel, size=4):
+    """Return WᵀW of the zero-padded convolution on a small image, by applying it to every unit vector."""
+    inner, channels = kernel.shape[:2]
+    basis = torch.eye(channels * size * size, dtype=kernel.dtype).view(-1, channels, size, size)
+    matrix = nn.functional.conv2d(basis, kernel, padding=kernel.shape[-1] // 2).flatten(1).mT
+    assert matrix.shape == (inner * size * size, channels * size * size)
+    return matrix @ matrix.mT
+
+
+LAWS = [law for name, law in sorted(globals().items()) if name.startswith("law_") and "oracle" not in name]

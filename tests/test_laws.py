@@ -1,0 +1,38 @@
+"""Every law for every family, dense and convolutional."""
+
+import pytest
+
+from sll_zoo.layers import FAMILIES
+from tests.laws import LAWS, Subject, law_09_equals_the_dense_oracle
+from tests.oracles import ORACLES
+
+SUBJECTS = {
+    f"{name}-{kind}": (name, subject)
+    for name, family in FAMILIES.items()
+    for kind, subject in {
+        "linear": Subject(lambda family=family: family.linear(6, 4), (6,)),
+        "linear-wide": Subject(lambda family=family: family.linear(4, 7), (4,)),
+        "conv1": Subject(lambda family=family: family.conv(4, 3, 1), (4, 3, 3)),
+        "conv3": Subject(lambda family=family: family.conv(3, 4, 3), (3, 4, 5)),
+        "conv5": Subject(lambda family=family: family.conv(2, 3, 5), (2, 6, 6)),
+        "conv7-image-smaller-than-kernel": Subject(lambda family=family: family.conv(2, 2, 7), (2, 3, 3)),
+    }.items()
+}
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("key", SUBJECTS)
+def test_law_holds(key, law):
+    law(SUBJECTS[key][1])
+
+
+@pytest.mark.parametrize("key", SUBJECTS)
+def test_layer_equals_its_dense_oracle(key):
+    name, subject = SUBJECTS[key]
+    law_09_equals_the_dense_oracle(subject, ORACLES[name])
+
+
+def test_a_layer_without_bias_obeys_the_first_law():
+    for layer, shape in ((FAMILIES["sll"].linear(6, 4, bias=False), (6,)), (FAMILIES["sll"].conv(3, 2, bias=False), (3, 4, 4))):
+        assert layer.bias is None
+        LAWS[0](Subject(lambda layer=layer: layer, shape))

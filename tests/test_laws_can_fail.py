@@ -1,0 +1,128 @@
+"""Each law refuses a layer that breaks it: a law that cannot fail proves nothing."""
+
+import pytest
+import torch
+from torch import nn
+
+from sll_zoo.functional.residual import residual
+from sll_zoo.functional.rescaling import abs_gram, gershgorin
+from sll_zoo.layers import SLLLinear
+from tests import laws
+from tests.oracles import ORACLES
+
+
+class Broken(SLLLinear):
+    def __init__(self):
+        super().__init__(6, 4)
+
+
+class Stretched(Broken):
+    def forward(self, x):
+        return 1.1 * super().forward(x)
+
+
+class Zero(Broken):
+    def forward(self, x):
+        return 0 * super().forward(x)
+
+
+class CancelledQ(Broken):
+    def step(self):
+        return 2 / (abs_gram(self.weight) * self.log_q.exp()[:, None] / self.log_q.exp()[:, None]).sum(1)
+
+
+class NanAtAZeroRow(Broken):
+    def step(self):
+        t = gershgorin(abs_gram(self.weight), self.log_q)
+        inverse = t**-1
+        return 2 * inverse.masked_fill(t == 0, 0)
+
+
+class StaleCache(Broken):
+    cache = None
+
+    def forward(self, x):
+        if self.training or self.cache is None:
+            self.cache = self.step()
+        return residual(x, self.weight, self.bias, self.cache)
+
+
+class TwoRescalings(Broken):
+    def forward(self, x):
+        self.step()
+        return super().forward(x)
+
+
+class ReturnsFloat32(Broken):
+    def forward(self, x):
+        return super().forward(x).float()
+
+
+class ForgetsState(Broken):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("shift", torch.randn(6), persistent=False)
+
+    def forward(self, x):
+        return super().forward(x) + self.shift
+
+
+class BreaksTheGraph(Broken):
+    def forward(self, x):
+        return super().forward(x) * (1.0 if x.sum().item() > 1e9 else 0.5)
+
+
+class NoticesAutocast(Broken):
+    def step(self):
+        return 2 / gershgorin((self.weight @ self.weight.mT).abs().float(), self.log_q)
+
+
+class TooShortT(Broken):
+    def step(self):
+        return 4 * super().step()
+
+
+class NoGradient(Broken):
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Parameter(torch.ones(3))
+
+
+REFUSED = [
+    (laws.law_01_gain_is_at_most_one, Stretched),
+    (laws.law_01_gain_is_at_most_one, TooShortT),
+    (laws.law_02_no_pair_is_stretched, Stretched),
+    (laws.law_03_is_not_the_zero_map, Zero),
+    (laws.law_04_every_parameter_matters, CancelledQ),
+    (laws.law_04_every_parameter_matters, NoGradient),
+    (laws.law_05_gradients_are_finite, NanAtAZeroRow),
+    (laws.law_05_gradients_are_finite, NoGradient),
+    (laws.law_06_eval_is_train_and_load_takes_effect, StaleCache),
+    (laws.law_07_one_rescaling_per_forward, StaleCache),
+    (laws.law_07_one_rescaling_per_forward, TwoRescalings),
+    (laws.law_08_dtype_and_shape_are_kept, ReturnsFloat32),
+    (laws.law_10_survives_round_trips, ForgetsState),
+    (laws.law_12_bfloat16_autocast_keeps_the_slack, NoticesAutocast),
+    (laws.law_13_the_sdp_condition_holds, TooShortT),
+]
+
+
+@pytest.mark.parametrize(("law", "layer"), REFUSED, ids=lambda item: item.__name__)
+def test_law_refuses(law, layer):
+    with pytest.raises(AssertionError):
+        law(laws.Subject(layer, (6,)))
+
+
+def test_oracle_refuses_a_cancelled_q():
+    with pytest.raises(AssertionError):
+        laws.law_09_equals_the_dense_oracle(laws.Subject(CancelledQ, (6,)), ORACLES["sll"])
+
+
+def test_compile_law_refuses_a_graph_break():
+    with pytest.raises(torch._dynamo.exc.Unsupported):
+        laws.law_11_compiles_whole(laws.Subject(BreaksTheGraph, (6,)))
+
+
+def test_every_law_has_a_layer_that_breaks_it():
+    tried = {law for law, _ in REFUSED} | {laws.law_11_compiles_whole}
+    assert tried == set(laws.LAWS)

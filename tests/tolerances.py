@@ -1,0 +1,13 @@
+"""Every tolerance of the suite, with its reason."""
+
+# Float64 rounding of a gain near 1: sums of a few hundred products at 1.1e-16 each, through an SVD.
+GAIN = 1e-9
+# Eigenvalues of T - WᵀW relative to the largest T: backward error of a symmetric eigensolver.
+EIGENVALUE = 1e-12
+# Two float64 evaluations of the same formula in another order.
+SAME = 1e-11
+# A layer's output under bfloat16 autocast, relative to the norm of its input: two products rounded to 8 bits (2⁻⁹ each) with
+# cancellation between x and the residual; the largest that was seen is 0.006.
+BF16 = 0.02
+# How far apart two float32 evaluations may lie, relative to the largest value: 1e3 roundings of 6e-8.
+FLOAT32 = 1e-4
