@@ -133,6 +133,7 @@ def _train(arguments: list[str]) -> None:
         LightningDataModule,
         subclass_mode_data=True,
         auto_configure_optimizers=False,
+        seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
         parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
         args=arguments,

@@ -93,5 +93,6 @@ def quiet_lightning() -> None:
         ".*does not have many workers.*",  # data held in memory need none
         ".*LeafSpec.*is deprecated.*",  # between Lightning 2.6 and torch 2.15
         "LightningCLI's args parameter.*",  # they are the command line's
+        "The dirpath has changed from.*",  # each run logs to a folder of its own
     ):
         warnings.filterwarnings("ignore", message=message)

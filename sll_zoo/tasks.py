@@ -31,8 +31,8 @@ def paper_optimizer(parameters: Any) -> Optimizer:
 class CertifiedClassifier(LightningModule):
     """Trains a network of the zoo for certified accuracy; the network itself is :attr:`model`.
 
-    Logs ``train/loss``, ``val/loss``, ``val/acc``, ``val/certified_acc_36`` and so on (ε in 255ths), and the same under ``test/``,
-    where the network runs in float64; validation, which only steers, runs in the precision of the training.
+    Logs ``train/loss``, ``val/loss``, ``val/acc``, ``val/certified_acc_36`` and so on (ε in 255ths), and the same under
+    ``test/``, where the network runs in float64; validation, which only steers, runs in the precision of the training.
 
     Args:
         name: A name for :func:`~sll_zoo.create_model`.

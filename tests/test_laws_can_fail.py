@@ -69,7 +69,8 @@ class ForgetsState(Broken):
 
 class BreaksTheGraph(Broken):
     def forward(self, x):
-        return super().forward(x) * (1.0 if x.sum().item() > 1e9 else 0.5)
+        torch._dynamo.graph_break()
+        return super().forward(x)
 
 
 class NoticesAutocast(Broken):
@@ -118,7 +119,7 @@ def test_oracle_refuses_a_cancelled_q():
         laws.law_09_equals_the_dense_oracle(laws.Subject(CancelledQ, (6,)), ORACLES["sll"])
 
 
-def test_compile_law_refuses_a_graph_break():
+def test_that_compiles_law_refuses_a_graph_break():
     with pytest.raises(torch._dynamo.exc.Unsupported):
         laws.law_11_compiles_whole(laws.Subject(BreaksTheGraph, (6,)))
 

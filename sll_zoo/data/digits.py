@@ -61,15 +61,15 @@ class Digits(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return shuffled batches of the training part."""
-        return DataLoader(self._parts["train"], self.batch_size, shuffle=True)
+        return DataLoader(self._parts["train"], batch_size=self.batch_size, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation part in order."""
-        return DataLoader(self._parts["validation"], self.batch_size)
+        return DataLoader(self._parts["validation"], batch_size=self.batch_size)
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Return the held-out part in order."""
-        return DataLoader(self._parts["test"], self.batch_size)
+        return DataLoader(self._parts["test"], batch_size=self.batch_size)
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Return the held-out part in order."""

@@ -1,0 +1,43 @@
+import dataclasses
+
+import pytest
+
+from sll_zoo.errors import ConfigError, UnknownNameError
+from sll_zoo.models import LipNetConfig
+
+SIZES = {"width": 4, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dense_inner": 3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kernel_size": 4}, "kernel_size=4 is even"),
+        ({"in_chans": 5}, "in_chans=5 is more than width=4"),
+        ({"in_chans": 0}, "in_chans=0"),
+        ({"img_size": 30}, "not divided by pool=4"),
+        ({"img_size": (32, 30)}, "not divided by pool=4"),
+        ({"img_size": 0}, "img_size"),
+        ({"img_size": (32, 32, 32)}, "img_size"),
+        ({"num_classes": -1}, "num_classes=-1"),
+        ({"num_classes": 2.0}, "num_classes=2.0"),
+        ({"width": True}, "width=True"),
+        ({"mean": (0.1, 0.2)}, "mean has 2 values"),
+    ],
+)
+def test_what_no_network_can_have_is_refused_with_the_value(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        LipNetConfig(**(SIZES | changes))
+
+
+def test_an_unknown_family_is_refused_with_the_known_ones():
+    with pytest.raises(UnknownNameError, match="choose one of sll"):
+        LipNetConfig(**SIZES, family="sslll")
+
+
+def test_it_is_frozen_and_derives_its_shapes():
+    config = LipNetConfig(**SIZES, img_size=(8, 16), in_chans=2, mean=(0.3,))
+    assert config.input_shape == (2, 8, 16)
+    assert config.num_features == 4 * 2 * 4
+    assert config.channel_means == (0.3, 0.3)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.width = 5

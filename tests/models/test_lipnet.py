@@ -1,0 +1,92 @@
+import pytest
+import torch
+
+from sll_zoo.errors import ConfigError, InputError
+from sll_zoo.models import LipNet, LipNetConfig
+from sll_zoo.models.nearest import NearestNeighbour
+from tests import tolerances as tol
+from tests.laws import Subject, law_02_no_pair_is_stretched
+
+CONFIG = LipNetConfig(width=6, conv_layers=2, conv_inner=3, dense_layers=2, dense_inner=5, img_size=(8, 4))
+
+
+def test_features_and_logits_have_the_shapes_that_timm_users_expect():
+    net, x = LipNet(CONFIG), torch.rand(2, 3, 8, 4)
+    features = net.forward_features(x)
+    assert features.shape == (2, net.num_features)
+    assert torch.equal(net.forward_head(features), net(x))
+    assert net.forward_head(features, pre_logits=True) is features
+    assert net(x).shape == (2, net.num_classes) == (2, 10)
+    assert net.get_classifier() is net.head
+
+
+def test_the_head_can_be_replaced_and_removed():
+    net, x = LipNet(CONFIG), torch.rand(2, 3, 8, 4)
+    net.reset_classifier(4)
+    assert net(x).shape == (2, 4)
+    assert net.config.num_classes == net.num_classes == 4
+    net.reset_classifier(0)
+    assert torch.equal(net(x), net.forward_features(x))
+    with pytest.raises(ConfigError, match="num_classes=0"):
+        net.pairwise_lipschitz()
+    with pytest.raises(ConfigError, match="global_pool"):
+        net.reset_classifier(4, "avg")
+
+
+def test_the_new_head_has_the_dtype_of_the_body():
+    net = LipNet(CONFIG).double()
+    net.reset_classifier(4)
+    assert net(torch.rand(1, 3, 8, 4, dtype=torch.float64)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 1, 8, 4)])
+def test_images_of_another_shape_are_refused(shape):
+    with pytest.raises(InputError, match=r"takes \(batch, 3, 8, 4\)"):
+        LipNet(CONFIG)(torch.rand(shape))
+
+
+def test_the_whole_body_is_one_lipschitz():
+    class Body(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = LipNet(CONFIG)
+
+        def forward(self, x):
+            return self.net.forward_features(x)
+
+    law_02_no_pair_is_stretched(Subject(Body, (3, 8, 4)))
+
+
+def test_logit_differences_stay_within_their_constants():
+    net = LipNet(CONFIG).double()
+    x, y = torch.rand(2, 100, 3, 8, 4, dtype=torch.float64)
+    change = net(x) - net(y)
+    differences = (change[:, :, None] - change[:, None, :]).abs()
+    bound = net.pairwise_lipschitz() * (x - y).flatten(1).norm(dim=1)[:, None, None]
+    assert (differences <= bound + tol.SAME).all()
+
+
+def test_every_parameter_gets_a_gradient():
+    net = LipNet(CONFIG)
+    net(torch.rand(4, 3, 8, 4)).square().sum().backward()
+    assert [name for name, parameter in net.named_parameters() if parameter.grad is None or not parameter.grad.any()] == []
+
+
+def test_log_q_is_spared_weight_decay():
+    assert LipNet(CONFIG).no_weight_decay() == {f"{part}.{i}.log_q" for part in ("convs", "denses") for i in (0, 1)}
+
+
+def test_network_compiles_whole():
+    net, x = LipNet(CONFIG).double(), torch.rand(2, 3, 8, 4, dtype=torch.float64)
+    torch.compiler.reset()
+    torch.testing.assert_close(torch.compile(net, fullgraph=True, backend="aot_eager")(x), net(x), rtol=0, atol=tol.SAME)
+
+
+def test_nearest_neighbour_is_the_distance_to_the_nearest_image_of_a_class():
+    images, labels = torch.rand(20, 1, 4, 4), torch.arange(20) % 3
+    x = torch.rand(5, 1, 4, 4)
+    logits = NearestNeighbour(images, labels, 3)(x)
+    for i in range(5):
+        for label in range(3):
+            expected = -min((x[i] - image).norm().item() for image in images[labels == label])
+            assert logits[i, label].item() == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,123 @@
+import pytest
+import torch
+from torch import nn
+
+import sll_zoo
+from sll_zoo.errors import InputError
+from tests import tolerances as tol
+
+
+def attack(model, images, prediction, radius, steps=60):
+    """Search each open L2 ball for another class: gradient ascent on the strongest rival, projected on ball and pixel range."""
+    delta = torch.randn_like(images)
+    best = torch.zeros(len(images), dtype=torch.bool)
+    scale = radius.view(-1, 1, 1, 1)
+    for _ in range(steps):
+        delta = delta / delta.flatten(1).norm(dim=1).view(-1, 1, 1, 1).clamp_min(1e-12) * scale
+        delta = ((images + delta).clamp(0, 1) - images).detach().requires_grad_()
+        logits = model(images + delta)
+        best |= logits.argmax(1) != prediction
+        own = logits.gather(1, prediction[:, None])[:, 0]
+        rival = logits.scatter(1, prediction[:, None], -torch.inf).amax(1)
+        (gradient,) = torch.autograd.grad((rival - own).sum(), delta)
+        direction = gradient / gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1).clamp_min(1e-12)
+        delta = (delta + 0.2 * scale * direction).detach()
+    return best
+
+
+def test_no_attack_flips_a_prediction_inside_its_radius_and_some_do_beyond(pretrained, digits):
+    images, _ = (part[:100] for part in digits.tensors("test"))
+    certificate = sll_zoo.certify(pretrained, images)
+    model, images = pretrained.double(), images.double()
+    assert not attack(model, images, certificate.prediction, 0.999 * certificate.radius).any()
+    assert attack(model, images, certificate.prediction, 3 * certificate.radius).float().mean() > 0.5
+
+
+def test_certified_is_below_empirical_is_below_clean(pretrained, digits):
+    images, labels = (part[:100] for part in digits.tensors("test"))
+    certificate = sll_zoo.certify(pretrained, images)
+    correct = certificate.prediction == labels
+    eps = 108 / 255
+    broken = attack(pretrained.double(), images.double(), certificate.prediction, torch.full((100,), eps, dtype=torch.float64))
+    certified, empirical = correct & (certificate.radius > eps), correct & ~broken
+    assert certified.sum() <= empirical.sum() <= correct.sum()
+    assert not (certified & ~empirical).any()
+
+
+def test_radius_equals_an_independent_formula(pretrained, digits):
+    images, _ = (part[:20] for part in digits.tensors("test"))
+    certificate = sll_zoo.certify(pretrained, images)
+    weight = pretrained.head.weight.detach().double()
+    rows = weight / weight.norm(dim=1, keepdim=True)
+    with torch.no_grad():
+        logits = pretrained.double()(images.double())
+    for i, row in enumerate(logits):
+        y = row.argmax()
+        radius = min((row[y] - row[j]) / (rows[y] - rows[j]).norm() for j in range(10) if j != y)
+        assert certificate.prediction[i] == y
+        assert certificate.radius[i].item() == pytest.approx(radius.item(), rel=tol.SAME)
+
+
+def test_float32_and_float64_images_and_a_folded_network_give_one_answer(pretrained, digits):
+    images, _ = digits.tensors("test")
+    radius = sll_zoo.certify(pretrained, images).radius
+    assert radius.dtype == torch.float64
+    assert torch.equal(sll_zoo.certify(pretrained, images.double()).radius, radius)
+    assert torch.equal(sll_zoo.certify(sll_zoo.fold(pretrained), images).radius, radius)
+
+
+def test_certify_leaves_the_network_as_it_was(pretrained, digits):
+    pretrained.train()
+    before = {key: value.clone() for key, value in pretrained.state_dict().items()}
+    sll_zoo.certify(pretrained, digits.tensors("test")[0][:2])
+    assert pretrained.training
+    assert all(torch.equal(value, before[key]) for key, value in pretrained.state_dict().items())
+    assert next(pretrained.parameters()).requires_grad
+
+
+def test_an_empty_batch_has_an_empty_certificate(pretrained):
+    certificate = sll_zoo.certify(pretrained, torch.zeros(0, 1, 8, 8))
+    assert certificate.prediction.shape == certificate.radius.shape == (0,)
+
+
+def test_nan_weights_certify_nothing(digits):
+    model = sll_zoo.create_model("sll_nano.digits")
+    with torch.no_grad():
+        model.head.bias[3] = torch.nan
+    assert not sll_zoo.certify(model, digits.tensors("test")[0][:5]).radius.any()
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "divide by 255"),
+        (torch.zeros(2, 1, 8, 8, dtype=torch.float16), "float32 or float64"),
+        (255 * torch.ones(2, 1, 8, 8), "from 255 to 255"),
+        (-0.1 * torch.ones(2, 1, 8, 8), "from -0.1 to -0.1"),
+        (torch.full((2, 1, 8, 8), torch.nan), "2 of 2 images contain NaN"),
+        (torch.full((2, 1, 8, 8), torch.inf), "inf"),
+        (torch.zeros(1, 8, 8), "images\\[None\\]"),
+        (torch.zeros(2, 3, 8, 8), "takes \\(batch, 1, 8, 8\\)"),
+        ([[0.0]], "give a torch.Tensor"),
+    ],
+)
+def test_images_that_are_not_ours_are_refused_with_the_remedy(pretrained, images, message):
+    with pytest.raises(InputError, match=message):
+        sll_zoo.certify(pretrained, images)
+
+
+def test_a_network_without_constants_is_refused():
+    with pytest.raises(InputError, match="Linear has no pairwise_lipschitz"):
+        sll_zoo.certify(nn.Linear(2, 2), torch.zeros(1, 1, 1, 2))
+
+
+def test_evaluate_counts_what_certify_says(pretrained, digits):
+    images, labels = digits.tensors("test")
+    evaluation = sll_zoo.evaluate(pretrained, digits.test_dataloader(), [0.1, 0.5])
+    certificate = sll_zoo.certify(pretrained, images)
+    correct = certificate.prediction == labels
+    assert evaluation.n == 400
+    assert evaluation.clean == correct.double().mean().item()
+    assert evaluation.certified == {eps: (correct & (certificate.radius > eps)).double().mean().item() for eps in (0.1, 0.5)}
+    with pytest.raises(InputError, match="no images"):
+        sll_zoo.evaluate(pretrained, [])

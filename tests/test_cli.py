@@ -1,0 +1,107 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sll_zoo.cli import main
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(ROOT.glob("configs/**/*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def _run_in_an_empty_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_help_lists_each_command_with_a_line(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for command in ("demo", "list", "certify", "fit", "validate", "test", "predict"):
+        assert f"    {command} " in text
+
+
+def test_the_module_runs_as_the_command():
+    run = subprocess.run([sys.executable, "-m", "sll_zoo", "list", "--pretrained"], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("sll_nano.digits: 207,242 parameters; 400 images of digits")
+    assert run.stderr == ""
+
+
+def test_list_names_every_architecture_and_its_tags(capsys):
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert "sll_small    cifar10, cifar100, tiny_imagenet" in lines
+
+
+def test_certify_prints_accuracies_and_draws(capsys, tmp_path):
+    assert main(["certify", "sll_nano.digits", "digits", "--picture", "curve.png"]) == 0
+    text = capsys.readouterr().out
+    for words in ("clean accuracy", "certified at 36/255", "certified at 1 ", "400 images in", "curve.png"):
+        assert words in text
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_demo_certifies_draws_fine_tunes_and_says_what_is_next(capsys, tmp_path):
+    assert main(["demo", "--picture", "pictures/curve.png"]) == 0
+    text = capsys.readouterr().out
+    for words in ("clean accuracy", "certified at 108/255", "400 images in", "fine-tuned with a Lightning Trainer", "Next:"):
+        assert words in text
+    assert (tmp_path / "pictures" / "curve.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "COMMAND"),
+        (["dmeo"], "dmeo"),
+        (["certify"], "MODEL"),
+        (["certify", "sll_nanno", "digits"], "sll_nano"),
+        (["certify", "sll_small", "digits"], "no published weights"),
+        (["certify", "local-dir:/nowhere", "digits"], "/nowhere/config.json does not exist"),
+        (["certify", "hf-hub:org/name", "digits"], "cannot be reached"),
+        (["certify", "sll_nano.digits", "mnist"], "mnist"),
+        (["certify", "sll_nano.digits", "digits", "--picture", "/dev/null/x.png"], "/dev/null"),
+        (["list", "--all"], "--all"),
+        (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["fit", "--model.name", "sll_nanno", "--data", "Digits"], "sll_nano"),
+        (["fit", "--model.name", "sll_nano.digits", "--data", "Nothing"], "Nothing"),
+        (["fit", "--model.nmae", "x"], "nmae"),
+        (["fit", "--model.name", "sll_nano.digits", "--data", "Digits", "--data.batch_size", "0"], "batch_size=0"),
+        (["test", "--model.name", "sll_nano.digits", "--data", "Digits", "--ckpt_path", "nowhere.ckpt"], "nowhere.ckpt"),
+    ],
+)
+def test_a_mistake_is_one_or_two_lines_and_status_2(arguments, words, capsys):
+    try:
+        status = main(arguments)
+    except SystemExit as stop:
+        status = stop.code
+    captured = capsys.readouterr()
+    assert status == 2
+    assert words in captured.err
+    assert 1 <= len(captured.err.strip().splitlines()) <= 2
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_configuration_runs_and_a_dev_run_exports_nothing(path, tmp_path, capsys):
+    assert main(["fit", "--config", str(path), "--trainer.fast_dev_run", "2"]) == 0
+    assert not list(tmp_path.glob("**/*.safetensors"))
+    assert "wrote" not in capsys.readouterr().out
+
+
+def test_fit_exports_where_it_is_told_and_the_checkpoint_serves_the_other_commands(tmp_path, capsys):
+    config = yaml.safe_load((ROOT / "configs/digits/sll_nano.yaml").read_text())
+    config["trainer"]["callbacks"][0]["init_args"] |= {"folder": "mine", "config": "mine.yaml"}
+    config["trainer"] |= {"max_epochs": 1, "enable_progress_bar": False, "enable_model_summary": False}
+    Path("mine.yaml").write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", "mine.yaml"]) == 0
+    assert "wrote mine: 207,242 parameters; 400 images of digits" in capsys.readouterr().out
+    assert main(["certify", "local-dir:mine", "digits"]) == 0
+    (checkpoint,) = tmp_path.glob("outputs/**/*.ckpt")
+    for command in ("validate", "test", "predict"):
+        assert main([command, "--config", "mine.yaml", "--ckpt_path", str(checkpoint)]) == 0

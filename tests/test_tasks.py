@@ -1,0 +1,95 @@
+import pytest
+import torch
+from lightning import Trainer
+
+import sll_zoo
+from sll_zoo import CertifiedClassifier, OffsetCrossEntropy
+from sll_zoo.callbacks import ExportModel
+from sll_zoo.data import Digits
+from sll_zoo.errors import ConfigError
+from sll_zoo.schedules import TriangularLR
+
+
+def trainer(folder, **options):
+    quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return Trainer(default_root_dir=folder, **quiet, **options)
+
+
+def test_fit_logs_accuracies_and_leaves_a_checkpoint_that_loads_with_weights_only(tmp_path):
+    run, task = trainer(tmp_path, max_epochs=2), CertifiedClassifier("sll_nano.digits", loss=OffsetCrossEntropy(0.4))
+    run.fit(task, datamodule=Digits())
+    logged = {name for name in run.callback_metrics if name.startswith("val/")}
+    assert logged == {"val/loss", "val/acc", *(f"val/certified_acc_{level}" for level in (36, 72, 108, 255))}
+    assert run.callback_metrics["val/acc"] > 0.5
+    path = run.checkpoint_callback.best_model_path
+    torch.load(path, weights_only=True)
+    again = CertifiedClassifier.load_from_checkpoint(path, weights_only=True)
+    x = torch.rand(3, 1, 8, 8)
+    assert torch.equal(again(x), task(x))
+
+
+def test_testing_gives_the_shipped_numbers_and_predicting_the_certificates(tmp_path, digits):
+    run, task = trainer(tmp_path), CertifiedClassifier("sll_nano.digits", pretrained=True)
+    (measured,) = run.test(task, datamodule=Digits(), verbose=False)
+    evaluation = sll_zoo.evaluate(task.model, digits.test_dataloader())
+    assert measured["test/acc"] == evaluation.clean
+    assert measured["test/certified_acc_36"] == evaluation.certified[36 / 255]
+    radius = torch.cat([batch["radius"] for batch in run.predict(task, datamodule=Digits())])
+    assert torch.equal(radius, sll_zoo.certify(task.model, digits.tensors("test")[0]).radius)
+
+
+def test_the_task_hands_its_arguments_to_the_network():
+    task = CertifiedClassifier("sll_nano", model_args={"num_classes": 3, "img_size": 16})
+    assert task.model.config.img_size == (16, 16)
+    assert task.hparams.keys() == {"name", "model_args", "radii"}
+
+
+def test_the_optimizer_and_the_schedule_are_injected(tmp_path):
+    run = trainer(tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=0, enable_checkpointing=False)
+    task = CertifiedClassifier(
+        "sll_nano.digits",
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.5),
+        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR,
+    )
+    run.fit(task, datamodule=Digits())
+    assert isinstance(run.optimizers[0], torch.optim.SGD)
+    assert run.lr_scheduler_configs[0].scheduler.T_max == 2
+
+
+def test_triangular_schedule_has_the_papers_corners():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    schedule, rates = TriangularLR(optimizer, 100), []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert max(rates) == rates[39] == pytest.approx(2.0)
+    assert rates[79] == pytest.approx(0.1)
+    assert rates[0] == pytest.approx(2 / 40)
+    assert rates[99] == pytest.approx(0.0)
+
+
+def test_export_writes_what_create_model_loads(tmp_path):
+    folder = tmp_path / "sll_nano.digits"
+    run = trainer(tmp_path, max_epochs=1, limit_train_batches=3, limit_val_batches=0, enable_checkpointing=False)
+    run.callbacks.append(ExportModel(str(folder), "some.yaml", baseline=True))
+    task = CertifiedClassifier("sll_nano.digits")
+    run.fit(task, datamodule=Digits())
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    loaded = sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
+    x = torch.rand(3, 1, 8, 8)
+    assert torch.equal(loaded(x), task(x))
+    assert loaded.config == task.model.config
+    assert "some.yaml" in (folder / "README.md").read_text()
+
+
+def test_nothing_is_exported_in_a_fast_dev_run_and_no_training_starts_without_data(tmp_path):
+    folder = tmp_path / "export"
+    run = trainer(tmp_path, fast_dev_run=True)
+    run.callbacks.append(ExportModel(str(folder), "some.yaml"))
+    run.fit(CertifiedClassifier("sll_nano.digits"), datamodule=Digits())
+    assert not folder.exists()
+    loader = Digits()
+    loader.setup()
+    with pytest.raises(ConfigError, match="data module"):
+        run.fit(CertifiedClassifier("sll_nano.digits"), loader.train_dataloader(), loader.val_dataloader())

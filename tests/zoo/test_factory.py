@@ -1,0 +1,127 @@
+import subprocess
+import sys
+import warnings
+
+import pytest
+import timm
+import torch
+
+import sll_zoo
+from sll_zoo.errors import ConfigError, UnknownNameError, UntrainedHeadWarning, WeightsError
+from sll_zoo.models import LipNet
+from sll_zoo.zoo.entries import ARCHITECTURES, DATASETS, TAGS
+
+
+def table(conv_layers, dense_layers, width, size=32, classes=10, inner=5, dense_inner=2048):
+    """Count parameters from the paper's table of sizes."""
+    features = width * (size // 4) ** 2
+    convs = conv_layers * (inner * width * 9 + 2 * inner)
+    denses = dense_layers * (dense_inner * features + 2 * dense_inner)
+    return convs + denses + classes * features + classes
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "millions"),
+    [("small", (20, 7, 45), 41.4), ("medium", (30, 10, 60), 78.8), ("large", (50, 10, 90), 118.3), ("xlarge", (70, 15, 120), 236.5)],
+)
+def test_the_papers_networks_have_the_papers_sizes(name, sizes, millions):
+    for tag, data in (("cifar10", (32, 10)), ("cifar100", (32, 100)), ("tiny_imagenet", (64, 200))):
+        with torch.device("meta"):
+            model = sll_zoo.create_model(f"sll_{name}.{tag}")
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        assert parameters == table(*sizes, *data)
+        if tag == "cifar10":
+            assert parameters / 1e6 == pytest.approx(millions, abs=0.06)
+
+
+def test_nano_has_at_most_a_million_parameters():
+    assert sum(p.numel() for p in sll_zoo.create_model("sll_nano").parameters()) <= 1e6
+
+
+def test_timm_knows_the_models_after_the_import():
+    assert timm.list_models("sll*") == sll_zoo.list_models("sll*") == sorted(ARCHITECTURES)
+    assert timm.list_models("sll*", pretrained=True) == sll_zoo.list_models(pretrained=True) == ["sll_nano.digits"]
+    model = timm.create_model("sll_nano.digits", pretrained=True)
+    assert isinstance(model, LipNet)
+    data = timm.data.resolve_model_data_config(model)
+    assert (data["mean"], data["std"], data["input_size"]) == ((0.0,), (1.0,), (1, 8, 8))
+
+
+@pytest.mark.parametrize("name", [f"{name}.{tag}" for name in ARCHITECTURES for tag in TAGS[name]])
+def test_every_tag_builds_for_its_data(name):
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    data = DATASETS[name.partition(".")[2]]
+    assert model.config.input_shape == data.input_size
+    assert model.num_classes == data.num_classes
+    assert model.config.mean == data.mean
+
+
+def test_pretrained_weights_are_those_of_the_file_and_not_random(pretrained):
+    again, fresh = sll_zoo.create_model("sll_nano", pretrained=True), sll_zoo.create_model("sll_nano")
+    for key, value in pretrained.state_dict().items():
+        assert torch.equal(again.state_dict()[key], value)
+        if key != "center.mean":
+            assert not torch.equal(fresh.state_dict()[key], value)
+
+
+@pytest.mark.parametrize(("channels", "size", "classes"), [(1, 4, 2), (8, (12, 20), 1000), (3, 32, 0)])
+def test_channels_sizes_and_classes_are_free(channels, size, classes):
+    model = timm.create_model("sll_nano", in_chans=channels, img_size=size, num_classes=classes)
+    shape = (2, channels, *(size if isinstance(size, tuple) else (size, size)))
+    assert model(torch.rand(shape)).shape == (2, classes or model.num_features)
+
+
+def test_grey_images_get_the_grey_mean():
+    with torch.device("meta"):
+        assert sll_zoo.create_model("sll_small.cifar10", in_chans=1).config.mean == pytest.approx((0.4733,))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "error", "words"),
+    [
+        ("sll_nanno", {}, UnknownNameError, ["'sll_nanno'", "sll_nano", "with weights: sll_nano.digits", "CertifiedClassifier"]),
+        ("resnet18", {}, UnknownNameError, ["'resnet18'", "sll_small"]),
+        ("sll_small.cifar", {}, UnknownNameError, ["sll_small.cifar10"]),
+        ("sll_small", {"pretrained": True}, WeightsError, ["sll_small.cifar10", "sll_nano.digits", "CertifiedClassifier"]),
+        ("sll_small", {"features_only": True}, ConfigError, ["forward_features"]),
+        ("sll_small", {"kernel_size": 4}, ConfigError, ["kernel_size=4"]),
+        ("sll_small", {"img_size": 30}, ConfigError, ["pool=4"]),
+        ("sll_small", {"in_chans": 46}, ConfigError, ["width=45"]),
+        ("sll_small", {"depth": 3}, ConfigError, ["depth", "conv_layers"]),
+        ("sll_nano.digits", {"pretrained": True, "img_size": 16}, ConfigError, ["(1, 16, 16)", "(1, 8, 8)"]),
+        ("sll_nano.digits", {"pretrained": True, "in_chans": 3}, ConfigError, ["(3, 8, 8)"]),
+        ("local-dir:/nowhere", {"pretrained": True}, WeightsError, ["/nowhere/config.json"]),
+    ],
+)
+def test_mistakes_are_named_with_their_remedy(name, arguments, error, words):
+    with pytest.raises(error) as caught:
+        sll_zoo.create_model(name, **arguments)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_timms_own_call_explains_a_wrong_tag_too():
+    with pytest.raises(UnknownNameError, match="its tags: cifar10"):
+        timm.create_model("sll_small.digits")
+
+
+def test_a_new_head_on_pretrained_weights_warns_once_and_keeps_the_body(pretrained):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = sll_zoo.create_model("sll_nano.digits", pretrained=True, num_classes=3)
+    assert [warning.category for warning in caught] == [UntrainedHeadWarning]
+    assert "3 classes is untrained" in str(caught[0].message)
+    x = torch.rand(2, 1, 8, 8)
+    assert torch.equal(model.forward_features(x), pretrained.forward_features(x))
+    assert model(x).shape == (2, 3)
+
+
+def test_features_of_pretrained_weights_need_no_warning(pretrained):
+    x = torch.rand(2, 1, 8, 8)
+    assert torch.equal(sll_zoo.create_model("sll_nano.digits", pretrained=True, num_classes=0)(x), pretrained.forward_features(x))
+
+
+def test_a_bare_script_needs_only_the_import():
+    script = "import timm, sll_zoo; print(type(timm.create_model('sll_nano.digits', pretrained=True)).__name__)"
+    run = subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", script], capture_output=True, text=True, check=False)
+    assert (run.stdout.strip(), run.returncode) == ("LipNet", 0), run.stderr
