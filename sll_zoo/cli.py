@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -37,18 +38,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         options = _parser().parse_args(arguments)
         run = lambda: options.run(options)  # noqa: E731
+    try:
+        run()
+    except Exception as error:
+        if not (mistake := _mistake(error)):
+            raise
+        print(f"sll-zoo: {mistake}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _mistake(error: BaseException | None) -> str:
+    """Return in one line what the user did wrong, or nothing if the fault is not the user's."""
     from jsonargparse import ArgumentError
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     from sll_zoo.errors import SllZooError
 
-    try:
-        run()
-    except (SllZooError, ArgumentError, MisconfigurationException, OSError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        print(f"sll-zoo: {' '.join(lines)[:500]}", file=sys.stderr)
-        return 2
-    return 0
+    chain = []
+    while error:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    for kinds in (SllZooError, (ArgumentError, MisconfigurationException, OSError)):
+        for link in chain:
+            if isinstance(link, kinds):
+                return " ".join(str(link).split())[:500]
+    return ""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,6 +133,17 @@ def _certify(options: argparse.Namespace) -> None:
         print(f"certified accuracy against radius: {path}")
 
 
+def _require_checkpoint(arguments: list[str]) -> None:
+    """Refuse a --ckpt_path that is a file but no checkpoint, which torch meets with the errors of its unpickler."""
+    from sll_zoo.errors import WeightsError
+
+    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, _, path = option.partition("=")
+        path = path or value
+        if name == "--ckpt_path" and Path(path).is_file() and not zipfile.is_zipfile(path):
+            raise WeightsError(f"{path} is no checkpoint, or not a whole one", "give a .ckpt file that `sll-zoo fit` wrote")
+
+
 def _train(arguments: list[str]) -> None:
     from lightning import LightningDataModule
     from lightning.pytorch.cli import LightningCLI
@@ -127,6 +153,7 @@ def _train(arguments: list[str]) -> None:
     from sll_zoo.tasks import CertifiedClassifier
     from sll_zoo.zoo.card import describe
 
+    _require_checkpoint(arguments)
     quiet_lightning()
     cli = LightningCLI(
         CertifiedClassifier,

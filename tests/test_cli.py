@@ -87,6 +87,13 @@ def test_a_mistake_is_one_or_two_lines_and_status_2(arguments, words, capsys):
     assert "Traceback" not in captured.err
 
 
+def test_a_checkpoint_that_is_none_is_a_mistake_of_one_line(tmp_path, capsys):
+    (tmp_path / "x.ckpt").write_text("hello")
+    for option in (["--ckpt_path", "x.ckpt"], ["--ckpt_path=x.ckpt"]):
+        assert main(["test", "--model.name", "sll_nano.digits", "--data", "Digits", *option]) == 2
+        assert capsys.readouterr().err.splitlines()[-1].startswith("sll-zoo: x.ckpt is no checkpoint")
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_configuration_runs_and_a_dev_run_exports_nothing(path, tmp_path, capsys):
     assert main(["fit", "--config", str(path), "--trainer.fast_dev_run", "2"]) == 0

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from sll_zoo.functional.residual import residual
 from sll_zoo.functional.rescaling import abs_gram, gershgorin
+from sll_zoo.functional.residual import residual
 from sll_zoo.layers import SLLLinear
 from tests import laws
 from tests.oracles import ORACLES

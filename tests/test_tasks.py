@@ -91,5 +91,6 @@ def test_nothing_is_exported_in_a_fast_dev_run_and_no_training_starts_without_da
     assert not folder.exists()
     loader = Digits()
     loader.setup()
+    without_data = trainer(tmp_path, max_epochs=1, callbacks=[ExportModel(str(folder), "some.yaml")])
     with pytest.raises(ConfigError, match="data module"):
-        run.fit(CertifiedClassifier("sll_nano.digits"), loader.train_dataloader(), loader.val_dataloader())
+        without_data.fit(CertifiedClassifier("sll_nano.digits"), loader.train_dataloader(), loader.val_dataloader())

@@ -22,7 +22,12 @@ def table(conv_layers, dense_layers, width, size=32, classes=10, inner=5, dense_
 
 @pytest.mark.parametrize(
     ("name", "sizes", "millions"),
-    [("small", (20, 7, 45), 41.4), ("medium", (30, 10, 60), 78.8), ("large", (50, 10, 90), 118.3), ("xlarge", (70, 15, 120), 236.5)],
+    [
+        ("small", (20, 7, 45), 41.4),
+        ("medium", (30, 10, 60), 78.8),
+        ("large", (50, 10, 90), 118.3),
+        ("xlarge", (70, 15, 120), 236.5),
+    ],
 )
 def test_the_papers_networks_have_the_papers_sizes(name, sizes, millions):
     for tag, data in (("cifar10", (32, 10)), ("cifar100", (32, 100)), ("tiny_imagenet", (64, 200))):

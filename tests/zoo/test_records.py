@@ -67,6 +67,6 @@ def test_a_network_with_nan_is_not_exported(pretrained, digits, tmp_path):
     pretrained.head.bias.data[0] = float("nan")
     evaluation = sll_zoo.evaluate(pretrained, digits.test_dataloader())
     described = {"dataset": "digits", "evaluation": evaluation, "baseline": None, "training": {}, "label_names": []}
-    with pytest.raises(WeightsError, match="NaN or infinity in head.bias"):
+    with pytest.raises(WeightsError, match="NaN or infinity"):
         export_model("sll_nano.digits", pretrained, tmp_path / "out", **described)
     assert not (tmp_path / "out").exists()

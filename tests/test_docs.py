@@ -1,0 +1,46 @@
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "checkpoints/README.md")]
+FENCES = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("fence", FENCES)
+def test_every_fence_of_the_readme_runs(fence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(fence, "README.md", "exec"), {})
+
+
+def test_there_are_fences_to_run():
+    assert len(FENCES) == 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_files_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_the_table_of_sizes_is_true():
+    from sll_zoo.zoo.entries import ARCHITECTURES
+
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \| [\d.]+ M \|$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE
+    )
+    stated = {name: tuple(map(int, sizes)) for name, *sizes in rows}
+    assert stated == {
+        name: (config.conv_layers, config.dense_layers, config.width)
+        for name, config in ARCHITECTURES.items()
+        if name != "sll_nano"
+    }
+
+
+def test_files_stay_of_a_size_that_a_reader_takes_in_at_once():
+    listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=False)
+    paths = listed.stdout.split() or [str(path) for path in ROOT.glob("sll_zoo/**/*.py")]
+    long = {path: lines for path in paths if (lines := len((ROOT / path).read_text("utf-8").splitlines())) > 220}
+    assert long == {}
