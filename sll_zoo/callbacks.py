@@ -1,20 +1,24 @@
-"""What happens around a training: the export of the trained network."""
+"""What is written around a training: the trained network, and certificates one image at a time."""
 
 from __future__ import annotations
 
+import csv
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
 
 from sll_zoo.errors import ConfigError
 from sll_zoo.evaluation import Evaluation, evaluate
+from sll_zoo.files import written_whole
 from sll_zoo.models import LipNet
 from sll_zoo.models.nearest import NearestNeighbour
+from sll_zoo.zoo.card import describe
 from sll_zoo.zoo.export import export_model
-from sll_zoo.zoo.record import Record
 
 
 class ExportModel(Callback):
@@ -28,14 +32,14 @@ class ExportModel(Callback):
         baseline: Whether to measure the nearest-neighbour margin classifier beside it; for data sets that fit in memory.
 
     Attributes:
-        record: Of what was written, None before.
+        written: The folder and what is in it, in one line; empty before.
     """
 
     def __init__(self, folder: str, config: str, baseline: bool = False) -> None:
         self.folder = Path(folder)
         self.config = config
         self.baseline = baseline
-        self.record: Record | None = None
+        self.written = ""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Check, before any work, that there is something to measure on."""
@@ -51,7 +55,7 @@ class ExportModel(Callback):
         data = _datamodule(trainer)
         data.setup("test")
         model = cast("LipNet", pl_module.model)
-        self.record = export_model(
+        record = export_model(
             pl_module.hparams["name"],
             model,
             self.folder,
@@ -61,6 +65,40 @@ class ExportModel(Callback):
             training={"config": self.config, "seed": torch.initial_seed(), "epochs": trainer.current_epoch, "seconds": seconds},
             label_names=data.class_names,
         )
+        self.written = f"{self.folder}: {describe(record)}"
+
+
+class WriteCertificates(BasePredictionWriter):
+    """When ``predict`` has ended, write a CSV file with the index, class and radius of each image; one file for each process.
+
+    Args:
+        path: Where to; with several processes, each puts its rank before the suffix.
+
+    Attributes:
+        written: The path; empty before.
+    """
+
+    def __init__(self, path: str = "outputs/certificates.csv") -> None:
+        super().__init__("epoch")
+        self.path = Path(path)
+        self.written = ""
+
+    def write_on_epoch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002 - Lightning's signature
+        predictions: Sequence[Any],
+        batch_indices: Sequence[Any],
+    ) -> None:
+        """Write the file."""
+        path = self.path if trainer.world_size == 1 else self.path.with_suffix(f".{trainer.global_rank}{self.path.suffix}")
+        with written_whole(path) as temporary, temporary.open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["image", "prediction", "radius"])
+            # Indices come by data loader, of which there is one; predictions then come without that level.
+            for indices, batch in zip(batch_indices[0], predictions, strict=True):
+                rows.writerows(zip(indices, batch["prediction"].tolist(), batch["radius"].tolist(), strict=True))
+        self.written = str(path)
 
 
 def _datamodule(trainer: Trainer) -> Any:

@@ -5,16 +5,36 @@ from __future__ import annotations
 import argparse
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from jsonargparse import ArgumentError
+from lightning import LightningDataModule
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.cli import LightningCLI
+from rich.progress import track
+
+from sll_zoo.callbacks import ExportModel, WriteCertificates
+from sll_zoo.data import Digits
+from sll_zoo.demo import print_evaluation, quiet_lightning, run_demo
+from sll_zoo.errors import SllZooError, WeightsError
+from sll_zoo.evaluation import evaluate
+from sll_zoo.plot import plot_certified_accuracy
+from sll_zoo.tasks import CertifiedClassifier
+from sll_zoo.zoo import create_model, list_models
+from sll_zoo.zoo.card import describe
+from sll_zoo.zoo.entries import TAGS
+from sll_zoo.zoo.record import read_records
+
 DATA = ("digits",)
+# What a user can cause, the most telling first.
+MISTAKES = (SllZooError, ArgumentError, MisconfigurationException, OSError)
 TRAINING = {
     "fit": "train a network from a YAML configuration (LightningCLI)",
     "validate": "measure a checkpoint on the validation images",
-    "test": "certify a checkpoint on the held-out images",
-    "predict": "certify images with a checkpoint, one radius each",
+    "test": "measure clean and certified accuracy of a checkpoint on the held-out images",
+    "predict": "certify the held-out images with a checkpoint and write each one's class and radius",
 }
 
 
@@ -32,15 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; by default those of the process.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    run: Callable[[], None]
-    if arguments and arguments[0] in TRAINING:
-        run = lambda: _train(arguments)  # noqa: E731
-    else:
-        options = _parser().parse_args(arguments)
-        run = lambda: options.run(options)  # noqa: E731
     try:
-        run()
-    except Exception as error:
+        if arguments and arguments[0] in TRAINING:
+            _train(arguments)
+        else:
+            options = _parser().parse_args(arguments)
+            options.run(options)
+    except (*MISTAKES, ValueError) as error:  # jsonargparse wraps what a constructor raises in a ValueError
         if not (mistake := _mistake(error)):
             raise
         print(f"sll-zoo: {mistake}", file=sys.stderr)
@@ -50,18 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _mistake(error: BaseException | None) -> str:
     """Return in one line what the user did wrong, or nothing if the fault is not the user's."""
-    from jsonargparse import ArgumentError
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-    from sll_zoo.errors import SllZooError
-
     chain = []
     while error:
         chain.append(error)
         error = error.__cause__ or error.__context__
-    for kinds in (SllZooError, (ArgumentError, MisconfigurationException, OSError)):
+    for kind in MISTAKES:
         for link in chain:
-            if isinstance(link, kinds):
+            if isinstance(link, kind):
                 return " ".join(str(link).split())[:500]
     return ""
 
@@ -94,33 +107,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from sll_zoo.demo import quiet_lightning, run_demo
-
     quiet_lightning()
     run_demo(options.picture)
 
 
 def _list(options: argparse.Namespace) -> None:
-    from sll_zoo import list_models
-    from sll_zoo.zoo.card import describe
-    from sll_zoo.zoo.entries import RECORDS, TAGS
-
     if not options.pretrained:
         for name in list_models():
             print(f"{name:12} {', '.join(TAGS[name])}")
         return
-    for name in list_models(pretrained=True):
-        print(f"{name}: {describe(RECORDS[name])}")
+    for name, record in read_records().items():
+        print(f"{name}: {describe(record)}")
 
 
 def _certify(options: argparse.Namespace) -> None:
-    from rich.progress import track
-
-    from sll_zoo import create_model, evaluate
-    from sll_zoo.data import Digits
-    from sll_zoo.demo import print_evaluation
-    from sll_zoo.plot import plot_certified_accuracy
-
     model = create_model(options.model, pretrained=True).eval()
     data = Digits()
     data.setup("test")
@@ -135,8 +135,6 @@ def _certify(options: argparse.Namespace) -> None:
 
 def _require_checkpoint(arguments: list[str]) -> None:
     """Refuse a --ckpt_path that is a file but no checkpoint, which torch meets with the errors of its unpickler."""
-    from sll_zoo.errors import WeightsError
-
     for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
         name, _, path = option.partition("=")
         path = path or value
@@ -145,14 +143,6 @@ def _require_checkpoint(arguments: list[str]) -> None:
 
 
 def _train(arguments: list[str]) -> None:
-    from lightning import LightningDataModule
-    from lightning.pytorch.cli import LightningCLI
-
-    from sll_zoo.callbacks import ExportModel
-    from sll_zoo.demo import quiet_lightning
-    from sll_zoo.tasks import CertifiedClassifier
-    from sll_zoo.zoo.card import describe
-
     _require_checkpoint(arguments)
     quiet_lightning()
     cli = LightningCLI(
@@ -163,8 +153,9 @@ def _train(arguments: list[str]) -> None:
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
         parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
+        trainer_defaults={"callbacks": [WriteCertificates()]},
         args=arguments,
     )
     for callback in vars(cli.trainer)["callbacks"]:
-        if isinstance(callback, ExportModel) and callback.record:
-            print(f"wrote {callback.folder}: {describe(callback.record)}")
+        if isinstance(callback, ExportModel | WriteCertificates) and callback.written:
+            print(f"wrote {callback.written}")

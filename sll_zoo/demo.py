@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from pathlib import Path
 
@@ -22,11 +23,11 @@ from sll_zoo.zoo.card import percent
 
 MODEL = "sll_nano.digits"
 
-NEXT = f"""Next:
-  sll-zoo list                                        the models
-  sll-zoo certify {MODEL} digits              this measurement alone
-  sll-zoo fit --config configs/digits/sll_nano.yaml   train these weights yourself, in about a minute
-  README.md                                           ten lines of Python that do the same"""
+NEXT = """Next:
+  {program} list                                        the models
+  {program} certify {model} digits              this measurement alone
+  {program} fit --config configs/digits/sll_nano.yaml   train these weights yourself, in about a minute
+  README.md: ten lines of Python that do the same"""
 
 
 def run_demo(picture: Path) -> None:
@@ -52,7 +53,9 @@ def run_demo(picture: Path) -> None:
     print(f"Certified accuracy against radius, beside a nearest-neighbour classifier: {path.resolve()}\n")
 
     fine_tune(data)
-    print(f"\n{NEXT}")
+    # The command as it was typed, so that the next one can be pasted.
+    program = sys.argv[0] if Path(sys.argv[0]).name == "sll-zoo" else "python -m sll_zoo"
+    print("\n" + NEXT.format(program=program, model=MODEL))
 
 
 def fine_tune(data: Digits) -> None:

@@ -102,8 +102,8 @@ class ResidualConv2d(_Residual):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if kernel_size % 2 == 0:
-            raise ConfigError(f"kernel_size={kernel_size} is even", "choose an odd one, for example 3")
+        if not isinstance(kernel_size, int) or kernel_size % 2 == 0:
+            raise ConfigError(f"kernel_size={kernel_size}", "choose an odd integer, for example 3")
         super().__init__((inner_channels, channels, kernel_size, kernel_size), bias, device, dtype)
 
 

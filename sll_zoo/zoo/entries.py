@@ -46,14 +46,13 @@ DATASETS = {
     "tiny_imagenet": DataSet((3, 64, 64), 200, (0.485, 0.456, 0.406)),
 }
 
-RECORDS = read_records()
 TAGS = {name: ("digits",) if name == "sll_nano" else ("cifar10", "cifar100", "tiny_imagenet") for name in ARCHITECTURES}
 
 
-def _pretrained_cfg(name: str, tag: str) -> dict[str, Any]:
+def _pretrained_cfg(name: str, tag: str, published: bool) -> dict[str, Any]:
     data = DATASETS[tag]
     return {
-        "hf_hub_id": f"{HUB_ORGANISATION}/{name}.{tag}@{REVISION}" if f"{name}.{tag}" in RECORDS else None,
+        "hf_hub_id": f"{HUB_ORGANISATION}/{name}.{tag}@{REVISION}" if published else None,
         "input_size": data.input_size,
         "fixed_input_size": True,
         "num_classes": data.num_classes,
@@ -69,9 +68,10 @@ def _pretrained_cfg(name: str, tag: str) -> dict[str, Any]:
     }
 
 
+_published = read_records()
 # timm looks for this name in the module of the registered functions.
 default_cfgs = generate_default_cfgs(
-    {f"{name}.{tag}": _pretrained_cfg(name, tag) for name in ARCHITECTURES for tag in TAGS[name]}
+    {f"{name}.{tag}": _pretrained_cfg(name, tag, f"{name}.{tag}" in _published) for name in ARCHITECTURES for tag in TAGS[name]}
 )
 
 
@@ -89,7 +89,7 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipNet:
             raise ConfigError(
                 f"images of {config.input_shape}", f"the weights of {name}.{cfg.tag} are for {tuple(cfg.input_size)}"
             )
-        source = find_weights(cfg, RECORDS)
+        source = find_weights(cfg)
     model: LipNet = build_model_with_cfg(lambda **_: LipNet(config), name, pretrained=False, pretrained_cfg=asdict(cfg))
     if source:
         load_pretrained(model, source, cfg.num_classes, cache_dir)

@@ -12,7 +12,8 @@ import timm
 from sll_zoo.errors import UnknownNameError, WeightsError
 from sll_zoo.models import LipNet
 from sll_zoo.zoo import hub
-from sll_zoo.zoo.entries import ARCHITECTURES, RECORDS, TAGS
+from sll_zoo.zoo.entries import ARCHITECTURES, TAGS
+from sll_zoo.zoo.record import read_records
 from sll_zoo.zoo.weights import CONFIG_FILE
 
 
@@ -64,7 +65,7 @@ def _require_known(name: str) -> None:
     known = [*ARCHITECTURES, *(f"{key}.{tag}" for key, tags in TAGS.items() for tag in tags)]
     nearest = difflib.get_close_matches(name, known, n=3) or list(ARCHITECTURES)
     raise UnknownNameError(
-        f"no model {name!r}; nearest: {', '.join(nearest)}; with weights: {', '.join(RECORDS) or 'none'}",
+        f"no model {name!r}; nearest: {', '.join(nearest)}; with weights: {', '.join(read_records())}",
         "choose one, or train your own with sll_zoo.CertifiedClassifier and a Lightning Trainer",
     )
 

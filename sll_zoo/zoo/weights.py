@@ -16,7 +16,7 @@ from torch import Tensor
 from sll_zoo.errors import UntrainedHeadWarning, WeightsError
 from sll_zoo.models import LipNet
 from sll_zoo.zoo import hub
-from sll_zoo.zoo.record import Record
+from sll_zoo.zoo.record import read_records
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -33,13 +33,13 @@ class Source:
     sha256: str | None = None
 
 
-def find_weights(cfg: PretrainedCfg, records: dict[str, Record]) -> Source:
+def find_weights(cfg: PretrainedCfg) -> Source:
     """Return where the weights that ``cfg`` names are to be had, without touching the network.
 
     Raises:
         WeightsError: There are none, or the folder or file that was named does not exist.
     """
-    name = f"{cfg.architecture}.{cfg.tag}"
+    name, records = f"{cfg.architecture}.{cfg.tag}", read_records()
     if cfg.source == "local-dir":
         folder = Path(str(cfg.file))
         return Source(path=_existing(folder / WEIGHTS_FILE), sha256=_stated_hash(folder / CONFIG_FILE))
