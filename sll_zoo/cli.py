@@ -153,7 +153,10 @@ def _train(arguments: list[str]) -> None:
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
         parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
-        trainer_defaults={"callbacks": [WriteCertificates()]},
+        trainer_defaults={
+            "callbacks": [WriteCertificates()],
+            "logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "outputs"}},
+        },
         args=arguments,
     )
     for callback in vars(cli.trainer)["callbacks"]:
