@@ -56,7 +56,6 @@ class ExportModel(Callback):
         data.setup("test")
         model = cast("LipNet", pl_module.model)
         record = export_model(
-            pl_module.hparams["name"],
             model,
             self.folder,
             dataset=data.name,

@@ -25,7 +25,6 @@ PACKAGES = ("torch", "lightning", "timm", "scikit-learn")
 
 
 def export_model(
-    name: str,
     model: LipNet,
     folder: Path,
     *,
@@ -37,12 +36,11 @@ def export_model(
 ) -> Record:
     """Write ``folder`` and return the record of what it holds.
 
-    In the folder that a checkout keeps for ``name``, the zoo's own record and the tables made from it follow, so that
+    In the folder that a checkout keeps for these weights, the zoo's own record and the tables made from it follow, so that
     ``create_model(name, pretrained=True)`` loads the new weights.
 
     Args:
-        name: ``architecture.tag`` of the network.
-        model: The trained network, built by ``create_model``.
+        model: The trained network, built by ``create_model``, whose name and tag it keeps.
         folder: Where the files go; each is replaced whole.
         dataset: On which the network was trained and measured.
         evaluation: Of the network on held-out images.
@@ -53,6 +51,8 @@ def export_model(
     Raises:
         WeightsError: Weights with NaN or infinity; nothing is written.
     """
+    described: dict[str, Any] = vars(model)["pretrained_cfg"]  # of timm's factory
+    name = f"{described['architecture']}.{described['tag']}"
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     if broken := [key for key, value in state.items() if not value.isfinite().all()]:
         raise WeightsError(f"the trained network has NaN or infinity in {broken[0]}", "lower the learning rate and train again")
@@ -71,7 +71,7 @@ def export_model(
     with written_whole(folder / WEIGHTS_FILE) as temporary:
         temporary.write_bytes(content)
     with written_whole(folder / CONFIG_FILE) as temporary:
-        write_json(temporary, _config(name, model, record, label_names))
+        write_json(temporary, _config(described, model, record, label_names))
     with written_whole(folder / "README.md") as temporary:
         temporary.write_text(render_card(name, record), "utf-8")
     if folder.resolve() == (CHECKPOINTS / name).resolve():
@@ -80,28 +80,22 @@ def export_model(
     return record
 
 
-def _config(name: str, model: LipNet, record: Record, label_names: Sequence[str]) -> dict[str, Any]:
+def _config(described: dict[str, Any], model: LipNet, record: Record, label_names: Sequence[str]) -> dict[str, Any]:
     """Return timm's config.json, with the whole shape of the network and, under ``certified``, the record."""
-    architecture, _, tag = name.partition(".")
-    described: dict[str, Any] = vars(model)["pretrained_cfg"]  # of timm's factory
-    kept = (
-        "input_size",
-        "fixed_input_size",
-        "interpolation",
-        "crop_pct",
-        "mean",
-        "std",
-        "classifier",
-        "license",
-        "paper_ids",
-    )
+    kept = ("tag", "fixed_input_size", "interpolation", "crop_pct", "classifier", "license", "paper_ids")
     return {
-        "architecture": architecture,
+        "architecture": described["architecture"],
         "num_classes": model.num_classes,
         "num_features": model.num_features,
         "label_names": list(label_names),
         "model_args": asdict(model.config),
-        "pretrained_cfg": {"tag": tag, "num_classes": model.num_classes, **{key: described[key] for key in kept}},
+        "pretrained_cfg": {
+            **{key: described[key] for key in kept},
+            "num_classes": model.num_classes,
+            "input_size": model.config.input_shape,
+            "mean": [0.0] * model.in_chans,
+            "std": [1.0] * model.in_chans,
+        },
         "certified": asdict(record),
     }
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 import sll_zoo
 from sll_zoo.errors import WeightsError
@@ -68,5 +69,17 @@ def test_a_network_with_nan_is_not_exported(pretrained, digits, tmp_path):
     evaluation = sll_zoo.evaluate(pretrained, digits.test_dataloader())
     described = {"dataset": "digits", "evaluation": evaluation, "baseline": None, "training": {}, "label_names": []}
     with pytest.raises(WeightsError, match="NaN or infinity"):
-        export_model("sll_nano.digits", pretrained, tmp_path / "out", **described)
+        export_model(pretrained, tmp_path / "out", **described)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_network_of_another_shape_than_its_tags_is_exported_and_loaded(digits, tmp_path):
+    model = sll_zoo.create_model("sll_nano.digits", conv_layers=1, img_size=(8, 4), num_classes=3, mean=(0.25,))
+    images, labels = (part[:20] for part in digits.tensors("test"))
+    evaluation = sll_zoo.evaluate(model, [(images[..., :4], labels % 3)])
+    training = {"config": "some.yaml", "seed": 0, "epochs": 0, "seconds": 0.0}
+    described = {"dataset": "half digits", "evaluation": evaluation, "baseline": None, "training": training}
+    export_model(model, tmp_path, label_names="abc", **described)
+    loaded = sll_zoo.create_model(f"local-dir:{tmp_path}", pretrained=True)
+    assert loaded.config == model.config
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in loaded.state_dict().items())
