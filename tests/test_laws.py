@@ -1,23 +1,31 @@
 """Every law for every family, dense and convolutional."""
 
+from functools import partial
+
 import pytest
 
 from sll_zoo.layers import FAMILIES
 from tests.laws import LAWS, Subject, law_09_equals_the_dense_oracle
 from tests.oracles import ORACLES
 
-SUBJECTS = {
-    f"{name}-{kind}": (name, subject)
-    for name, family in FAMILIES.items()
-    for kind, subject in {
-        "linear": Subject(lambda family=family: family.linear(6, 4), (6,)),
-        "linear-wide": Subject(lambda family=family: family.linear(4, 7), (4,)),
-        "conv1": Subject(lambda family=family: family.conv(4, 3, 1), (4, 3, 3)),
-        "conv3": Subject(lambda family=family: family.conv(3, 4, 3), (3, 4, 5)),
-        "conv5": Subject(lambda family=family: family.conv(2, 3, 5), (2, 6, 6)),
-        "conv7-image-smaller-than-kernel": Subject(lambda family=family: family.conv(2, 2, 7), (2, 3, 3)),
-    }.items()
+SIZES = {
+    "linear": ((6, 4), (6,)),
+    "linear-wide": ((4, 7), (4,)),
+    "conv1": ((4, 3, 1), (4, 3, 3)),
+    "conv3": ((3, 4, 3), (3, 4, 5)),
+    "conv5": ((2, 3, 5), (2, 6, 6)),
+    "conv7-image-smaller-than-kernel": ((2, 2, 7), (2, 3, 3)),
 }
+
+
+def subject(family, kind, **options):
+    """Return a layer of a family: a residual one keeps its channels, the others have as many as the second number says."""
+    arguments, shape = SIZES[kind]
+    make = partial(family.conv if kind.startswith("conv") else family.linear, *arguments, **options)
+    return Subject(make, shape, None if family.form == "residual" else arguments[1])
+
+
+SUBJECTS = {f"{name}-{kind}": (name, subject(family, kind)) for name, family in FAMILIES.items() for kind in SIZES}
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
@@ -26,10 +34,10 @@ def test_law_holds(key, law):
     law(SUBJECTS[key][1])
 
 
-@pytest.mark.parametrize("key", SUBJECTS)
+@pytest.mark.parametrize("key", [key for key, (name, _) in SUBJECTS.items() if name in ORACLES])
 def test_layer_equals_its_dense_oracle(key):
-    name, subject = SUBJECTS[key]
-    law_09_equals_the_dense_oracle(subject, ORACLES[name])
+    name, of = SUBJECTS[key]
+    law_09_equals_the_dense_oracle(of, ORACLES[name])
 
 
 def test_a_layer_without_bias_obeys_the_first_law():

@@ -9,28 +9,33 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from sll_zoo.functional.activation import SlopeRestricted, slope_restricted
+from sll_zoo.functional.convolution import PaddingMode, same_conv2d, same_conv2d_adjoint
+
 
 def residual(
     x: Float[Tensor, "batch features *space"],
     weight: Float[Tensor, "inner features *kernel"],
     bias: Float[Tensor, " inner"] | None,
     step: Float[Tensor, " inner"],
+    activation: SlopeRestricted = "relu",
+    padding_mode: PaddingMode = "zeros",
 ) -> Float[Tensor, "batch features *space"]:
-    """Return ``x − Vᵀ (step ⊙ relu(V x + b))``, with V = ``weight``.
+    """Return ``x − Vᵀ (step ⊙ σ(V x + b))``, with V = ``weight``.
 
-    With ``step = 2/T``, T diagonal and V Vᵀ ≼ diag(T), the map is 1-Lipschitz in L2: ReLU is slope-restricted in [0, 1]
-    coordinate by coordinate, which is what the proof uses.
+    With ``step = 2/T``, T diagonal and V Vᵀ ≼ diag(T), the map is 1-Lipschitz in L2, because σ acts on each coordinate with slopes
+    in [0, 1].
 
     Args:
         x: (batch, features), or (batch, channels, height, width).
-        weight: (inner, features), or (inner, channels, k, k) with k odd; the convolution is zero-padded to keep the size, and its
-            transpose has the same kernel and padding, so that the two are exact adjoints.
+        weight: (inner, features), or (inner, channels, k, k) with k odd; the convolution keeps the size.
         bias: (inner,) or None.
         step: 2/T, (inner,).
+        activation: σ.
+        padding_mode: Of the convolution.
     """
-    step = step.to(weight.dtype)
+    sigma, step = slope_restricted(activation), step.to(weight.dtype)
     if weight.ndim == 2:
-        return x - F.linear(F.relu(F.linear(x, weight, bias)) * step, weight.mT)
-    padding = weight.shape[-1] // 2
-    inner = F.relu(F.conv2d(x, weight, bias, padding=padding)) * step[:, None, None]
-    return x - F.conv_transpose2d(inner, weight, padding=padding)
+        return x - F.linear(sigma(F.linear(x, weight, bias)) * step, weight.mT)
+    inner = sigma(same_conv2d(x, weight, bias, padding_mode)) * step[:, None, None]
+    return x - same_conv2d_adjoint(inner, weight, padding_mode)

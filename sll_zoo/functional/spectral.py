@@ -16,7 +16,7 @@ LINEAR_POWER = 64
 CONV_POWER = 16
 
 
-def squared_spectral_norm_upper_bound(weight: Float[Tensor, "inner *kernel"], power: int | None = None) -> Float[Tensor, ""]:
+def squared_spectral_norm_upper_bound(weight: Float[Tensor, "inner features *kernel"], power: int | None = None) -> Float[Tensor, ""]:
     """Return a number not below ‖W‖², differentiable: the largest entry of the tightened T at q = 1.
 
     The largest absolute row sum of (WᵀW)ᵏ bounds its largest eigenvalue, ‖W‖²ᵏ, for every k. Power iteration, which others use,
@@ -28,6 +28,8 @@ def squared_spectral_norm_upper_bound(weight: Float[Tensor, "inner *kernel"], po
 
     Source: Gram iteration, Delattre et al. 2023 (arXiv 2305.16173), with row sums in place of Frobenius norms.
     """
+    if len(weight) > weight.shape[1]:
+        weight = weight.transpose(0, 1)  # the same norm, and a smaller Gram matrix
     if power is None:
         power = LINEAR_POWER if weight.ndim == 2 else CONV_POWER
     return tightened(weight, weight.new_zeros(len(weight)), power).amax()

@@ -2,35 +2,75 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple
 
+from torch import nn
+
+from sll_zoo.layers.activation import Absolute, Householder, MaxMin
+from sll_zoo.layers.aol import AOLConv2d, AOLLinear
+from sll_zoo.layers.cpl import CPLConv2d, CPLLinear
 from sll_zoo.layers.fold import fold, is_folded
 from sll_zoo.layers.head import UnitRowsLinear
-from sll_zoo.layers.residual import FoldedResidual, ResidualConv2d, ResidualLinear
-from sll_zoo.layers.shape import Center, NormOneAvgPool2d, PadChannels
+from sll_zoo.layers.linear_form import FoldedLinearForm
+from sll_zoo.layers.orthogonal import OrthogonalConv2d, OrthogonalLinear
+from sll_zoo.layers.residual import FoldedResidual
+from sll_zoo.layers.sandwich import SandwichConv2d, SandwichLinear
+from sll_zoo.layers.shape import Center, NormOneAvgPool2d, PadChannels, TruncateChannels
 from sll_zoo.layers.sll import SLLConv2d, SLLLinear
+from sll_zoo.layers.spectral import SpectralConv2d, SpectralLinear
 
 
 class Family(NamedTuple):
-    """The two layers of a family, built as ``conv(channels, inner, kernel_size)`` and ``linear(features, inner)``."""
+    """The two layers of a family, and what they are.
 
-    conv: type[ResidualConv2d]
-    linear: type[ResidualLinear]
+    ``residual`` layers are built as ``conv(channels, inner, kernel_size)`` and ``linear(features, inner)``; the others, which may
+    change the number of channels, as ``conv(in, out, kernel_size)`` and ``linear(in, out)``. A ``linear`` map needs an activation
+    after it, a ``sandwich`` has its own.
+    """
+
+    form: Literal["residual", "linear", "sandwich"]
+    conv: Callable[..., nn.Module]
+    linear: Callable[..., nn.Module]
 
 
 FAMILIES = {
-    "sll": Family(conv=SLLConv2d, linear=SLLLinear),
+    "sll": Family("residual", SLLConv2d, SLLLinear),
+    "sll2": Family("residual", partial(SLLConv2d, power=2), partial(SLLLinear, power=2)),
+    "sll4": Family("residual", partial(SLLConv2d, power=4), partial(SLLLinear, power=4)),
+    "sll8": Family("residual", partial(SLLConv2d, power=8), partial(SLLLinear, power=8)),
+    "cpl": Family("residual", CPLConv2d, CPLLinear),
+    "aol": Family("linear", AOLConv2d, AOLLinear),
+    "spectral": Family("linear", SpectralConv2d, SpectralLinear),
+    "orthogonal": Family("linear", OrthogonalConv2d, OrthogonalLinear),
+    "sandwich": Family("sandwich", SandwichConv2d, SandwichLinear),
 }
 
 __all__ = [
     "FAMILIES",
+    "AOLConv2d",
+    "AOLLinear",
+    "Absolute",
+    "CPLConv2d",
+    "CPLLinear",
     "Center",
     "Family",
+    "FoldedLinearForm",
     "FoldedResidual",
+    "Householder",
+    "MaxMin",
     "NormOneAvgPool2d",
+    "OrthogonalConv2d",
+    "OrthogonalLinear",
     "PadChannels",
     "SLLConv2d",
     "SLLLinear",
+    "SandwichConv2d",
+    "SandwichLinear",
+    "SpectralConv2d",
+    "SpectralLinear",
+    "TruncateChannels",
     "UnitRowsLinear",
     "fold",
     "is_folded",

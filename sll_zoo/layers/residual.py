@@ -1,43 +1,32 @@
-"""The residual form as modules: parameters and forward, without a choice of T, and the form with T folded in.
+"""The residual form as modules, without a choice of T, and the form with T folded in.
 
-A family is a subclass of ``ResidualLinear`` and one of ``ResidualConv2d`` that define ``step``; nothing else is inherited from.
+A family is a subclass of ``ResidualLinear`` and one of ``ResidualConv2d`` that define ``step``.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Unpack
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sll_zoo.errors import ConfigError
+from sll_zoo.functional.activation import SlopeRestricted, slope_restricted
+from sll_zoo.functional.convolution import PaddingMode
 from sll_zoo.functional.residual import residual
+from sll_zoo.layers.parameters import Placement, require_odd, weight_and_bias
 
 
 class _Residual(nn.Module):
-    """h(x) = x − Vᵀ (step ⊙ relu(V x + b)), with the step that a family chooses."""
+    """h(x) = x − Vᵀ (step ⊙ σ(V x + b)), with the step that a family chooses."""
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        bias: bool,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-    ) -> None:
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(self, activation: SlopeRestricted, padding_mode: PaddingMode) -> None:
         super().__init__()
-        if min(shape) < 1:
-            raise ConfigError(f"weight of shape {shape}", "every size must be at least 1")
-        self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-        self.bias = nn.Parameter(torch.empty(shape[0], device=device, dtype=dtype)) if bias else None
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw weight (Xavier normal) and bias (uniform, ±1/√fan_in) as the authors do."""
-        nn.init.xavier_normal_(self.weight)
-        if self.bias is not None:
-            bound = 1 / math.sqrt(self.weight[0].numel())
-            nn.init.uniform_(self.bias, -bound, bound)
+        slope_restricted(activation)
+        self.activation = activation
+        self.padding_mode = padding_mode
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,): the family's choice."""
@@ -45,11 +34,11 @@ class _Residual(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch features *space"]) -> Float[Tensor, "batch features *space"]:
         """Apply the layer; the shape is kept."""
-        return residual(x, self.weight, self.bias, self.step())
+        return residual(x, self.weight, self.bias, self.step(), self.activation, self.padding_mode)
 
     def fold(self) -> FoldedResidual:
         """Return the same map with its step computed once, here and now, for evaluation and deployment."""
-        return FoldedResidual(self.weight, self.bias, self.step())
+        return FoldedResidual(self.weight, self.bias, self.step(), self.activation, self.padding_mode)
 
     def extra_repr(self) -> str:
         """Return the sizes, for ``print(model)``."""
@@ -64,8 +53,11 @@ class ResidualLinear(_Residual):
         features: Size of the input and of the output.
         inner_features: Number of units of σ.
         bias: Whether σ's argument has a bias.
-        device: Where the parameters are created.
-        dtype: Their type.
+        activation: σ, slope-restricted in [0, 1].
+        **placement: ``device`` and ``dtype`` of the parameters.
+
+    Raises:
+        ConfigError: A size below 1, or an activation with which the form would not be 1-Lipschitz.
     """
 
     def __init__(
@@ -74,22 +66,27 @@ class ResidualLinear(_Residual):
         inner_features: int,
         *,
         bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        activation: SlopeRestricted = "relu",
+        **placement: Unpack[Placement],
     ) -> None:
-        super().__init__((inner_features, features), bias, device, dtype)
+        super().__init__(activation, "zeros")
+        self.weight, self.bias = weight_and_bias((inner_features, features), bias, **placement)
 
 
 class ResidualConv2d(_Residual):
-    """The convolutional residual form, zero-padded: (batch, channels, h, w) → the same shape.
+    """The convolutional residual form: (batch, channels, h, w) → the same shape.
 
     Args:
         channels: Channels of the input and of the output.
         inner_channels: Channels of σ.
         kernel_size: Odd; an even kernel has no symmetric padding that keeps the size.
         bias: Whether σ's argument has a bias.
-        device: Where the parameters are created.
-        dtype: Their type.
+        activation: σ, slope-restricted in [0, 1].
+        padding_mode: ``zeros`` or ``circular``; the same T serves both.
+        **placement: ``device`` and ``dtype`` of the parameters.
+
+    Raises:
+        ConfigError: An even kernel, a size below 1, or an activation with which the form would not be 1-Lipschitz.
     """
 
     def __init__(
@@ -99,12 +96,13 @@ class ResidualConv2d(_Residual):
         kernel_size: int = 3,
         *,
         bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        activation: SlopeRestricted = "relu",
+        padding_mode: PaddingMode = "zeros",
+        **placement: Unpack[Placement],
     ) -> None:
-        if not isinstance(kernel_size, int) or kernel_size % 2 == 0:
-            raise ConfigError(f"kernel_size={kernel_size}", "choose an odd integer, for example 3")
-        super().__init__((inner_channels, channels, kernel_size, kernel_size), bias, device, dtype)
+        require_odd(kernel_size)
+        super().__init__(activation, padding_mode)
+        self.weight, self.bias = weight_and_bias((inner_channels, channels, kernel_size, kernel_size), bias, **placement)
 
 
 class FoldedResidual(nn.Module):
@@ -116,18 +114,24 @@ class FoldedResidual(nn.Module):
         weight: V, (inner, features) or (inner, channels, k, k).
         bias: (inner,) or None.
         step: 2/T, (inner,).
+        activation: σ.
+        padding_mode: Of the convolution.
     """
 
     weight: Tensor
     bias: Tensor | None
     step: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, step: Tensor) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, step: Tensor, activation: SlopeRestricted, padding_mode: PaddingMode
+    ) -> None:
         super().__init__()
         self.register_buffer("weight", weight.detach().clone())
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
         self.register_buffer("step", step.detach().clone())
+        self.activation = activation
+        self.padding_mode = padding_mode
 
     def forward(self, x: Float[Tensor, "batch features *space"]) -> Float[Tensor, "batch features *space"]:
         """Apply the layer; the shape is kept."""
-        return residual(x, self.weight, self.bias, self.step)
+        return residual(x, self.weight, self.bias, self.step, self.activation, self.padding_mode)

@@ -52,6 +52,26 @@ class PadChannels(nn.Module):
         return f"extra={self.extra}"
 
 
+class TruncateChannels(nn.Module):
+    """Keep the first ``channels`` channels: a projection.
+
+    Args:
+        channels: How many to keep.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch kept h w"]:
+        """Truncate on the channel axis."""
+        return x[:, : self.channels]
+
+    def extra_repr(self) -> str:
+        """Return the number of channels kept."""
+        return str(self.channels)
+
+
 class NormOneAvgPool2d(nn.AvgPool2d):
     """Sum of each k × k window divided by k: of norm exactly 1, where the mean would be of norm 1/k.
 

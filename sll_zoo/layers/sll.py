@@ -1,4 +1,4 @@
-"""SDP-based Lipschitz layers (SLL): the residual form with T = diag Σⱼ |WᵀW|ᵢⱼ qⱼ/qᵢ and a learned q > 0.
+"""SDP-based Lipschitz layers (SLL): the residual form with T = diag Σⱼ |WᵀW|ᵢⱼ qⱼ/qᵢ and a learned q > 0, and tighter ones.
 
 Reference: Araujo et al., "A Unified Algebraic Perspective on Lipschitz Neural Networks", ICLR 2023 (arXiv 2303.03169v2).
 Its released convolution cancels q; these layers follow the theorem. At log q = 0 both compute the same function.
@@ -12,60 +12,72 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sll_zoo.functional.rescaling import abs_gram, full_precision, gershgorin, safe_reciprocal
+from sll_zoo.errors import ConfigError
+from sll_zoo.functional.rescaling import full_precision, safe_reciprocal, tightened
 from sll_zoo.layers.residual import ResidualConv2d, ResidualLinear
 
 
-def _step(weight: Tensor, log_q: Tensor) -> Float[Tensor, " inner"]:
+def _step(weight: Tensor, log_q: Tensor, power: int) -> Tensor:
     """Return 2/T of SLL, for a dense weight or a kernel."""
     with full_precision(weight.device.type):
-        return 2 * safe_reciprocal(gershgorin(abs_gram(weight), log_q))
+        return 2 * safe_reciprocal(tightened(weight, log_q, power))
+
+
+def _require_power(power: int) -> None:
+    if power not in (1, 2, 4, 8):
+        raise ConfigError(f"power={power}", "choose 1 (SLL), 2, 4 or 8")
 
 
 class SLLLinear(ResidualLinear):
-    """‖h(x) − h(y)‖ ≤ ‖x − y‖ for h(x) = x − 2 Vᵀ T⁻¹ relu(V x + b), Tᵢ = Σⱼ |V Vᵀ|ᵢⱼ qⱼ/qᵢ.
+    """‖h(x) − h(y)‖ ≤ ‖x − y‖ for h(x) = x − 2 Vᵀ T⁻¹ σ(V x + b), Tᵢ = (Σⱼ |(V Vᵀ)ᵏ|ᵢⱼ qⱼ/qᵢ)^{1/k}.
 
     Args:
         features: Size of the input and of the output.
         inner_features: Number of hidden units, rows of V.
-        **kwargs: ``bias``, ``device``, ``dtype`` of :class:`ResidualLinear`.
+        power: k, one of 1, 2, 4, 8. 1 is SLL; a larger one has a smaller T, so that the layer moves its input further, and costs a
+            matrix product for each doubling.
+        **options: Those of :class:`~sll_zoo.layers.residual.ResidualLinear`: ``bias``, ``activation``, ``device``, ``dtype``.
 
     Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, and under bfloat16 autocast the output is within 2 % of
         ‖x‖ of the exact one (``tests/test_laws.py``). log q starts at 0, where the trace of T is smallest.
 
     Raises:
-        ConfigError: A size below 1.
+        ConfigError: A size below 1, or another power or activation.
 
     Example:
         >>> import torch
         >>> SLLLinear(8, 4)(torch.zeros(2, 8)).shape
         torch.Size([2, 8])
 
-    Source: equation 8 of the paper.
+    Source: equation 8 of the paper; for k > 1, :func:`~sll_zoo.functional.rescaling.tightened`.
     """
 
-    def __init__(self, features: int, inner_features: int, **kwargs: Any) -> None:
-        super().__init__(features, inner_features, **kwargs)
+    def __init__(self, features: int, inner_features: int, power: int = 1, **options: Any) -> None:
+        super().__init__(features, inner_features, **options)
+        _require_power(power)
+        self.power = power
         self.log_q = nn.Parameter(torch.zeros_like(self.weight[:, 0]))
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""
-        return _step(self.weight, self.log_q)
+        return _step(self.weight, self.log_q, self.power)
 
 
 class SLLConv2d(ResidualConv2d):
-    """‖h(x) − h(y)‖ ≤ ‖x − y‖ for h(x) = x − 2 K ⋆ᵀ T⁻¹ relu(K ⋆ x + b), Tᵢ = Σⱼ Σ_δ |(K ⋆ K)ᵢⱼ[δ]| qⱼ/qᵢ.
+    """‖h(x) − h(y)‖ ≤ ‖x − y‖ for h(x) = x − 2 K ⋆ᵀ T⁻¹ σ(K ⋆ x + b), Tᵢ = (Σⱼ Σ_δ |(K ⋆ K)ᵏᵢⱼ[δ]| qⱼ/qᵢ)^{1/k}.
 
     Args:
         channels: Channels of the input and of the output.
         inner_channels: Number of hidden channels, kernels of K.
         kernel_size: Odd.
-        **kwargs: ``bias``, ``device``, ``dtype`` of :class:`ResidualConv2d`.
+        power: k, one of 1, 2, 4, 8; see :class:`SLLLinear`.
+        **options: Those of :class:`~sll_zoo.layers.residual.ResidualConv2d`: ``bias``, ``activation``, ``padding_mode``, ``device``,
+            ``dtype``.
 
     Guarantee: as for :class:`SLLLinear`, for every image size.
 
     Raises:
-        ConfigError: An even kernel, or a size below 1.
+        ConfigError: An even kernel, a size below 1, or another power or activation.
 
     Example:
         >>> import torch
@@ -75,10 +87,12 @@ class SLLConv2d(ResidualConv2d):
     Source: equation 8 of the paper, q on two axes (the authors' code: on one, where it cancels).
     """
 
-    def __init__(self, channels: int, inner_channels: int, kernel_size: int = 3, **kwargs: Any) -> None:
-        super().__init__(channels, inner_channels, kernel_size, **kwargs)
+    def __init__(self, channels: int, inner_channels: int, kernel_size: int = 3, power: int = 1, **options: Any) -> None:
+        super().__init__(channels, inner_channels, kernel_size, **options)
+        _require_power(power)
+        self.power = power
         self.log_q = nn.Parameter(torch.zeros_like(self.weight[:, 0, 0, 0]))
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""
-        return _step(self.weight, self.log_q)
+        return _step(self.weight, self.log_q, self.power)

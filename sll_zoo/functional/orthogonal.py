@@ -1,0 +1,52 @@
+"""Orthogonal matrices by the Cayley transform, real and complex, and the application of an operator frequency by frequency."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Inexact
+from torch import Tensor
+from torch.nn import functional as F
+
+from sll_zoo.functional.rescaling import safe_reciprocal
+
+
+def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch rows cols"]:
+    """Return Q with orthonormal columns, or rows where there are fewer of them: QᴴQ = I or QQᴴ = I.
+
+    For rows ≥ cols and M = [U; V], A = U − Uᴴ + VᴴV has a positive semidefinite symmetric part, so that I + A is invertible, and
+    Q = [(I − A)(I + A)⁻¹; −2V(I + A)⁻¹].
+
+    Source: Trockman and Kolter 2021 (arXiv 2104.07167).
+    """
+    rows, cols = m.shape[-2:]
+    if rows < cols:
+        return cayley(m.mH).mH
+    u, v = m[..., :cols, :], m[..., cols:, :]
+    a = u - u.mH + v.mH @ v
+    identity = torch.eye(cols, dtype=m.dtype, device=m.device)
+    inverse = torch.linalg.inv(identity + a)
+    return torch.cat([(identity - a) @ inverse, -2 * v @ inverse], -2)
+
+
+def normalised(m: Float[Tensor, "*shape"], norm: Float[Tensor, ""]) -> Float[Tensor, "*shape"]:
+    """Return M · norm / ‖M‖ (Frobenius), and 0 for M = 0; no size of M overflows, and the gradient is finite."""
+    largest = m.detach().abs().amax()
+    unit = m * safe_reciprocal(largest[None])[0]  # the size cancels in what follows
+    return unit * (norm * safe_reciprocal(unit.square().sum()[None]).sqrt()[0])
+
+
+def to_frequencies(x: Float[Tensor, "batch c h w"]) -> Inexact[Tensor, "h half_w c batch"]:
+    """Return the Fourier transform of images: one matrix (c, batch) for each frequency."""
+    return torch.fft.rfft2(x).permute(2, 3, 1, 0)
+
+
+def kernel_to_frequencies(kernel: Float[Tensor, "out c k k"], size: tuple[int, int]) -> Inexact[Tensor, "h half_w out c"]:
+    """Return the circular convolution of an odd kernel with images of ``size``: one matrix (out, c) for each frequency."""
+    k = kernel.shape[-1]
+    centred = F.pad(kernel, (0, size[1] - k, 0, size[0] - k)).roll((-(k // 2), -(k // 2)), (2, 3))
+    return torch.fft.rfft2(centred).permute(2, 3, 0, 1)
+
+
+def from_frequencies(x: Inexact[Tensor, "h half_w c batch"], size: tuple[int, int]) -> Float[Tensor, "batch c h2 w2"]:
+    """Return the images (batch, c, *size) of which :func:`to_frequencies` gave ``x``."""
+    return torch.fft.irfft2(x.permute(3, 2, 0, 1), s=size)

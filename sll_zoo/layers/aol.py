@@ -1,0 +1,41 @@
+"""Almost-orthogonal Lipschitz layers (AOL): the linear form with T = diag Σⱼ |WᵀW|ᵢⱼ.
+
+Reference: Prach and Lampert, "Almost-Orthogonal Layers for Efficient General-Purpose Lipschitz Networks", ECCV 2022
+(arXiv 2208.03160).
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sll_zoo.functional.rescaling import abs_gram, full_precision, safe_reciprocal
+from sll_zoo.layers.linear_form import LipschitzConv2d, LipschitzLinear
+
+
+def _constrained(weight: Tensor) -> Tensor:
+    """Return W T^{-1/2}: a factor for each input."""
+    with full_precision(weight.device.type):
+        factor = safe_reciprocal(abs_gram(weight.transpose(0, 1)).sum(1)).sqrt()
+        return weight * factor.view(1, -1, *(1,) * (weight.ndim - 2))
+
+
+class AOLLinear(LipschitzLinear):
+    """‖W T^{-1/2}‖ ≤ 1 with Tᵢ = Σⱼ |WᵀW|ᵢⱼ: see :class:`~sll_zoo.layers.linear_form.LipschitzLinear` for the arguments.
+
+    Of all T that are diagonally dominant over WᵀW this is the smallest, and the nearest to making W T^{-1/2} orthogonal.
+
+    Source: theorem 1 of the AOL paper.
+    """
+
+    def constrained_weight(self) -> Float[Tensor, "out in_"]:
+        """Return W T^{-1/2}."""
+        return _constrained(self.weight)
+
+
+class AOLConv2d(LipschitzConv2d):
+    """The same for a convolution, at every image size: see :class:`~sll_zoo.layers.linear_form.LipschitzConv2d`."""
+
+    def constrained_weight(self) -> Float[Tensor, "out in_ k k"]:
+        """Return W T^{-1/2}."""
+        return _constrained(self.weight)

@@ -1,0 +1,35 @@
+"""Convex potential layers (CPL): the residual form with T = ‖W‖² I, where ‖W‖ is bounded from above.
+
+Reference: Meunier, Delattre, Araujo and Allauzen, ICML 2022 (arXiv 2110.12690), which estimates ‖W‖ by power iteration, from below.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sll_zoo.functional.rescaling import full_precision, safe_reciprocal
+from sll_zoo.functional.spectral import squared_spectral_norm_upper_bound
+from sll_zoo.layers.residual import ResidualConv2d, ResidualLinear
+
+
+def _step(weight: Tensor) -> Tensor:
+    """Return 2/‖W‖² for every unit."""
+    with full_precision(weight.device.type):
+        return 2 * safe_reciprocal(squared_spectral_norm_upper_bound(weight).expand(len(weight)))
+
+
+class CPLLinear(ResidualLinear):
+    """h(x) = x − 2/‖V‖² Vᵀ σ(V x + b): see :class:`~sll_zoo.layers.residual.ResidualLinear` for the arguments."""
+
+    def step(self) -> Float[Tensor, " inner"]:
+        """Return 2/T, (inner,)."""
+        return _step(self.weight)
+
+
+class CPLConv2d(ResidualConv2d):
+    """The same for a convolution, at every image size: see :class:`~sll_zoo.layers.residual.ResidualConv2d`."""
+
+    def step(self) -> Float[Tensor, " inner"]:
+        """Return 2/T, (inner,)."""
+        return _step(self.weight)

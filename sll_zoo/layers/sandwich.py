@@ -1,0 +1,97 @@
+"""Sandwich layers: a complete parametrisation of the same condition, x ↦ √2 Aᵀ Ψ σ(√2 Ψ⁻¹ B x + b) with A Aᵀ + B Bᵀ = I.
+
+Reference: Wang and Manchester, "Direct Parameterization of Lipschitz-Bounded Deep Networks", ICML 2023 (arXiv 2301.11526).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Unpack
+
+import torch
+from jaxtyping import Float, Inexact
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sll_zoo.functional.orthogonal import cayley, from_frequencies, kernel_to_frequencies, normalised, to_frequencies
+from sll_zoo.functional.rescaling import LOG_Q_LIMIT, full_precision
+from sll_zoo.layers.parameters import Placement, require_odd, weight_and_bias
+
+
+class _Sandwich(nn.Module):
+    """The parameters: W (out + in, out), whose Cayley transform holds A and B; ψ and the bias, (out,)."""
+
+    def __init__(self, out: int, in_: int, kernel: tuple[int, ...], bias: bool, placement: Placement) -> None:
+        super().__init__()
+        self.weight, unused = weight_and_bias((out + in_, out, *kernel), False, **placement)
+        self.norm = nn.Parameter(self.weight.detach().norm())
+        self.log_psi = nn.Parameter(torch.zeros(out, **placement))
+        self.bias = nn.Parameter(torch.zeros(out, **placement)) if bias else None
+
+    def _hidden(self, z: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return Ψ σ(√2 Ψ⁻¹ z + b) for z = B x."""
+        shape = (-1, *(1,) * (z.ndim - 2))
+        psi = self.log_psi.to(dtype).clamp(-LOG_Q_LIMIT, LOG_Q_LIMIT).exp().view(shape)
+        bias = 0 if self.bias is None else self.bias.to(dtype).view(shape)
+        return psi * F.relu(math.sqrt(2) * z / psi + bias)
+
+
+class SandwichLinear(_Sandwich):
+    """‖f(x) − f(y)‖ ≤ ‖x − y‖ for f(x) = √2 Aᵀ Ψ relu(√2 Ψ⁻¹ B x + b), (batch, in_features) → (batch, out_features).
+
+    Args:
+        in_features: Size of the input.
+        out_features: Size of the output and of the hidden vector.
+        bias: Whether there is a bias.
+        **placement: ``device`` and ``dtype`` of the parameters.
+
+    Source: equation 9 of the paper.
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, bias: bool = True, **placement: Unpack[Placement]) -> None:
+        super().__init__(out_features, in_features, (), bias, placement)
+
+    def forward(self, x: Float[Tensor, "batch in_"]) -> Float[Tensor, "batch out"]:
+        """Apply the layer."""
+        out, dtype = self.weight.shape[1], torch.promote_types(x.dtype, torch.float32)
+        with full_precision(x.device.type):
+            q = cayley(normalised(self.weight.to(dtype), self.norm.to(dtype)))
+            a, b = q[:out], q[out:]  # Aᵀ (out, out) and Bᵀ (in, out)
+            return (math.sqrt(2) * self._hidden(x.to(dtype) @ b, dtype) @ a.mT).to(x.dtype)
+
+
+class SandwichConv2d(_Sandwich):
+    """The same for a circular convolution, A and B being made for each frequency: (batch, in, h, w) → (batch, out, h, w).
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output and of the hidden image.
+        kernel_size: Odd; of the free parameters.
+        bias: Whether there is a bias.
+        **placement: ``device`` and ``dtype`` of the parameters.
+
+    Raises:
+        ConfigError: An even kernel, or a size below 1.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        *,
+        bias: bool = True,
+        **placement: Unpack[Placement],
+    ) -> None:
+        require_odd(kernel_size)
+        super().__init__(out_channels, in_channels, (kernel_size, kernel_size), bias, placement)
+
+    def forward(self, x: Float[Tensor, "batch in_ h w"]) -> Float[Tensor, "batch out h w"]:
+        """Apply the layer."""
+        out, size, dtype = self.weight.shape[1], x.shape[-2:], torch.promote_types(x.dtype, torch.float32)
+        with full_precision(x.device.type):
+            q = cayley(kernel_to_frequencies(normalised(self.weight.to(dtype), self.norm.to(dtype)), size))
+            a: Inexact[Tensor, "h half_w out out"] = q[..., :out, :]
+            b: Inexact[Tensor, "h half_w in_ out"] = q[..., out:, :]
+            hidden = self._hidden(from_frequencies(b.mH @ to_frequencies(x.to(dtype)), size), dtype)
+            return (math.sqrt(2) * from_frequencies(a @ to_frequencies(hidden), size)).to(x.dtype)

@@ -1,0 +1,35 @@
+"""Spectral normalisation with a proof: the linear form with T = ‖W‖² I, where ‖W‖ is bounded from above.
+
+Reference: Miyato et al. 2018 (arXiv 1802.05957), whose power iteration bounds ‖W‖ from below and so proves nothing.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sll_zoo.functional.rescaling import full_precision, safe_reciprocal
+from sll_zoo.functional.spectral import squared_spectral_norm_upper_bound
+from sll_zoo.layers.linear_form import LipschitzConv2d, LipschitzLinear
+
+
+def _constrained(weight: Tensor) -> Tensor:
+    """Return W divided by an upper bound of its norm."""
+    with full_precision(weight.device.type):
+        return weight * safe_reciprocal(squared_spectral_norm_upper_bound(weight)[None]).sqrt()[0]
+
+
+class SpectralLinear(LipschitzLinear):
+    """‖W/‖W‖‖ ≤ 1: see :class:`~sll_zoo.layers.linear_form.LipschitzLinear` for the arguments."""
+
+    def constrained_weight(self) -> Float[Tensor, "out in_"]:
+        """Return W divided by an upper bound of its norm."""
+        return _constrained(self.weight)
+
+
+class SpectralConv2d(LipschitzConv2d):
+    """The same for a convolution, at every image size: see :class:`~sll_zoo.layers.linear_form.LipschitzConv2d`."""
+
+    def constrained_weight(self) -> Float[Tensor, "out in_ k k"]:
+        """Return W divided by an upper bound of its norm."""
+        return _constrained(self.weight)
