@@ -30,8 +30,8 @@ class SLLLinear(ResidualLinear):
         inner_features: Number of hidden units, rows of V.
         **kwargs: ``bias``, ``device``, ``dtype`` of :class:`ResidualLinear`.
 
-    Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, and under bfloat16 autocast the output is within 2 % of
-        ‖x‖ of the exact one (``tests/test_laws.py``). log q starts at 0, where the trace of T is smallest.
+    Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5, and under bfloat16 autocast the
+        output is within 2 % of ‖x‖ of the exact one (``tests/test_laws.py``). log q starts at 0, where the trace of T is smallest.
 
     Raises:
         ConfigError: A size below 1.
