@@ -31,7 +31,7 @@ class SLLLinear(ResidualLinear):
         **kwargs: ``bias``, ``device``, ``dtype`` of :class:`ResidualLinear`.
 
     Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5, and under bfloat16 autocast the
-        output is within 2 % of ‖x‖ of the exact one (``tests/test_laws.py``). log q starts at 0, where the trace of T is smallest.
+        output is within 2 % of ‖x‖ of the exact one (``tests/test_laws.py``). log q starts at 0, where T's trace is smallest.
 
     Raises:
         ConfigError: A size below 1.
