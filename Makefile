@@ -12,6 +12,7 @@ test: .venv/tested lint
 	$(BIN)/python -m pytest
 
 lint: .venv/tested
+	$(BIN)/pre-commit validate-config
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

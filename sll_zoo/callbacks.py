@@ -41,10 +41,15 @@ class ExportModel(Callback):
         self.baseline = baseline
         self.written = ""
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
-        """Check, before any work, that there is something to measure on."""
-        if _datamodule(trainer) is None:
-            raise ConfigError("ExportModel without a data module", "fit with datamodule=, whose held-out images it measures on")
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check, before any work, that there will be something to measure on and somewhere to write."""
+        data, model = _datamodule(trainer), cast("LipNet", pl_module.model)
+        if data is None or not hasattr(data, "name") or not hasattr(data, "class_names"):
+            raise ConfigError(f"ExportModel with data module {data!r}", "fit with one that has name, class_names and test images")
+        if len(data.class_names) != model.num_classes:
+            raise ConfigError(f"{model.num_classes} logits for {len(data.class_names)} classes of {data.name}", "make them agree")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ConfigError(f"{self.folder} is not a folder", "name a folder to export to")
         self._start = time.perf_counter()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

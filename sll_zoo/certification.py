@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sll_zoo.errors import InputError
-from sll_zoo.functional.certificate import certified_radius
+from sll_zoo.functional.certificate import certified_radius, check_constants
 from sll_zoo.layers import fold, is_folded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Certificate:
     """What :func:`certify` proves.
 
@@ -26,14 +26,6 @@ class Certificate:
     radius: Tensor
 
 
-@runtime_checkable
-class HasLipschitzConstants(Protocol):
-    """A network whose logit differences have known Lipschitz constants: all that a certificate asks of it."""
-
-    def pairwise_lipschitz(self) -> Tensor:
-        """Return L (classes, classes): logit i − logit j is L[i, j]-Lipschitz in L2."""
-
-
 @torch.no_grad()
 def certify(model: nn.Module, images: Tensor) -> Certificate:
     """Return the largest L2 radius that the network's Lipschitz constants prove for each image.
@@ -42,15 +34,17 @@ def certify(model: nn.Module, images: Tensor) -> Certificate:
     certify many batches, fold once: ``certify(sll_zoo.fold(model), images)`` does no rescaling.
 
     Args:
-        model: A network with ``pairwise_lipschitz()``, such as those of :func:`~sll_zoo.create_model`.
+        model: A network with ``pairwise_lipschitz()``, (classes, classes): L[i, j] is the Lipschitz constant in L2 of logit i −
+            logit j. Those of :func:`~sll_zoo.create_model`, or your own.
         images: (batch, channels, height, width), float32 or float64, in [0, 1]. Never normalised: the model does that.
 
-    Guarantee: in exact arithmetic on the stored weights. Rounding in float64, of the order of 1e-14, is not yet accounted for.
+    Guarantee: in exact arithmetic on the stored weights. Rounding in float64, of the order of 1e-14 for weights of ordinary
+        size, is accounted for at ties only. An image on which the logits are not finite has radius 0.
 
     Raises:
         InputError: A model without constants, or images of another shape, dtype or range, NaN included.
     """
-    if not isinstance(model, HasLipschitzConstants):
+    if not callable(getattr(model, "pairwise_lipschitz", None)):
         raise InputError(
             f"a {type(model).__name__} has no pairwise_lipschitz()",
             "only networks with proved Lipschitz constants have certificates",
@@ -59,6 +53,7 @@ def certify(model: nn.Module, images: Tensor) -> Certificate:
     frozen: Any = model if is_folded(model) else fold(model)
     constants: Tensor = frozen.pairwise_lipschitz()
     logits = frozen(images.to(constants.device, torch.float64))
+    check_constants(constants, logits.shape[1])
     return Certificate(*certified_radius(logits, constants))
 
 
@@ -75,8 +70,8 @@ def check_images(images: Tensor) -> None:
         )
     if images.isnan().any():
         raise InputError(f"{int(images.isnan().flatten(1).any(1).sum())} of {len(images)} images contain NaN", "leave them out")
-    if len(images) and not (images.min() >= 0 and images.max() <= 1):
+    if images.numel() and not (images.min() >= 0 and images.max() <= 1):
         raise InputError(
-            f"images with values from {images.min().item():.4g} to {images.max().item():.4g}",
+            f"images with values from {images.min().item()} to {images.max().item()}",
             "scale them to [0, 1] (divide 0..255 by 255) and do not normalise them: the model does",
         )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+import pickle
 import sys
-import zipfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import torch
 from jsonargparse import ArgumentError
 from lightning import LightningDataModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -20,6 +23,7 @@ from sll_zoo.data import Digits
 from sll_zoo.demo import print_evaluation, quiet_lightning, run_demo
 from sll_zoo.errors import SllZooError, WeightsError
 from sll_zoo.evaluation import evaluate
+from sll_zoo.files import written_whole
 from sll_zoo.plot import plot_certified_accuracy
 from sll_zoo.tasks import CertifiedClassifier
 from sll_zoo.zoo import create_model, list_models
@@ -27,7 +31,8 @@ from sll_zoo.zoo.card import describe
 from sll_zoo.zoo.entries import TAGS
 from sll_zoo.zoo.record import read_records
 
-DATA = ("digits",)
+DATA = {"digits": Digits}
+TRACEBACK = Path("outputs/traceback.txt")
 # What a user can cause, the most telling first.
 MISTAKES = (SllZooError, ArgumentError, MisconfigurationException, OSError)
 TRAINING = {
@@ -58,6 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             options = _parser().parse_args(arguments)
             options.run(options)
+    except KeyboardInterrupt:
+        print("sll-zoo: interrupted; nothing was exported", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read the output has had enough of it
     except (*MISTAKES, ValueError) as error:  # jsonargparse wraps what a constructor raises in a ValueError
         if not (mistake := _mistake(error)):
             raise
@@ -122,7 +132,7 @@ def _list(options: argparse.Namespace) -> None:
 
 def _certify(options: argparse.Namespace) -> None:
     model = create_model(options.model, pretrained=True).eval()
-    data = Digits()
+    data = DATA[options.data]()
     data.setup("test")
     evaluation = evaluate(model, track(list(data.test_dataloader()), f"certifying {options.data}"))
     print_evaluation(evaluation)
@@ -133,32 +143,64 @@ def _certify(options: argparse.Namespace) -> None:
         print(f"certified accuracy against radius: {path}")
 
 
+class _CLI(LightningCLI):
+    """LightningCLI that measures no untrained network."""
+
+    def _require_weights(self) -> None:
+        options = self.config[self.subcommand]
+        if not options.ckpt_path and not options.model.pretrained:
+            raise WeightsError(
+                f"{self.subcommand} of an untrained {options.model.name}", "give --ckpt_path or --model.pretrained true"
+            )
+
+    before_validate = before_test = before_predict = _require_weights
+
+
 def _require_checkpoint(arguments: list[str]) -> None:
-    """Refuse a --ckpt_path that is a file but no checkpoint, which torch meets with the errors of its unpickler."""
+    """Read a --ckpt_path before anything else does, and refuse what is no checkpoint of a CertifiedClassifier."""
     for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
         name, _, path = option.partition("=")
-        path = path or value
-        if name == "--ckpt_path" and Path(path).is_file() and not zipfile.is_zipfile(path):
-            raise WeightsError(f"{path} is no checkpoint, or not a whole one", "give a .ckpt file that `sll-zoo fit` wrote")
+        if name != "--ckpt_path" or not Path(path or value).is_file():
+            continue
+        try:
+            keys = torch.load(path or value, map_location="meta", weights_only=True).keys()
+        except (AttributeError, RuntimeError, LookupError, ValueError, EOFError, pickle.UnpicklingError):
+            keys = ()
+        if "state_dict" not in keys or "hyper_parameters" not in keys:
+            raise WeightsError(f"{path or value} is no checkpoint, or not a whole one", "give a .ckpt that `sll-zoo fit` wrote")
 
 
 def _train(arguments: list[str]) -> None:
     _require_checkpoint(arguments)
     quiet_lightning()
-    cli = LightningCLI(
-        CertifiedClassifier,
-        LightningDataModule,
-        subclass_mode_data=True,
-        auto_configure_optimizers=False,
-        seed_everything_default=0,
-        save_config_kwargs={"overwrite": True},
-        parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
-        trainer_defaults={
-            "callbacks": [WriteCertificates()],
-            "logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "outputs"}},
-        },
-        args=arguments,
-    )
+    try:
+        cli = _CLI(
+            CertifiedClassifier,
+            LightningDataModule,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
+            trainer_defaults={
+                "callbacks": [WriteCertificates()],
+                "logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "outputs"}},
+            },
+            args=arguments,
+        )
+    except MISTAKES:
+        raise
+    except (ValueError, LookupError, TypeError, RuntimeError, ArithmeticError, pickle.UnpicklingError) as error:
+        # Of a training, anything from a wrong option to a foreign checkpoint: a line for the user, and all of it in a file.
+        if _mistake(error):
+            raise
+        with written_whole(TRACEBACK) as temporary:
+            temporary.write_text(traceback.format_exc(), "utf-8")
+        raise SllZooError(f"{arguments[0]} failed: {type(error).__name__}: {error}"[:400], f"see {TRACEBACK}") from error
+    except SystemExit as stop:
+        if stop.code != 1:
+            raise
+        raise KeyboardInterrupt from None  # Lightning ends an interrupted training with status 1
     for callback in vars(cli.trainer)["callbacks"]:
         if isinstance(callback, ExportModel | WriteCertificates) and callback.written:
             print(f"wrote {callback.written}")

@@ -36,7 +36,8 @@ def run_demo(picture: Path) -> None:
     data.setup()
     model = create_model(MODEL, pretrained=True).eval()
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{MODEL}: {parameters:,} parameters, 1-Lipschitz by construction; scikit-learn's digits, 8 x 8 pixels in [0, 1]\n")
+    print(f"{MODEL}: {parameters:,} parameters, features 1-Lipschitz by construction")
+    print("data: scikit-learn's digits, 8 x 8 pixels in [0, 1]\n")
 
     batches = track(list(data.test_dataloader()), "certifying the held-out images")
     evaluation = evaluate(model, batches)

@@ -57,8 +57,8 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], radii: 
         target = labels.to(certificate.prediction.device)
         counts += certified_counts(certificate.prediction, certificate.radius, target, [0.0, *radii]).cpu()
         credited.append(torch.where(certificate.prediction == target, certificate.radius, 0.0).cpu())
-    if not credited:
+    radius = torch.cat(credited) if credited else torch.zeros(0)
+    if not len(radius):
         raise InputError("the data set has no images", "give at least one batch")
-    radius = torch.cat(credited)
     clean, *certified = (counts.double() / len(radius)).tolist()
     return Evaluation(clean, dict(zip(radii, certified, strict=True)), radius, time.perf_counter() - start)

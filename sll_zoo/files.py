@@ -15,6 +15,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     Folders are created. The temporary file lies in a folder of its own beside ``path``, so that two processes do not collide and
     the rename is atomic.
     """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
         temporary = Path(folder) / path.name

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from sll_zoo.errors import ConfigError, InputError
-from sll_zoo.functional.certificate import RADII, certified_counts, certified_radius
+from sll_zoo.functional.certificate import RADII, certified_counts, certified_radius, check_constants
 
 
 class CertifiedAccuracy(Metric):
@@ -58,7 +58,7 @@ class CertifiedAccuracy(Metric):
         """
         constants = torch.as_tensor(pairwise_lipschitz, dtype=torch.float64, device=logits.device)
         _check(logits, target, constants)
-        prediction, radius = certified_radius(logits.double(), constants)
+        prediction, radius = certified_radius(logits, constants)
         prediction = torch.where(logits.isfinite().all(1), prediction, -1)
         self.certified += certified_counts(prediction, radius, target, self.radii)
         self.total += len(target)
@@ -77,8 +77,4 @@ def _check(logits: Tensor, target: Tensor, constants: Tensor) -> None:
     classes = logits.shape[1]
     if target.is_floating_point() or (len(target) and not (target.min() >= 0 and target.max() < classes)):
         raise InputError(f"target with values outside 0..{classes - 1} or of dtype {target.dtype}", "give class indices")
-    if constants.shape not in ((), (classes, classes)) or not bool((constants >= 0).all()):
-        raise InputError(
-            f"pairwise_lipschitz of shape {tuple(constants.shape)}, smallest value {constants.min().item():.4g}",
-            f"give a nonnegative number or a matrix ({classes}, {classes}), for example model.pairwise_lipschitz()",
-        )
+    check_constants(constants, classes)

@@ -20,8 +20,8 @@ class TriangularLR(LambdaLR):
     def __init__(self, optimizer: Optimizer, total_steps: int) -> None:
         knots = [0.0, 0.4 * total_steps, 0.8 * total_steps, float(total_steps)]
 
-        # The first step, too, should learn something: it is counted from 1.
+        # Rates are taken in the middle of each step, so that neither the first nor the last is 0.
         def factor(step: int) -> float:
-            return float(np.interp(step + 1, knots, [0.0, 1.0, 0.05, 0.0]))
+            return float(np.interp(step + 0.5, knots, [0.0, 1.0, 0.05, 0.0]))
 
         super().__init__(optimizer, factor)

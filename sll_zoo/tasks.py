@@ -12,6 +12,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sll_zoo.certification import certify
+from sll_zoo.errors import ConfigError
 from sll_zoo.functional.certificate import RADII
 from sll_zoo.layers import fold
 from sll_zoo.losses import OffsetCrossEntropy
@@ -63,7 +64,7 @@ class CertifiedClassifier(LightningModule):
         # Plain values only, so that a checkpoint loads with weights_only=True; not ``pretrained``: it loads nothing else.
         self.save_hyperparameters("name", "model_args", "radii")
         self.model = create_model(name, pretrained=pretrained, **(model_args or {}))
-        self.loss = loss or OffsetCrossEntropy()
+        self.loss = OffsetCrossEntropy() if loss is None else loss
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.radii = tuple(radii)
@@ -115,14 +116,21 @@ class CertifiedClassifier(LightningModule):
         return vars(certify(self._frozen[0], images))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return the optimizer and its schedule, which moves at every step."""
+        """Return the optimizer and its schedule, which moves at every step.
+
+        Raises:
+            ConfigError: The trainer has no end, so that no schedule fits.
+        """
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise ConfigError("a training without an end", "give the trainer max_epochs or max_steps: the schedule needs to know")
         optimizer = self.optimizer(self.model.parameters())
-        scheduler = self.scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        scheduler = self.scheduler(optimizer, int(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _log_accuracy(self, stage: str, metric: CertifiedAccuracy) -> None:
         clean, *certified = metric.compute()
-        values = {f"{stage}/certified_acc_{255 * eps:.0f}": value for eps, value in zip(self.radii, certified, strict=True)}
+        values = {f"{stage}/certified_acc_{255 * eps:.6g}": value for eps, value in zip(self.radii, certified, strict=True)}
         self.log(f"{stage}/acc", clean, prog_bar=True)
         self.log_dict(values)
         metric.reset()

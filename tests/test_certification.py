@@ -1,10 +1,17 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 from torch import nn
 
 import sll_zoo
 from sll_zoo.errors import InputError
 from tests import tolerances as tol
+from tests.oracles import absolute_row_sums, dense_matrix, sll_t
+
+CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "sll_nano.digits" / "model.safetensors"
 
 
 def attack(model, images, prediction, radius, steps=60):
@@ -23,6 +30,29 @@ def attack(model, images, prediction, radius, steps=60):
         direction = gradient / gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1).clamp_min(1e-12)
         delta = (delta + 0.2 * scale * direction).detach()
     return best
+
+
+def shipped_network_in_numpy(images):
+    """Return prediction and radius from model.safetensors alone, in numpy."""
+    state = {key: value.astype(np.float64) for key, value in safetensors.numpy.load_file(CHECKPOINT).items()}
+    x = images - state["center.mean"]
+    x = np.concatenate([x, np.zeros((len(x), 7, 8, 8))], 1).reshape(len(x), -1)
+    for part, layers in (("convs", 4), ("denses", 3)):
+        for layer in range(layers):
+            weight, bias, log_q = (state[f"{part}.{layer}.{name}"] for name in ("weight", "bias", "log_q"))
+            t = sll_t(absolute_row_sums(weight), log_q)
+            matrix = weight if weight.ndim == 2 else dense_matrix(weight, 8, 8)
+            repeats = len(matrix) // len(t)
+            hidden = np.maximum(x @ matrix.T + np.repeat(bias, repeats), 0)
+            x = x - 2 * (hidden / np.repeat(t, repeats)) @ matrix
+    rows = state["head.weight"] / np.linalg.norm(state["head.weight"], axis=1, keepdims=True)
+    logits = x @ rows.T + state["head.bias"]
+    prediction = logits.argmax(1)
+    radius = [
+        min((row[y] - row[j]) / np.linalg.norm(rows[y] - rows[j]) for j in range(10) if j != y)
+        for row, y in zip(logits, prediction, strict=True)
+    ]
+    return prediction, np.array(radius)
 
 
 def test_no_attack_flips_a_prediction_inside_its_radius_and_some_do_beyond(pretrained, digits):
@@ -44,18 +74,49 @@ def test_certified_is_below_empirical_is_below_clean(pretrained, digits):
     assert not (certified & ~empirical).any()
 
 
-def test_radius_equals_an_independent_formula(pretrained, digits):
-    images, _ = (part[:20] for part in digits.tensors("test"))
+def test_radius_equals_that_of_a_numpy_network_read_from_the_file(pretrained, digits):
+    images, _ = (part[:10] for part in digits.tensors("test"))
     certificate = sll_zoo.certify(pretrained, images)
-    weight = pretrained.head.weight.detach().double()
-    rows = weight / weight.norm(dim=1, keepdim=True)
+    prediction, radius = shipped_network_in_numpy(images.double().numpy())
+    assert certificate.prediction.tolist() == prediction.tolist()
+    assert certificate.radius.tolist() == pytest.approx(radius.tolist(), rel=tol.SAME)
+
+
+def test_equal_rows_of_the_head_are_a_tie_however_a_matrix_product_rounds(digits):
+    model = sll_zoo.create_model("sll_nano.digits", pretrained=True)
     with torch.no_grad():
-        logits = pretrained.double()(images.double())
-    for i, row in enumerate(logits):
-        y = row.argmax()
-        radius = min((row[y] - row[j]) / (rows[y] - rows[j]).norm() for j in range(10) if j != y)
-        assert certificate.prediction[i] == y
-        assert certificate.radius[i].item() == pytest.approx(radius.item(), rel=tol.SAME)
+        model.head.weight[9] = model.head.weight[0]
+        model.head.bias[[0, 9]] = 3.0
+    certificate = sll_zoo.certify(model, digits.tensors("test")[0])
+    tied = (certificate.prediction == 0) | (certificate.prediction == 9)
+    assert tied.sum() > 50
+    assert not certificate.radius[tied].any()
+
+
+class Noisy(nn.Module):
+    """Float64, nothing to fold, and random unless it is in eval mode."""
+
+    def __init__(self, constants):
+        super().__init__()
+        self.constants = constants
+        self.layer = nn.Sequential(nn.Dropout(), nn.Flatten(), nn.Linear(64, 3)).double()
+
+    def forward(self, x):
+        return self.layer(x)
+
+    def pairwise_lipschitz(self):
+        return self.constants
+
+
+def test_a_network_in_train_mode_is_certified_in_eval_mode(digits):
+    model, images = Noisy(torch.tensor(100.0)).train(), digits.tensors("test")[0]
+    assert torch.equal(sll_zoo.certify(model, images).radius, sll_zoo.certify(model.eval(), images).radius)
+
+
+@pytest.mark.parametrize("constants", [torch.tensor(-1.0), torch.tensor(torch.nan), torch.ones(2, 2)])
+def test_constants_that_prove_nothing_are_refused(constants, digits):
+    with pytest.raises(InputError, match="pairwise_lipschitz of shape"):
+        sll_zoo.certify(Noisy(constants), digits.tensors("test")[0])
 
 
 def test_float32_and_float64_images_and_a_folded_network_give_one_answer(pretrained, digits):
@@ -92,8 +153,8 @@ def test_nan_weights_certify_nothing(digits):
     [
         (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "divide by 255"),
         (torch.zeros(2, 1, 8, 8, dtype=torch.float16), "float32 or float64"),
-        (255 * torch.ones(2, 1, 8, 8), "from 255 to 255"),
-        (-0.1 * torch.ones(2, 1, 8, 8), "from -0.1 to -0.1"),
+        (255 * torch.ones(2, 1, 8, 8), "from 255.0 to 255.0"),
+        (-0.5 * torch.ones(2, 1, 8, 8), "from -0.5 to -0.5"),
         (torch.full((2, 1, 8, 8), torch.nan), "2 of 2 images contain NaN"),
         (torch.full((2, 1, 8, 8), torch.inf), "inf"),
         (torch.zeros(1, 8, 8), "images\\[None\\]"),

@@ -1,5 +1,7 @@
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,30 @@ def test_a_checkpoint_that_is_none_is_a_mistake_of_one_line(tmp_path, capsys):
     for option in (["--ckpt_path", "x.ckpt"], ["--ckpt_path=x.ckpt"]):
         assert main(["test", "--model.name", "sll_nano.digits", "--data", "Digits", *option]) == 2
         assert capsys.readouterr().err.splitlines()[-1].startswith("sll-zoo: x.ckpt is no checkpoint")
+
+
+def test_an_untrained_network_is_not_measured(capsys):
+    assert main(["test", "--model.name", "sll_nano.digits", "--data", "Digits"]) == 2
+    assert "test of an untrained sll_nano.digits" in capsys.readouterr().err
+    assert main(["test", "--model.name", "sll_nano.digits", "--model.pretrained", "true", "--data", "Digits"]) == 0
+
+
+def test_an_interrupted_training_says_so_and_exports_nothing(tmp_path):
+    command = [sys.executable, "-m", "sll_zoo", "fit", "--config", str(ROOT / "configs/digits/sll_nano.yaml")]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("outputs/**/*.ckpt")):
+        assert run.poll() is None, run.stderr.read()
+        time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert errors.strip().splitlines()[-1] == "sll-zoo: interrupted; nothing was exported"
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_output_may_be_cut_off():
+    run = subprocess.run(f"{sys.executable} -m sll_zoo list | true", shell=True, capture_output=True, text=True, check=False)
+    assert run.stderr == ""
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))

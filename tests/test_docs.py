@@ -3,6 +3,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
+
+import sll_zoo
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "checkpoints/README.md")]
@@ -13,6 +16,15 @@ FENCES = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("ut
 def test_every_fence_of_the_readme_runs(fence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(fence, "README.md", "exec"), {})  # noqa: S102 - the repository's own README
+
+
+@pytest.mark.parametrize("card", sorted(ROOT.glob("checkpoints/*/README.md")), ids=lambda card: card.parent.name)
+def test_the_fence_of_every_card_runs(card):
+    (fence,) = re.findall(r"^```python\n(.*?)^```", card.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    shape = sll_zoo.create_model(card.parent.name).config.input_shape
+    scope = {"images": torch.rand(2, *shape)}
+    exec(compile(fence, str(card), "exec"), scope)  # noqa: S102 - the repository's own card
+    assert scope["certificate"].radius.shape == (2,)
 
 
 def test_there_are_fences_to_run():
@@ -28,10 +40,15 @@ def test_links_between_files_lead_somewhere(page):
 def test_the_table_of_sizes_is_true():
     from sll_zoo.zoo.entries import ARCHITECTURES
 
-    row = re.compile(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \| [\d.]+ M \|$", re.MULTILINE)
-    stated = {name: tuple(map(int, sizes)) for name, *sizes in row.findall((ROOT / "README.md").read_text("utf-8"))}
-    sizes = {name: (config.conv_layers, config.dense_layers, config.width) for name, config in ARCHITECTURES.items()}
-    assert stated == {name: size for name, size in sizes.items() if name != "sll_nano"}
+    row = re.compile(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \| ([\d.]+) M \|$", re.MULTILINE)
+    stated = {name: sizes for name, *sizes in row.findall((ROOT / "README.md").read_text("utf-8"))}
+    assert stated.keys() == ARCHITECTURES.keys() - {"sll_nano"}
+    for name, (convs, denses, width, millions) in stated.items():
+        with torch.device("meta"):
+            model = sll_zoo.create_model(name)
+        config = model.config
+        assert (config.conv_layers, config.dense_layers, config.width) == (int(convs), int(denses), int(width))
+        assert f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.1f}" == millions
 
 
 def test_files_stay_of_a_size_that_a_reader_takes_in_at_once():

@@ -5,7 +5,8 @@ from functools import partial
 import pytest
 
 from sll_zoo.layers import FAMILIES
-from tests.laws import LAWS, Subject, law_09_equals_the_dense_oracle
+from tests import tolerances as tol
+from tests.laws import LAWS, Subject, gain, law_09_equals_the_dense_oracle
 from tests.oracles import ORACLES
 
 SIZES = {
@@ -38,6 +39,13 @@ def test_law_holds(key, law):
 def test_layer_equals_its_dense_oracle(key):
     name, of = SUBJECTS[key]
     law_09_equals_the_dense_oracle(of, ORACLES[name])
+
+
+@pytest.mark.parametrize("key", SUBJECTS)
+def test_float32_stretches_by_no_more_than_its_rounding(key):
+    layer = SUBJECTS[key][1].layer().float()
+    for x in SUBJECTS[key][1].inputs().float():
+        assert gain(layer, x) <= 1 + tol.FLOAT32
 
 
 def test_a_layer_without_bias_obeys_the_first_law():

@@ -63,10 +63,37 @@ def test_triangular_schedule_has_the_papers_corners():
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
-    assert max(rates) == rates[39] == pytest.approx(2.0)
-    assert rates[79] == pytest.approx(0.1)
-    assert rates[0] == pytest.approx(2 / 40)
-    assert rates[99] == pytest.approx(0.0)
+    # Each rate is that of the middle of its step.
+    assert max(rates) == pytest.approx(2 * (1 - 0.5 / 40 * 0.95))
+    assert (rates[39] + rates[40]) / 2 == pytest.approx(2, rel=0.02)
+    assert (rates[79] + rates[80]) / 2 == pytest.approx(0.1, rel=0.2)
+    assert rates[0] == pytest.approx(2 * 0.5 / 40)
+    assert 0 < rates[99] == pytest.approx(0.1 * 0.5 / 20)
+
+
+def test_a_training_without_an_end_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="max_epochs"):
+        trainer(tmp_path, max_epochs=-1).fit(CertifiedClassifier("sll_nano.digits"), datamodule=Digits())
+
+
+def test_an_export_is_refused_before_the_training_where_it_would_fail_after(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    for folder, task in ((file, {}), (tmp_path / "out", {"num_classes": 12})):
+        run = trainer(tmp_path, max_epochs=1, callbacks=[ExportModel(str(folder), "some.yaml")])
+        with pytest.raises(ConfigError):
+            run.fit(CertifiedClassifier("sll_nano.digits", model_args=task), datamodule=Digits())
+        assert run.global_step == 0
+
+
+def test_a_training_in_bfloat16_exports_what_loads(tmp_path):
+    folder = tmp_path / "out"
+    run = trainer(
+        tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=0, precision="bf16-true", enable_checkpointing=False
+    )
+    run.callbacks.append(ExportModel(str(folder), "some.yaml"))
+    run.fit(CertifiedClassifier("sll_nano.digits"), datamodule=Digits())
+    assert sll_zoo.create_model(f"local-dir:{folder}", pretrained=True).head.weight.dtype == torch.float32
 
 
 def test_export_writes_what_create_model_loads(tmp_path):

@@ -9,5 +9,5 @@ SAME = 1e-11
 # A layer's output under bfloat16 autocast, relative to the norm of its input: two products rounded to 8 bits (2⁻⁹ each) with
 # cancellation between x and the residual; the largest that was seen is 0.006.
 BF16 = 0.02
-# How far apart two float32 evaluations may lie, relative to the largest value: 1e3 roundings of 6e-8.
-FLOAT32 = 1e-4
+# Float32 rounding of a gain near 1: as GAIN, at 6e-8 each.
+FLOAT32 = 1e-5

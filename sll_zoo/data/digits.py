@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from sll_zoo.errors import ConfigError
+from sll_zoo.errors import ConfigError, UnknownNameError
 
 TEST_IMAGES = 400
 VALIDATION_IMAGES = 197
@@ -55,7 +55,15 @@ class Digits(LightningDataModule):
         }
 
     def tensors(self, part: str) -> tuple[Tensor, Tensor]:
-        """Return all images (n, 1, 8, 8) and labels (n,) of ``train``, ``validation`` or ``test``."""
+        """Return all images (n, 1, 8, 8) and labels (n,) of ``train``, ``validation`` or ``test``.
+
+        Raises:
+            UnknownNameError: Another part.
+        """
+        if not hasattr(self, "_parts"):
+            self.setup()
+        if part not in self._parts:
+            raise UnknownNameError(f"digits have no part {part!r}", f"choose one of {', '.join(self._parts)}")
         images, labels = self._parts[part].tensors
         return images, labels
 

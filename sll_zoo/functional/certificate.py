@@ -11,8 +11,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sll_zoo.errors import InputError
+
 # The radii of the literature: L2, in pixels of [0, 1] (reported by the SLL paper, and by AOL, CPL and SOC before it).
 RADII = (36 / 255, 72 / 255, 108 / 255, 1.0)
+
+
+# Two equal rows of a head give logits that a matrix product may round apart by a few units in the last place: they are tied.
+TIE = 64
 
 
 def radius_label(eps: float) -> str:
@@ -39,16 +45,27 @@ def certified_radius(
         pairwise_lipschitz: L, (classes, classes), or one number for all pairs.
 
     Returns:
-        Prediction (batch,) and radius (batch,), L2 in the units of the input. A tie and logits that are not finite have radius 0.
-        Where no other class can overtake (L_yj = 0 with a positive margin, or a single class) the radius is infinite.
+        Prediction (batch,) and radius (batch,), L2 in the units of the input. A tie has radius 0, and so have logits that differ
+        by no more than their own rounding, logits that are not finite, and constants that are negative or NaN. Where no other
+        class can overtake (L_yj = 0 with a positive margin, or a single class) the radius is infinite.
     """
     prediction = logits.argmax(1)
     margins = logits.gather(1, prediction[:, None]) - logits
     constants = pairwise_lipschitz if pairwise_lipschitz.ndim == 0 else pairwise_lipschitz[prediction]
-    ratios = torch.where(margins > 0, margins / constants, 0.0)
+    rounding = TIE * torch.finfo(logits.dtype).eps * logits.abs().amax(1, keepdim=True)
+    ratios = torch.where((margins > rounding) & (constants >= 0), margins / constants, 0.0)
     ratios = ratios.scatter(1, prediction[:, None], torch.inf)
     radius = torch.where(logits.isfinite().all(1), ratios.amin(1), 0.0)
     return prediction, radius
+
+
+def check_constants(constants: Tensor, classes: int) -> None:
+    """Raise InputError unless ``constants`` are one nonnegative number, or a nonnegative matrix (classes, classes)."""
+    if constants.shape not in ((), (classes, classes)) or not bool((constants >= 0).all()):
+        raise InputError(
+            f"pairwise_lipschitz of shape {tuple(constants.shape)}, smallest value {constants.min().item():.4g}",
+            f"give a nonnegative number or a matrix ({classes}, {classes}), for example model.pairwise_lipschitz()",
+        )
 
 
 def certified_counts(

@@ -21,7 +21,7 @@ def offset_cross_entropy(
         offset: Margin asked for, in units of the logits.
         temperature: Sharpness; its product with the loss keeps the gradient's scale.
 
-    Source: AOL, Prach and Lampert 2022 (arXiv 2208.03160), section 5; Araujo et al. 2023 use offset 3√2/2 and temperature 1/4.
+    Source: AOL, Prach and Lampert 2022 (arXiv 2208.03160); Araujo et al. 2023 use offset 3√2/2 and temperature 1/4.
     """
     onehot = F.one_hot(target, logits.shape[1])
     return F.cross_entropy((logits - offset * onehot) / temperature, target) * temperature

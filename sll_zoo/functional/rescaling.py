@@ -26,7 +26,7 @@ def full_precision(device_type: str) -> Iterator[None]:
     touches.
     """
     with torch.autocast(device_type, enabled=False):
-        if torch.compiler.is_compiling():
+        if device_type != "cuda" or torch.compiler.is_compiling():
             yield
             return
         switches = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]  # set at run time
@@ -64,13 +64,13 @@ def gershgorin(gram: Float[Tensor, "inner inner"], log_q: Float[Tensor, " inner"
     """Return the diagonal of SLL's T: ``Tᵢ = Σⱼ |WᵀW|ᵢⱼ qⱼ / qᵢ``.
 
     WᵀW ≼ diag(T) for every q > 0, by the weighted inequality of arithmetic and geometric means. Only q up to a factor matters, so
-    log q is centred; it is also bounded (``LOG_Q_LIMIT``), which loses nothing and rules out overflow. q = 1 is AOL's T.
+    log q is centred; it is also bounded (``LOG_Q_LIMIT``), beyond which it has no gradient. q = 1 is AOL's T.
 
     Args:
         gram: |WᵀW| of :func:`abs_gram`.
         log_q: The logarithm of q.
 
-    Source: equation 8 and theorem 3 of the paper. The authors' convolution divides by the same qᵢ it multiplies by, so that their
+    Source: equation 8 of the paper. The authors' convolution divides by the same qᵢ it multiplies by, so that their
     q has no effect; here it acts on two axes.
     """
     log_q = log_q.to(gram.dtype)
@@ -123,8 +123,9 @@ def _abs_gram_power(weight: Tensor, power: int) -> tuple[Tensor, Tensor]:
 def safe_reciprocal(t: Float[Tensor, " inner"]) -> Float[Tensor, " inner"]:
     """Return 1/T, and 0 where T is zero, too small to be known to working precision, or not finite.
 
-    A step of 0 makes the unit a no-op, which is 1-Lipschitz. The gradient is finite everywhere: the reciprocal never sees the
-    entries it would fail on (the authors' ``x**-1`` followed by a mask gives NaN in backward at a zero row).
+    A step of 0 makes the unit a no-op, which is 1-Lipschitz; in float32, rows of a norm below 3e-16 come to that. The gradient is
+    finite everywhere: the reciprocal never sees the entries it would fail on (the authors' ``x**-1`` followed by a mask gives NaN
+    in backward at a zero row).
     """
     info = torch.finfo(t.dtype)
     # Below tiny/eps a sum of products may have lost digits to gradual underflow, and T could be smaller than it ought to be.

@@ -1,6 +1,6 @@
 """The residual form of a 1-Lipschitz layer, h(x) = x − 2 W T⁻¹ σ(Wᵀx + b), dense and convolutional in one function.
 
-Reference: Araujo et al., ICLR 2023 (arXiv 2303.03169v2), theorem 1.
+Reference: Araujo et al., ICLR 2023 (arXiv 2303.03169v2).
 """
 
 from __future__ import annotations

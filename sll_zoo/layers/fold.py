@@ -39,8 +39,10 @@ def fold(module: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module:
 def is_folded(module: nn.Module, dtype: torch.dtype = torch.float64) -> bool:
     """Return whether :func:`fold` has nothing left to do for ``module``."""
     tensors = [*module.parameters(), *module.buffers()]
-    return all(tensor.dtype == dtype for tensor in tensors if tensor.is_floating_point()) and not any(
-        isinstance(child, Foldable) for child in module.modules()
+    return (
+        not module.training
+        and all(tensor.dtype == dtype for tensor in tensors if tensor.is_floating_point())
+        and not any(isinstance(child, Foldable) for child in module.modules())
     )
 
 

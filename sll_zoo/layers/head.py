@@ -41,8 +41,8 @@ class UnitRowsLinear(nn.Module):
     def unit_rows(self) -> Float[Tensor, "classes features"]:
         """Return W̃."""
         with full_precision(self.weight.device.type):
-            squared_norms = self.weight.square().sum(1)
-            return self.weight * safe_reciprocal(squared_norms).sqrt()[:, None]
+            weight = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
+            return (weight * safe_reciprocal(weight.square().sum(1)).sqrt()[:, None]).to(self.weight.dtype)
 
     def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch classes"]:
         """Return the logits."""

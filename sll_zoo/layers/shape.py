@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sll_zoo.errors import ConfigError
+
 
 class Center(nn.Module):
     """x ↦ x − mean, a channel at a time: an isometry.
@@ -37,10 +39,15 @@ class PadChannels(nn.Module):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output, not fewer.
+
+    Raises:
+        ConfigError: Fewer channels than there are.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
+        if out_channels < in_channels:
+            raise ConfigError(f"padding {in_channels} channels to {out_channels}", "give at least as many as there are")
         self.extra = out_channels - in_channels
 
     def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch padded h w"]:

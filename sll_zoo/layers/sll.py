@@ -38,8 +38,8 @@ class SLLLinear(ResidualLinear):
             matrix product for each doubling.
         **options: Those of :class:`~sll_zoo.layers.residual.ResidualLinear`: ``bias``, ``activation``, ``device``, ``dtype``.
 
-    Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, and under bfloat16 autocast the output is within 2 % of
-        ‖x‖ of the exact one (``tests/test_laws.py``). log q starts at 0, where the trace of T is smallest.
+    Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5, and under bfloat16 autocast the
+        output is within 2 % of ‖x‖ of the exact one (``tests/test_laws.py``). log q starts at 0, where T's trace is smallest.
 
     Raises:
         ConfigError: A size below 1, or another power or activation.

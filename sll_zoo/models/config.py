@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from sll_zoo.errors import ConfigError, UnknownNameError
 from sll_zoo.layers import FAMILIES
@@ -45,10 +47,12 @@ class LipNetConfig:
     mean: tuple[float, ...] = (0.5,)  # the middle of [0, 1]
 
     def __post_init__(self) -> None:
-        size = self.img_size
-        object.__setattr__(self, "img_size", (size, size) if isinstance(size, int) else tuple(size))
-        object.__setattr__(self, "mean", tuple(self.mean))
-        if self.family not in FAMILIES:
+        size, mean = self.img_size, self.mean
+        object.__setattr__(self, "img_size", tuple(size) if isinstance(size, Sequence) else (size, size))
+        if not isinstance(mean, list | tuple) or not all(isinstance(value, int | float) and isfinite(value) for value in mean):
+            raise ConfigError(f"mean={mean!r}", "give one finite number for each channel, or one for all, as in (0.5,)")
+        object.__setattr__(self, "mean", tuple(mean))
+        if self.family not in tuple(FAMILIES):
             raise UnknownNameError(f"family={self.family!r}", f"choose one of {', '.join(FAMILIES)}")
         for name in ("width", "conv_inner", "dense_inner", "kernel_size", "pool", "in_chans"):
             self._require_integer(name, at_least=1)

@@ -18,8 +18,8 @@ tags: [timm, sll_zoo, certified-robustness, lipschitz, image-classification]
 ---
 # {name}
 
-A 1-Lipschitz image classifier ({parameters:,} parameters) of the family SLL, trained on {dataset}. For each image it gives a
-class and an L2 radius, in pixels of [0, 1], within which that class is proved not to change.
+An image classifier on 1-Lipschitz features (family `{family}`, {parameters:,} parameters), trained on {dataset}. For each image
+it gives a class and an L2 radius, in pixels of [0, 1], within which that class is proved not to change.
 
 ## Use
 ```python
@@ -59,11 +59,12 @@ which is 1-Lipschitz, and the same certificate applies.
 
 
 def render_card(name: str, record: Record) -> str:
-    """Return a model's README.md."""
+    """Return a model's README.md; ``name`` is what ``create_model`` loads it by."""
     rows = {name: record.measured, "nearest-neighbour margin": record.baseline}
     return CARD.format(
         name=name,
         parameters=record.parameters,
+        family=record.family,
         dataset=record.dataset,
         n=record.n,
         table=_table(["classifier"], [([title], measured) for title, measured in rows.items() if measured]),

@@ -1,17 +1,18 @@
 """The named models: architectures, data sets, and their registration with timm.
 
-A named model is one line in ``ARCHITECTURES`` or in a ``tags`` list; weights that are shipped have a record in ``records.json``.
+A named model is one line in ``ARCHITECTURES`` and in ``TAGS``; weights that are shipped have a record in ``records.json``.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs, get_pretrained_cfg, register_model
 
-from sll_zoo.errors import ConfigError, UnknownNameError
+from sll_zoo.errors import ConfigError, UnknownNameError, WeightsError
 from sll_zoo.models import LipNet, LipNetConfig
 from sll_zoo.zoo.record import read_records
 from sll_zoo.zoo.weights import find_weights, load_pretrained
@@ -46,7 +47,14 @@ DATASETS = {
     "tiny_imagenet": DataSet((3, 64, 64), 200, (0.485, 0.456, 0.406)),
 }
 
-TAGS = {name: ("digits",) if name == "sll_nano" else ("cifar10", "cifar100", "tiny_imagenet") for name in ARCHITECTURES}
+# The data sets that each architecture is registered for; the first is what its bare name means.
+TAGS = {
+    "sll_nano": ("digits",),
+    "sll_small": ("cifar10", "cifar100", "tiny_imagenet"),
+    "sll_medium": ("cifar10", "cifar100", "tiny_imagenet"),
+    "sll_large": ("cifar10", "cifar100", "tiny_imagenet"),
+    "sll_xlarge": ("cifar10", "cifar100", "tiny_imagenet"),
+}
 
 
 def _pretrained_cfg(name: str, tag: str, published: bool) -> dict[str, Any]:
@@ -77,9 +85,9 @@ default_cfgs = generate_default_cfgs(
 
 def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipNet:
     """Build a named model as timm's factory asks, with the checks that timm leaves out, before anything is downloaded."""
-    if kwargs.pop("features_only", False):
-        raise ConfigError("features_only=True is not supported", "use num_classes=0, or model.forward_features(images)")
-    cfg = _resolve_cfg(name, kwargs.pop("pretrained_cfg", None), kwargs.pop("pretrained_cfg_overlay", None))
+    refuse_features_only(kwargs)
+    named, overlay = kwargs.pop("pretrained_cfg", None), kwargs.pop("pretrained_cfg_overlay", None) or {}
+    cfg = _resolve_cfg(name, named, overlay)
     cache_dir = kwargs.pop("cache_dir", None)
     kwargs.pop("pretrained_model_args", None)  # timm's note of what a Hub repository asked for, already among the others
     config = _config(name, cfg, kwargs)
@@ -89,23 +97,45 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipNet:
             raise ConfigError(
                 f"images of {config.input_shape}", f"the weights of {name}.{cfg.tag} are for {tuple(cfg.input_size)}"
             )
-        source = find_weights(cfg)
+        ours = not isinstance(named, dict | PretrainedCfg) and not overlay
+        full_name = f"{name}.{cfg.tag}"
+        source = find_weights(cfg, read_records().get(full_name) if ours else None)
+        if source is None:
+            raise WeightsError(f"{full_name} has no published weights", what_there_is(full_name))
     model: LipNet = build_model_with_cfg(lambda **_: LipNet(config), name, pretrained=False, pretrained_cfg=asdict(cfg))
     if source:
         load_pretrained(model, source, cfg.num_classes, cache_dir)
     return model
 
 
-def _resolve_cfg(name: str, cfg: str | dict[str, Any] | PretrainedCfg | None, overlay: dict[str, Any] | None) -> PretrainedCfg:
+def _resolve_cfg(name: str, cfg: str | dict[str, Any] | PretrainedCfg | None, overlay: dict[str, Any]) -> PretrainedCfg:
     """Return timm's description of the weights, from a tag, a Hub repository's config.json, or the default tag."""
     if isinstance(cfg, dict):
         cfg = PretrainedCfg(**cfg)
     elif not isinstance(cfg, PretrainedCfg):
         if cfg and cfg not in TAGS[name]:
-            raise UnknownNameError(f"{name} has no tag {cfg!r}", f"its tags: {', '.join(TAGS[name])}")
+            raise UnknownNameError(f"no model '{name}.{cfg}'", what_there_is(f"{name}.{cfg}"))
         cfg = get_pretrained_cfg(f"{name}.{cfg}" if cfg else name, allow_unregistered=False)
     assert cfg  # noqa: S101 - timm raises rather than return None here
-    return replace(cfg, architecture=name, **(overlay or {}))
+    if unsupported := overlay.keys() & {"url", "state_dict"}:
+        raise ConfigError(f"weights by {', '.join(unsupported)}=", "give file= or hf_hub_id=, or use load_state_dict")
+    return replace(cfg, architecture=name, **overlay)
+
+
+def refuse_features_only(kwargs: dict[str, Any]) -> None:
+    """Take timm's ``features_only`` out of the arguments, and raise ConfigError if it asks for anything."""
+    if kwargs.pop("features_only", False):
+        raise ConfigError("features_only=True is not supported", "use num_classes=0, or model.forward_features(images)")
+
+
+def what_there_is(name: str) -> str:
+    """Return the remedy for a name without model or weights: the nearest names, those with weights, and how to train."""
+    known = [*ARCHITECTURES, *(f"{key}.{tag}" for key, tags in TAGS.items() for tag in tags)]
+    nearest = [match for match in difflib.get_close_matches(name, known, n=4) if match != name] or list(ARCHITECTURES)
+    return (
+        f"nearest: {', '.join(nearest)}; with weights: {', '.join(read_records())}; "
+        "or train your own with sll_zoo.CertifiedClassifier and a Lightning Trainer"
+    )
 
 
 def _config(name: str, cfg: PretrainedCfg, kwargs: dict[str, Any]) -> LipNetConfig:

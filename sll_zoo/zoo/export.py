@@ -53,11 +53,13 @@ def export_model(
     """
     described: dict[str, Any] = vars(model)["pretrained_cfg"]  # of timm's factory
     name = f"{described['architecture']}.{described['tag']}"
-    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    # In float32, whatever the training ran in: that is what create_model builds.
+    state = {key: value.detach().cpu().float().contiguous() for key, value in model.state_dict().items()}
     if broken := [key for key, value in state.items() if not value.isfinite().all()]:
         raise WeightsError(f"the trained network has NaN or infinity in {broken[0]}", "lower the learning rate and train again")
     content = safetensors.torch.save(state)
     record = Record(
+        family=model.config.family,
         sha256=hashlib.sha256(content).hexdigest(),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dataset=dataset,
@@ -68,13 +70,14 @@ def export_model(
         device=next(model.parameters()).device.type,
         versions={"python": python_version(), **{package: version(package) for package in PACKAGES}},
     )
+    shipped = folder.resolve() == (CHECKPOINTS / name).resolve()
     with written_whole(folder / WEIGHTS_FILE) as temporary:
         temporary.write_bytes(content)
     with written_whole(folder / CONFIG_FILE) as temporary:
         write_json(temporary, _config(described, model, record, label_names))
     with written_whole(folder / "README.md") as temporary:
-        temporary.write_text(render_card(name, record), "utf-8")
-    if folder.resolve() == (CHECKPOINTS / name).resolve():
+        temporary.write_text(render_card(name if shipped else "local-dir:.", record), "utf-8")
+    if shipped:
         write_record(name, record)
         refresh_tables(CHECKPOINTS.parent)
     return record

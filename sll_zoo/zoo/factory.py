@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 from pathlib import Path
 from typing import Any, cast
 
 import timm
 
-from sll_zoo.errors import UnknownNameError, WeightsError
+from sll_zoo.errors import UnknownNameError
 from sll_zoo.models import LipNet
 from sll_zoo.zoo import hub
-from sll_zoo.zoo.entries import ARCHITECTURES, TAGS
-from sll_zoo.zoo.record import read_records
-from sll_zoo.zoo.weights import CONFIG_FILE
+from sll_zoo.zoo.entries import ARCHITECTURES, TAGS, refuse_features_only, what_there_is
+from sll_zoo.zoo.weights import CONFIG_FILE, WEIGHTS_FILE, read_config
 
 
 def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> LipNet:
@@ -36,11 +33,16 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> LipNet:
         >>> model.config.input_shape
         (1, 8, 8)
     """
-    if name.startswith(("hf-hub:", "local-dir:")):
-        _require_ours(name, kwargs.get("cache_dir"))
-    else:
+    refuse_features_only(kwargs)
+    source, _, place = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if source not in ("hf-hub", "local-dir"):
         _require_known(name)
-    return cast("LipNet", timm.create_model(name, pretrained=pretrained, **kwargs))
+        return cast("LipNet", timm.create_model(name, pretrained=pretrained, **kwargs))
+    folder = Path(place) if source == "local-dir" else _download(place, pretrained, kwargs.get("cache_dir"))
+    architecture = read_config(folder / CONFIG_FILE)["architecture"]
+    if architecture not in ARCHITECTURES:
+        raise UnknownNameError(f"{folder / CONFIG_FILE} is of architecture {architecture!r}", what_there_is(architecture))
+    return cast("LipNet", timm.create_model(f"local-dir:{folder}", pretrained=pretrained, **kwargs))
 
 
 def list_models(filter: str = "", pretrained: bool = False) -> list[str]:  # noqa: A002 - timm's name for it
@@ -59,26 +61,13 @@ def list_models(filter: str = "", pretrained: bool = False) -> list[str]:  # noq
 
 
 def _require_known(name: str) -> None:
-    architecture, _, tag = name.partition(".")
-    if architecture in ARCHITECTURES and (not tag or tag in TAGS[architecture]):
-        return
-    known = [*ARCHITECTURES, *(f"{key}.{tag}" for key, tags in TAGS.items() for tag in tags)]
-    nearest = difflib.get_close_matches(name, known, n=3) or list(ARCHITECTURES)
-    raise UnknownNameError(
-        f"no model {name!r}; nearest: {', '.join(nearest)}; with weights: {', '.join(read_records())}",
-        "choose one, or train your own with sll_zoo.CertifiedClassifier and a Lightning Trainer",
-    )
+    architecture, dot, tag = name.partition(".") if isinstance(name, str) else (name, "", "")
+    if architecture not in ARCHITECTURES or (dot and tag not in TAGS[architecture]):
+        raise UnknownNameError(f"no model {name!r}", what_there_is(str(name)))
 
 
-def _require_ours(name: str, cache_dir: str | Path | None) -> None:
-    """Read config.json of a Hub repository or a folder before timm does, whose errors would be about other things."""
-    source, _, place = name.partition(":")
-    config = Path(place) / CONFIG_FILE if source == "local-dir" else hub.download(place, CONFIG_FILE, cache_dir)
-    if not config.is_file():
-        raise WeightsError(f"{config} does not exist", f"give a folder with {CONFIG_FILE} and model.safetensors")
-    try:
-        architecture = json.loads(config.read_text("utf-8"))["architecture"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{config} is no model's config.json ({error!r})", "give a folder that sll_zoo exported") from error
-    if architecture not in ARCHITECTURES:
-        raise UnknownNameError(f"{config} is of architecture {architecture!r}", f"this zoo has {', '.join(ARCHITECTURES)}")
+def _download(model_id: str, pretrained: bool, cache_dir: str | Path | None) -> Path:
+    """Return the folder in the Hub's cache with what is needed of a repository, so that timm need not go to the Hub once more."""
+    if pretrained:
+        hub.download(model_id, WEIGHTS_FILE, cache_dir)
+    return hub.download(model_id, CONFIG_FILE, cache_dir).parent

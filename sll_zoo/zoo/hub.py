@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]  # httpx's, or httpx2's
 
 from sll_zoo.errors import WeightsError
 
@@ -57,15 +57,15 @@ def download(model_id: str, filename: str, cache_dir: str | Path | None = None) 
     repo, revision = split_revision(model_id)
     try:
         return Path(hf_hub_download(repo, filename, revision=revision, cache_dir=cache_dir, library_name="sll_zoo"))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (HTTPError, HFValidationError, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(
             f"{filename} of {model_id} could not be had from {constants.ENDPOINT} ({reason})", "check the name"
         ) from error
 
 
 def _reachable() -> bool:
-    if urllib.request.getproxies():
+    if urllib.request.getproxies().keys() - {"no"}:
         return True  # only the proxy knows
     url = urlsplit(constants.ENDPOINT)
     try:

@@ -30,6 +30,7 @@ class Record:
     """A set of weights, where it comes from, and what it reaches.
 
     Attributes:
+        family: Of its layers, a key of ``sll_zoo.layers.FAMILIES``.
         sha256: Of ``model.safetensors``, in hexadecimal.
         parameters: Number of trained numbers.
         dataset: On which it was trained and measured.
@@ -41,6 +42,7 @@ class Record:
         versions: Of the packages at work.
     """
 
+    family: str
     sha256: str
     parameters: int
     dataset: str

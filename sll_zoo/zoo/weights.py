@@ -7,16 +7,18 @@ import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import safetensors
 import safetensors.torch
+import torch
 from timm.models import PretrainedCfg
 from torch import Tensor
 
 from sll_zoo.errors import UntrainedHeadWarning, WeightsError
 from sll_zoo.models import LipNet
 from sll_zoo.zoo import hub
-from sll_zoo.zoo.record import read_records
+from sll_zoo.zoo.record import Record
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -33,28 +35,27 @@ class Source:
     sha256: str | None = None
 
 
-def find_weights(cfg: PretrainedCfg) -> Source:
-    """Return where the weights that ``cfg`` names are to be had, without touching the network.
+def find_weights(cfg: PretrainedCfg, record: Record | None) -> Source | None:
+    """Return where the weights that ``cfg`` names are to be had, without touching the network; None if there are none.
+
+    Args:
+        cfg: timm's description of the weights.
+        record: That of the weights that the zoo ships under this name, unless others were asked for.
 
     Raises:
-        WeightsError: There are none, or the folder or file that was named does not exist.
+        WeightsError: The folder or file that was named does not exist.
     """
-    name, records = f"{cfg.architecture}.{cfg.tag}", read_records()
     if cfg.source == "local-dir":
         folder = Path(str(cfg.file))
-        return Source(path=_existing(folder / WEIGHTS_FILE), sha256=_stated_hash(folder / CONFIG_FILE))
+        return Source(path=_existing(folder / WEIGHTS_FILE), sha256=stated_hash(read_config(folder / CONFIG_FILE)))
+    if cfg.source == "hf-hub":  # before ``file``, which a repository's own config.json could name
+        return Source(hub_id=cfg.hf_hub_id)
     if cfg.file:
         return Source(path=_existing(Path(cfg.file)))
-    if cfg.source == "hf-hub" or (cfg.hf_hub_id and name not in records):
-        return Source(hub_id=cfg.hf_hub_id)
-    if name not in records:
-        raise WeightsError(
-            f"{name} has no published weights",
-            f"with weights: {', '.join(records)}; or train it: sll_zoo.CertifiedClassifier({name!r}) and a Lightning Trainer",
-        )
-    local = CHECKPOINTS / name / WEIGHTS_FILE
-    sha256 = records[name].sha256
-    return Source(path=local, sha256=sha256) if local.exists() else Source(hub_id=cfg.hf_hub_id, sha256=sha256)
+    if record:
+        local = CHECKPOINTS / f"{cfg.architecture}.{cfg.tag}" / WEIGHTS_FILE
+        return Source(None if not local.exists() else local, cfg.hf_hub_id, record.sha256)
+    return Source(hub_id=cfg.hf_hub_id) if cfg.hf_hub_id else None
 
 
 def load_pretrained(model: LipNet, source: Source, num_classes: int, cache_dir: str | Path | None = None) -> None:
@@ -75,7 +76,12 @@ def load_pretrained(model: LipNet, source: Source, num_classes: int, cache_dir: 
         state = {key: value for key, value in state.items() if not key.startswith("head.")}
         state |= {key: value for key, value in model.state_dict().items() if key.startswith("head.")}
     _require_same_tensors(path, state, model.state_dict())
+    expected_mean = model.center.mean.clone()
     model.load_state_dict(state, strict=True)
+    # A training in bfloat16 has rounded the mean to 8 bits.
+    if not torch.allclose(model.center.mean, expected_mean, rtol=0, atol=2**-8):
+        means = [tuple(mean.flatten().tolist()) for mean in (model.center.mean, expected_mean)]
+        raise WeightsError(f"{path} is of a network that subtracts the mean {means[0]}, not {means[1]}", "leave mean= out")
     if model.num_classes not in (num_classes, 0):
         warnings.warn(
             f"the head of {model.num_classes} classes is untrained (the weights have {num_classes}): train it before you certify",
@@ -92,8 +98,8 @@ def _fetch(source: Source, cache_dir: str | Path | None) -> tuple[Path, str | No
         # A pinned file need not be asked for again: its hash says whether it is the right one.
         path = hub.cached(source.hub_id, WEIGHTS_FILE, cache_dir) or hub.download(source.hub_id, WEIGHTS_FILE, cache_dir)
         return path, source.sha256
-    config = hub.download(source.hub_id, CONFIG_FILE, cache_dir)
-    return hub.download(source.hub_id, WEIGHTS_FILE, cache_dir), _stated_hash(config)
+    config = read_config(hub.download(source.hub_id, CONFIG_FILE, cache_dir))
+    return hub.download(source.hub_id, WEIGHTS_FILE, cache_dir), stated_hash(config)
 
 
 def _read(path: Path, sha256: str | None) -> dict[str, Tensor]:
@@ -115,12 +121,12 @@ def _read(path: Path, sha256: str | None) -> dict[str, Tensor]:
 
 
 def _require_same_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    shapes = {key: (tuple(value.shape), value.dtype) for key, value in found.items()}
-    wanted = {key: (tuple(value.shape), value.dtype) for key, value in expected.items()}
+    shapes = {key: tuple(value.shape) for key, value in found.items() if value.is_floating_point()}
+    wanted = {key: tuple(value.shape) for key, value in expected.items()}
     different = sorted(key for key in shapes.keys() | wanted.keys() if shapes.get(key) != wanted.get(key))
     if different:
         key = different[0]
-        sizes = [f"{side[key][0]} {side[key][1]}" if key in side else "absent" for side in (shapes, wanted)]
+        sizes = [side.get(key, "absent") for side in (shapes, wanted)]
         raise WeightsError(
             f"{path} does not fit the model ({len(different)} tensors): {key} is {sizes[0]} in it and {sizes[1]} in the model",
             "build the model that the weights were made for, with its own sizes",
@@ -133,7 +139,27 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _stated_hash(config: Path) -> str | None:
-    """Return the sha256 that a model's config.json states of its weights, if it does."""
-    stated = json.loads(config.read_text("utf-8")).get("certified", {}).get("sha256")
+def read_config(path: Path) -> dict[str, Any]:
+    """Return a model's config.json.
+
+    Raises:
+        WeightsError: It does not exist, or does not describe a model.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path} does not exist", f"give a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        cfg = PretrainedCfg(**config["pretrained_cfg"])
+        parts = (config["architecture"], config.get("certified", {}), config.get("model_args", {}), config["num_classes"])
+        well_formed = all(map(isinstance, parts, (str, dict, dict, int))) and len(cfg.input_size) == 3
+    except (ValueError, KeyError, TypeError, RecursionError):
+        well_formed = False
+    if not well_formed:
+        raise WeightsError(f"{path} is no model's config.json", "give a folder or repository that sll_zoo exported")
+    return cast("dict[str, Any]", config)
+
+
+def stated_hash(config: dict[str, Any]) -> str | None:
+    """Return the sha256 that a config.json states of its weights, if it does."""
+    stated = config.get("certified", {}).get("sha256")
     return stated if isinstance(stated, str) else None

@@ -58,7 +58,7 @@ def test_full_precision_restores_the_switches():
     before = switch.fp32_precision
     try:
         switch.fp32_precision = "tf32"
-        with full_precision("cpu"):
+        with full_precision("cuda"):
             assert switch.fp32_precision == "ieee"
             assert torch.backends.cudnn.conv.fp32_precision == "ieee"
         assert switch.fp32_precision == "tf32"

@@ -96,6 +96,15 @@ def test_grey_images_get_the_grey_mean():
         ("sll_small", {"depth": 3}, ConfigError, ["depth", "conv_layers"]),
         ("sll_nano.digits", {"pretrained": True, "img_size": 16}, ConfigError, ["(1, 16, 16)", "(1, 8, 8)"]),
         ("sll_nano.digits", {"pretrained": True, "in_chans": 3}, ConfigError, ["(3, 8, 8)"]),
+        ("sll_nano.", {}, UnknownNameError, ["sll_nano.digits"]),
+        (None, {}, UnknownNameError, ["None"]),
+        ("sll_small", {"img_size": 8.0}, ConfigError, ["img_size=(8.0, 8.0)"]),
+        ("sll_small", {"mean": 0.5}, ConfigError, ["mean=0.5"]),
+        ("sll_small", {"mean": (float("nan"),)}, ConfigError, ["mean=(nan,)"]),
+        ("sll_small", {"family": ["sll"]}, UnknownNameError, ["choose one of sll"]),
+        ("sll_nano.digits", {"pretrained": True, "mean": (0.9,)}, WeightsError, ["leave mean= out"]),
+        ("sll_nano.digits", {"pretrained": True, "pretrained_cfg_overlay": {"url": "x"}}, ConfigError, ["hf_hub_id="]),
+        ("hf-hub:a/b", {"features_only": True}, ConfigError, ["forward_features"]),
         ("local-dir:/nowhere", {"pretrained": True}, WeightsError, ["/nowhere/config.json"]),
     ],
 )
@@ -106,7 +115,7 @@ def test_mistakes_are_named_with_their_remedy(name, arguments, error, words):
 
 
 def test_timms_own_call_explains_a_wrong_tag_too():
-    with pytest.raises(UnknownNameError, match="its tags: cifar10"):
+    with pytest.raises(UnknownNameError, match=r"sll_small\.cifar10.*with weights: sll_nano.digits.*CertifiedClassifier"):
         timm.create_model("sll_small.digits")
 
 

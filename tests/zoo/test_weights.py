@@ -88,7 +88,7 @@ def test_nan_weights_are_refused(folder):
         (lambda state: state.pop("head.bias"), "head.bias is absent in it"),
         (lambda state: state.update(extra=torch.zeros(1)), "extra is .* in it and absent in the model"),
         (lambda state: state.update({"head.bias": torch.zeros(3)}), r"head.bias is \(3,\)"),
-        (lambda state: state.update({"head.bias": state["head.bias"].half()}), "float16"),
+        (lambda state: state.update({"head.bias": state["head.bias"].long()}), "head.bias is absent in it"),
     ],
 )
 def test_tensors_of_another_model_are_refused(folder, edit, words):
@@ -105,10 +105,23 @@ def test_weights_of_another_shape_than_asked_for_are_refused():
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("not json", "no model's config.json"), ("[]", "no model's config.json"), ('{"architecture": "resnet18"}', "this zoo has")],
+    [
+        ("not json", "no model's config.json"),
+        ("[]", "no model's config.json"),
+        ("[" * 100_000, "no model's config.json"),
+        ({"architecture": ["sll_nano"]}, "no model's config.json"),
+        ({"architecture": "resnet18"}, "architecture 'resnet18'"),
+        ({"certified": None}, "no model's config.json"),
+        ({"pretrained_cfg": None}, "no model's config.json"),
+        ({"pretrained_cfg": {"unknown": 1}}, "no model's config.json"),
+        ({"model_args": None}, "no model's config.json"),
+        ({"num_classes": "ten"}, "no model's config.json"),
+        ({"pretrained_cfg": {"input_size": None}}, "no model's config.json"),
+    ],
 )
 def test_a_config_that_is_not_ours_is_refused(folder, content, words):
-    (folder / CONFIG_FILE).write_text(content)
+    path = folder / CONFIG_FILE
+    path.write_text(content if isinstance(content, str) else json.dumps(json.loads(path.read_text()) | content))
     with pytest.raises((WeightsError, LookupError), match=words):
         sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
 
@@ -143,6 +156,21 @@ def test_the_hubs_cache_serves_without_a_network(tmp_path, monkeypatch, folder):
     flip_a_byte(repository / "snapshots" / ("0" * 40) / WEIGHTS_FILE)
     with pytest.raises(WeightsError, match="damaged"):
         sll_zoo.create_model(NAME, pretrained=True, cache_dir=tmp_path / "cache")
+
+
+def test_a_repository_cannot_send_us_to_a_local_file(tmp_path, folder):
+    foreign = shutil.copy(folder / WEIGHTS_FILE, tmp_path / "foreign.safetensors")
+    repository = tmp_path / "cache" / "models--org--name"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    snapshot = shutil.copytree(folder, repository / "snapshots" / ("0" * 40))
+    config = json.loads((snapshot / CONFIG_FILE).read_text())
+    config["pretrained_cfg"]["file"] = str(foreign)
+    (snapshot / CONFIG_FILE).write_text(json.dumps(config))
+    sll_zoo.create_model("hf-hub:org/name", pretrained=True, cache_dir=tmp_path / "cache")
+    flip_a_byte(snapshot / WEIGHTS_FILE)
+    with pytest.raises(WeightsError, match="damaged"):
+        sll_zoo.create_model("hf-hub:org/name", pretrained=True, cache_dir=tmp_path / "cache")
 
 
 @pytest.mark.parametrize("name", ["org/name", "org/name@v1.0", "not a name", "a/b/c", ""])
