@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+from scipy.signal import convolve2d
 
 
 def dense_matrix(kernel, height, width):
@@ -17,17 +18,28 @@ def dense_matrix(kernel, height, width):
     return matrix.reshape(inner * height * width, -1)
 
 
-def absolute_row_sums(weight):
-    """Return |WᵀW| between units: entries for a dense weight, sums over all shifts for a kernel."""
-    if weight.ndim == 2:
-        return np.abs(weight @ weight.T)
-    inner, _, size, _ = weight.shape
-    sums = np.zeros((inner, inner))
-    padded = np.pad(weight, ((0, 0), (0, 0), (size - 1, size - 1), (size - 1, size - 1)))
+def gram_kernel(kernel):
+    """Return WᵀW of a convolution on the infinite plane, as a kernel (inner, inner, 2k − 1, 2k − 1)."""
+    inner, _, size, _ = kernel.shape
+    gram = np.zeros((inner, inner, 2 * size - 1, 2 * size - 1))
+    padded = np.pad(kernel, ((0, 0), (0, 0), (size - 1, size - 1), (size - 1, size - 1)))
     for i, j in itertools.product(range(inner), repeat=2):
         for dy, dx in itertools.product(range(2 * size - 1), repeat=2):
-            sums[i, j] += abs((padded[i, :, dy : dy + size, dx : dx + size] * weight[j]).sum())
-    return sums
+            gram[i, j, dy, dx] = (padded[i, :, dy : dy + size, dx : dx + size] * kernel[j]).sum()
+    return gram
+
+
+def absolute_row_sums(weight, power=1):
+    """Return |(WᵀW)ᵏ| between units: entries for a dense weight, sums over all shifts for a kernel."""
+    if weight.ndim == 2:
+        return np.abs(np.linalg.matrix_power(weight @ weight.T, power))
+    gram = result = gram_kernel(weight)
+    for _ in range(power - 1):
+        units = range(len(gram))
+        result = np.array(
+            [[sum(convolve2d(result[i, m], gram[m, j]) for m in units) for j in units] for i in units],
+        )
+    return np.abs(result).sum((2, 3))
 
 
 def sll_t(gram, log_q):
@@ -36,12 +48,12 @@ def sll_t(gram, log_q):
     return np.array([sum(gram[i, j] * np.exp(log_q[j] - log_q[i]) for j in range(n)) for i in range(n)])
 
 
-def residual(t_of):
-    """Return the oracle of a residual layer whose T is ``t_of(gram, log_q)``."""
+def sll(power):
+    """Return the oracle of SLL with the k-th power."""
 
     def oracle(layer, x):
         weight, bias, log_q = (p.detach().numpy() for p in (layer.weight, layer.bias, layer.log_q))
-        t = t_of(absolute_row_sums(weight), log_q)
+        t = sll_t(absolute_row_sums(weight, power), log_q) ** (1 / power)
         positions = 1
         matrix = weight
         if weight.ndim == 4:
@@ -55,4 +67,15 @@ def residual(t_of):
     return oracle
 
 
-ORACLES = {"sll": residual(sll_t)}
+def aol(layer, x):
+    """Return W T^{-1/2} x + b with T from the columns of W."""
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    factor = absolute_row_sums(weight.swapaxes(0, 1)).sum(1) ** -0.5
+    scaled = weight * factor.reshape(1, -1, *(1,) * (weight.ndim - 2))
+    matrix, positions = scaled, 1
+    if weight.ndim == 4:
+        matrix, positions = dense_matrix(scaled, *x.shape[2:]), x.shape[2] * x.shape[3]
+    return (x.reshape(len(x), -1) @ matrix.T + np.repeat(bias, positions)).reshape(len(x), len(bias), *x.shape[2:])
+
+
+ORACLES = {"sll": sll(1), "sll2": sll(2), "sll4": sll(4), "sll8": sll(8), "aol": aol}

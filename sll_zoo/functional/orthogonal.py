@@ -10,6 +10,10 @@ from torch.nn import functional as F
 from sll_zoo.functional.rescaling import safe_reciprocal
 
 
+# The condition of I + A grows with the square of the norm: float32 still inverts it at this size.
+NORM_LIMIT = 1e3
+
+
 def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch rows cols"]:
     """Return Q with orthonormal columns, or rows where there are fewer of them: QᴴQ = I or QQᴴ = I.
 
@@ -29,7 +33,11 @@ def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch ro
 
 
 def normalised(m: Float[Tensor, "*shape"], norm: Float[Tensor, ""]) -> Float[Tensor, "*shape"]:
-    """Return M · norm / ‖M‖ (Frobenius), and 0 for M = 0; no size of M overflows, and the gradient is finite."""
+    """Return M · norm / ‖M‖ (Frobenius), and 0 for M = 0: no size of M overflows, and the gradient is finite.
+
+    The norm is bounded by ``NORM_LIMIT``; every one is valid, and at that size the Cayley transform is all but at its limit −I.
+    """
+    norm = norm.clamp(-NORM_LIMIT, NORM_LIMIT)
     largest = m.detach().abs().amax()
     unit = m * safe_reciprocal(largest[None])[0]  # the size cancels in what follows
     return unit * (norm * safe_reciprocal(unit.square().sum()[None]).sqrt()[0])

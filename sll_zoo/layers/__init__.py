@@ -34,6 +34,21 @@ class Family(NamedTuple):
     conv: Callable[..., nn.Module]
     linear: Callable[..., nn.Module]
 
+    def conv_block(self, channels: int, inner_channels: int, kernel_size: int) -> nn.Module:
+        """Return a convolutional layer that keeps the channels, with an activation if it has none."""
+        if self.form == "residual":
+            return self.conv(channels, inner_channels, kernel_size)
+        return self._activated(self.conv(channels, channels, kernel_size))
+
+    def dense_block(self, features: int, inner_features: int) -> nn.Module:
+        """Return a dense layer that keeps the features, with an activation if it has none."""
+        if self.form == "residual":
+            return self.linear(features, inner_features)
+        return self._activated(self.linear(features, features))
+
+    def _activated(self, layer: nn.Module) -> nn.Module:
+        return nn.Sequential(layer, MaxMin()) if self.form == "linear" else layer
+
 
 FAMILIES = {
     "sll": Family("residual", SLLConv2d, SLLLinear),

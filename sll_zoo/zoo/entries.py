@@ -1,6 +1,6 @@
 """The named models: architectures, data sets, and their registration with timm.
 
-A named model is one line in ``ARCHITECTURES`` and in ``TAGS``; weights that are shipped have a record in ``records.json``.
+A named model is a size in every family, for the data sets of its tags; weights that are shipped have a record in ``records.json``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs, get_pretrained_cfg, register_model
 
 from sll_zoo.errors import ConfigError, UnknownNameError, WeightsError
+from sll_zoo.layers import FAMILIES
 from sll_zoo.models import LipNet, LipNetConfig
 from sll_zoo.zoo.record import read_records
 from sll_zoo.zoo.weights import find_weights, load_pretrained
@@ -20,14 +21,15 @@ from sll_zoo.zoo.weights import find_weights, load_pretrained
 HUB_ORGANISATION = "sll-zoo"
 REVISION = "v1.0"
 
-# Table "Network" of the SLL paper, by its released code: convolutions, dense layers, width; inner sizes 5 and 2048 throughout.
-ARCHITECTURES = {
-    "sll_nano": LipNetConfig(width=8, conv_layers=4, conv_inner=16, dense_layers=3, dense_inner=128, pool=1),
-    "sll_small": LipNetConfig(width=45, conv_layers=20, conv_inner=5, dense_layers=7, dense_inner=2048),
-    "sll_medium": LipNetConfig(width=60, conv_layers=30, conv_inner=5, dense_layers=10, dense_inner=2048),
-    "sll_large": LipNetConfig(width=90, conv_layers=50, conv_inner=5, dense_layers=10, dense_inner=2048),
-    "sll_xlarge": LipNetConfig(width=120, conv_layers=70, conv_inner=5, dense_layers=15, dense_inner=2048),
+# The sizes of the SLL paper, by its released code: convolutions, dense layers, width; inner sizes 5 and 2048 throughout.
+SIZES = {
+    "nano": LipNetConfig(width=8, conv_layers=4, conv_inner=16, dense_layers=3, dense_inner=128, pool=1),
+    "small": LipNetConfig(width=45, conv_layers=20, conv_inner=5, dense_layers=7, dense_inner=2048),
+    "medium": LipNetConfig(width=60, conv_layers=30, conv_inner=5, dense_layers=10, dense_inner=2048),
+    "large": LipNetConfig(width=90, conv_layers=50, conv_inner=5, dense_layers=10, dense_inner=2048),
+    "xlarge": LipNetConfig(width=120, conv_layers=70, conv_inner=5, dense_layers=15, dense_inner=2048),
 }
+ARCHITECTURES = {f"{family}_{size}": replace(config, family=family) for family in FAMILIES for size, config in SIZES.items()}
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,7 @@ DATASETS = {
 }
 
 # The data sets that each architecture is registered for; the first is what its bare name means.
-TAGS = {
-    "sll_nano": ("digits",),
-    "sll_small": ("cifar10", "cifar100", "tiny_imagenet"),
-    "sll_medium": ("cifar10", "cifar100", "tiny_imagenet"),
-    "sll_large": ("cifar10", "cifar100", "tiny_imagenet"),
-    "sll_xlarge": ("cifar10", "cifar100", "tiny_imagenet"),
-}
+TAGS = {name: ("digits",) if name.endswith("_nano") else ("cifar10", "cifar100", "tiny_imagenet") for name in ARCHITECTURES}
 
 
 def _pretrained_cfg(name: str, tag: str, published: bool) -> dict[str, Any]:

@@ -1,0 +1,47 @@
+import math
+
+import pytest
+import torch
+
+from sll_zoo.errors import ConfigError
+from sll_zoo.functional.activation import SLOPE_RESTRICTED, householder, max_min, slope_restricted
+from sll_zoo.layers import Absolute, Householder, MaxMin, SLLConv2d, SLLLinear
+from tests.laws import Subject, law_01_gain_is_at_most_one, law_02_no_pair_is_stretched
+
+
+def test_max_min_sorts_neighbours_and_leaves_an_odd_last_channel():
+    x = torch.tensor([[1.0, 2.0, 4.0, 3.0, 5.0]])
+    assert max_min(x).tolist() == [[2.0, 1.0, 4.0, 3.0, 5.0]]
+
+
+def test_householder_at_a_right_angle_is_max_min():
+    x = torch.randn(4, 6, 3, 3)
+    torch.testing.assert_close(householder(x, torch.full((3,), math.pi / 2)), max_min(x))
+    torch.testing.assert_close(Householder(7)(x := torch.randn(4, 7)), max_min(x))
+
+
+@pytest.mark.parametrize("make", [MaxMin, lambda: Householder(5), Absolute])
+def test_activations_between_layers_keep_the_gradients_norm(make):
+    subject = Subject(make, (5, 2, 2))
+    law_02_no_pair_is_stretched(subject)
+    x = subject.inputs(1)[0]
+    jacobian = torch.autograd.functional.jacobian(lambda v: subject.layer()(v[None])[0], x).reshape(20, 20)
+    torch.testing.assert_close(jacobian.mT @ jacobian, torch.eye(20, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", SLOPE_RESTRICTED)
+def test_slopes_are_in_zero_one_and_the_residual_form_obeys_with_them(name):
+    x = torch.linspace(-8, 8, 1001, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(SLOPE_RESTRICTED[name](x).sum(), x)
+    assert 0 <= slope.min() <= slope.max() <= 1
+    law_01_gain_is_at_most_one(Subject(lambda: SLLLinear(6, 4, activation=name), (6,)))
+    law_02_no_pair_is_stretched(Subject(lambda: SLLConv2d(3, 4, activation=name), (3, 4, 4)))
+
+
+@pytest.mark.parametrize("name", ["abs", "maxmin", "silu", "householder"])
+def test_other_activations_are_refused_inside_the_residual_form_with_the_reason(name):
+    for layer in (SLLLinear, SLLConv2d):
+        with pytest.raises(ConfigError, match=r"slopes in \[0, 1\]"):
+            layer(6, 4, activation=name)
+    with pytest.raises(ConfigError):
+        slope_restricted(name)

@@ -1,0 +1,28 @@
+import pytest
+import torch
+
+from sll_zoo.functional.orthogonal import cayley, normalised
+from tests import tolerances as tol
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (7, 4), (4, 7), (3, 6, 4)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_cayley_gives_orthonormal_columns_or_rows(shape, dtype):
+    q = cayley(torch.randn(shape, dtype=dtype))
+    gram = q.mH @ q if shape[-2] >= shape[-1] else q @ q.mH
+    torch.testing.assert_close(gram, torch.eye(gram.shape[-1], dtype=dtype).expand_as(gram), rtol=0, atol=tol.SAME)
+
+
+def test_sandwich_matrices_satisfy_their_condition():
+    q = cayley(torch.randn(9, 4, dtype=torch.float64))
+    a, b = q[:4].mT, q[4:].mT
+    torch.testing.assert_close(a @ a.mT + b @ b.mT, torch.eye(4, dtype=torch.float64), rtol=0, atol=tol.SAME)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-20, 1.0, 1e18])
+def test_normalising_neither_overflows_nor_divides_by_zero(scale):
+    m = (scale * torch.randn(4, 3)).requires_grad_()
+    unit = normalised(m, torch.tensor(2.0))
+    assert unit.norm().item() == pytest.approx(2.0 if scale else 0.0)
+    unit.sum().backward()
+    assert m.grad.isfinite().all()

@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from sll_zoo.functional.rescaling import tightened
+from sll_zoo.functional.spectral import squared_spectral_norm_upper_bound, trace_optimal
+from tests import tolerances as tol
+
+
+def circular_norm(kernel, size=32):
+    return torch.linalg.matrix_norm(torch.fft.fft2(kernel, s=(size, size)).permute(2, 3, 0, 1), 2).max()
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (40, 30), (5, 20, 3, 3), (20, 5, 3, 3), (3, 3, 5, 5)])
+def test_the_bound_is_above_the_norm_and_close_to_it(shape):
+    for seed in range(5):
+        weight = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        norm = torch.linalg.matrix_norm(weight, 2) if weight.ndim == 2 else circular_norm(weight)
+        bound = squared_spectral_norm_upper_bound(weight).sqrt()
+        assert norm <= bound * (1 + tol.SAME)
+        assert bound <= norm * (1.02 if weight.ndim == 2 else 1.1)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-8, 1.0, 1e8, 1e18])
+@pytest.mark.parametrize("power", [1, 2, 4, 8])
+def test_tightened_t_neither_overflows_nor_underflows_in_float32(scale, power):
+    for shape in ((6, 9), (4, 3, 3, 3)):
+        weight = torch.randn(shape, dtype=torch.float64)
+        exact = tightened(weight, torch.zeros(shape[0], dtype=torch.float64), power)
+        t = tightened((weight * scale).float(), torch.zeros(shape[0]), power).double() / scale**2
+        if scale**2 > 1e-38:  # else even WᵀW underflows, and the reciprocal takes T for zero
+            torch.testing.assert_close(t, exact, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("log_q", [[30.0, -30.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
+@pytest.mark.parametrize("power", [2, 4, 8])
+def test_tightened_t_dominates_with_zero_and_equal_rows_and_extreme_q(power, log_q):
+    weight = torch.randn(4, 6, dtype=torch.float64)
+    weight[1], weight[2] = 0, weight[3]
+    t = tightened(weight, torch.tensor(log_q, dtype=torch.float64), power)
+    assert torch.linalg.eigvalsh(torch.diag(t) - weight @ weight.mT).min() >= -tol.EIGENVALUE * t.max()
+
+
+def test_t_shrinks_with_the_power_towards_the_optimum():
+    weight = torch.randn(30, 40, dtype=torch.float64)
+    gram, zero = weight @ weight.mT, torch.zeros(30, dtype=torch.float64)
+    traces = [tightened(weight, zero, power).sum() for power in (1, 2, 4, 8)]
+    best = trace_optimal(gram)
+    assert traces == sorted(traces, reverse=True)
+    assert traces[-1] > best.sum()
+    assert torch.linalg.eigvalsh(torch.diag(best) - gram).min() >= -tol.EIGENVALUE * best.max()
+
+
+def test_the_optimum_for_nonnegative_weights_is_gershgorins():
+    weight = torch.rand(8, 12, dtype=torch.float64)
+    gram = weight @ weight.mT
+    assert trace_optimal(gram).sum() == pytest.approx(gram.sum().item(), rel=1e-6)
