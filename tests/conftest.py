@@ -14,6 +14,9 @@ import torch
 import sll_zoo
 from sll_zoo.data import Digits
 
+# Tensors in tests are tiny: more threads only wait for each other.
+torch.set_num_threads(1)
+
 
 def pytest_collection_modifyitems(config, items):
     """Leave what compiles to ``test_compile.py``: torch.compile cannot trace through the suite's shape checks."""
