@@ -104,14 +104,12 @@ def test_an_untrained_network_is_not_measured(capsys):
 
 def test_an_interrupted_training_says_so_and_exports_nothing(tmp_path):
     command = [sys.executable, "-m", "sll_zoo", "fit", "--config", str(ROOT / "configs/digits/sll_nano.yaml")]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob("outputs/**/*.ckpt")):
-        assert run.poll() is None, run.stderr.read()
-        time.sleep(0.1)
-    run.send_signal(signal.SIGINT)
-    _, errors = run.communicate(timeout=60)
-    assert run.returncode == 130
-    assert errors.strip().splitlines()[-1] == "sll-zoo: interrupted; nothing was exported"
+    errors = tmp_path / "errors"
+    with errors.open("w") as stderr, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr) as run:
+        while run.poll() is None and not list(tmp_path.glob("outputs/**/*.ckpt")):
+            time.sleep(0.1)
+        run.send_signal(signal.SIGINT)
+    assert (run.returncode, errors.read_text().splitlines()[-1]) == (130, "sll-zoo: interrupted; nothing was exported")
     assert not (tmp_path / "checkpoints").exists()
 
 
