@@ -16,6 +16,7 @@ from torch import nn
 
 from sll_zoo.layers import fold
 from tests import tolerances as tol
+from tests.operators import circular_grams, linear_norm, zero_padded_gram
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,14 @@ def rescaling(layer):
     return next((name for name in ("step", "constrained_weight") if hasattr(layer, name)), None)
 
 
+def frozen(layer):
+    """Return the layer with its rescaling computed once: for laws of the map, of which it is an expensive part."""
+    if name := rescaling(layer):
+        value = getattr(layer, name)().detach()
+        setattr(layer, name, lambda: value)
+    return layer
+
+
 def law_01_gain_is_at_most_one(subject):
     layer = subject.layer()
     for _ in range(2):
@@ -70,7 +79,7 @@ def law_01_gain_is_at_most_one(subject):
 
 
 def law_02_no_pair_is_stretched(subject):
-    layer = subject.layer()
+    layer = frozen(subject.layer())
     for scale in (1e-3, 1e-2, 0.1, 1.0, 10.0):
         x = subject.inputs(8).requires_grad_()
         d = (scale * subject.inputs(8, seed=2)).requires_grad_()
@@ -86,8 +95,8 @@ def law_02_no_pair_is_stretched(subject):
 
 def law_03_is_not_the_zero_map(subject):
     layer = subject.layer()
-    # An AOL kernel larger than its image keeps the least of those that obey: 0.28.
-    assert max(gain(layer, x) for x in subject.inputs()) >= 0.2
+    # Of the layers that obey, an AOL kernel much larger than its image keeps the least.
+    assert max(gain(layer, x) for x in subject.inputs()) >= 0.1
 
 
 def law_04_every_parameter_matters(subject):
@@ -191,37 +200,12 @@ def law_13_the_sdp_condition_holds(subject):
         return
     for _ in range(2):
         t, weight = 2 / layer.step().detach(), layer.weight.detach()
-        grams = [weight @ weight.mT] if weight.ndim == 2 else [*_circular_grams(weight), _zero_padded_gram(weight)]
+        grams = [weight @ weight.mT] if weight.ndim == 2 else [*circular_grams(weight), zero_padded_gram(weight)]
         for gram in grams:
             diagonal = t.repeat_interleave(len(gram) // len(t)).to(gram.dtype)
             slack = torch.linalg.eigvalsh(torch.diag(diagonal) - gram).min()
             assert slack >= -tol.EIGENVALUE * t.max()
         train(layer, subject.inputs(8))
-
-
-def linear_norm(layer, shape):
-    """Return the norm of a linear map from its impulse responses: T ≽ WᵀW says that W T^{-1/2} has norm at most 1."""
-    zero = torch.zeros(1, *shape, dtype=torch.float64)
-    x, y = torch.randn(2, 3, *shape, dtype=torch.float64)
-    if not torch.allclose(layer(x + y) + layer(zero), layer(x) + layer(y)):
-        pytest.skip("neither residual nor linear: its condition is tested beside its formula")
-    basis = torch.eye(zero.numel(), dtype=torch.float64).view(-1, *shape)
-    return torch.linalg.matrix_norm((layer(basis) - layer(zero)).flatten(1), 2).item()
-
-
-def _circular_grams(kernel, size=8):
-    """Return W*W of the circular convolution, one Hermitian matrix (inner, inner) for each frequency."""
-    transfer = torch.fft.fft2(kernel, s=(size, size)).flatten(2).permute(2, 0, 1)
-    return transfer @ transfer.mH
-
-
-def _zero_padded_gram(kernel, size=4):
-    """Return WᵀW of the zero-padded convolution on a small image, by applying it to every unit vector."""
-    inner, channels = kernel.shape[:2]
-    basis = torch.eye(channels * size * size, dtype=kernel.dtype).view(-1, channels, size, size)
-    matrix = nn.functional.conv2d(basis, kernel, padding=kernel.shape[-1] // 2).flatten(1).mT
-    assert matrix.shape == (inner * size * size, channels * size * size)
-    return matrix @ matrix.mT
 
 
 LAWS = [law for name, law in sorted(globals().items()) if name.startswith("law_") and "oracle" not in name]

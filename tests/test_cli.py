@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from sll_zoo.cli import main
+from sll_zoo.zoo.entries import ARCHITECTURES
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(ROOT.glob("configs/**/*.yaml"))
@@ -36,8 +37,8 @@ def test_the_module_runs_as_the_command():
 def test_list_names_every_architecture_and_its_tags(capsys):
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 5
-    assert "sll_small    cifar10, cifar100, tiny_imagenet" in lines
+    assert len(lines) == len(ARCHITECTURES)
+    assert "sll_small         cifar10, cifar100, tiny_imagenet" in lines
 
 
 def test_certify_prints_accuracies_and_draws(capsys, tmp_path):

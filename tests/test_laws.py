@@ -3,10 +3,12 @@
 from functools import partial
 
 import pytest
+import torch
 
+from sll_zoo.functional.convolution import same_conv2d, same_conv2d_adjoint
 from sll_zoo.layers import FAMILIES
 from tests import tolerances as tol
-from tests.laws import LAWS, Subject, gain, law_09_equals_the_dense_oracle
+from tests.laws import LAWS, Subject, gain, law_09_equals_the_dense_oracle, law_10_survives_round_trips
 from tests.oracles import ORACLES
 
 SIZES = {
@@ -46,6 +48,39 @@ def test_float32_stretches_by_no_more_than_its_rounding(key):
     layer = SUBJECTS[key][1].layer().float()
     for x in SUBJECTS[key][1].inputs().float():
         assert gain(layer, x) <= 1 + tol.FLOAT32
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_two_thousand_steps_at_ten_times_the_rate_give_no_nan(name):
+    of = SUBJECTS[f"{name}-linear"][1]
+    layer = of.layer().float()
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.1, betas=(0.5, 0.9))
+    x, target = of.inputs(16).float(), torch.randn_like(layer(of.inputs(16).float()))
+    for _ in range(2000):
+        optimizer.zero_grad()
+        (layer(x) - target).square().sum().backward()
+        optimizer.step()
+    assert all(parameter.isfinite().all() for parameter in layer.parameters())
+    assert gain(layer, x[0]) <= 1 + tol.FLOAT32
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_circular_padding_obeys_too_where_a_family_offers_it(name):
+    if name in ("orthogonal", "sandwich"):
+        pytest.skip("always circular")
+    of = subject(FAMILIES[name], "conv3", padding_mode="circular")
+    for law in (LAWS[0], LAWS[1], law_10_survives_round_trips):
+        law(of)
+
+
+@pytest.mark.parametrize("size", [3, 4, 6])
+def test_the_adjoint_of_a_convolution_is_its_adjoint(size):
+    for mode in ("zeros", "circular"):
+        kernel = torch.randn(4, 3, 3, 3, dtype=torch.float64)
+        x = torch.randn(1, 3, size, size, dtype=torch.float64)
+        y = torch.randn(1, 4, size, size, dtype=torch.float64)
+        left = (same_conv2d(x, kernel, None, mode) * y).sum()
+        torch.testing.assert_close(left, (x * same_conv2d_adjoint(y, kernel, mode)).sum())
 
 
 def test_a_layer_without_bias_obeys_the_first_law():

@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 from sll_zoo.functional.rescaling import safe_reciprocal
 
-
 # The condition of I + A grows with the square of the norm: float32 still inverts it at this size.
 NORM_LIMIT = 1e3
 
@@ -45,16 +44,19 @@ def normalised(m: Float[Tensor, "*shape"], norm: Float[Tensor, ""]) -> Float[Ten
 
 def to_frequencies(x: Float[Tensor, "batch c h w"]) -> Inexact[Tensor, "h half_w c batch"]:
     """Return the Fourier transform of images: one matrix (c, batch) for each frequency."""
-    return torch.fft.rfft2(x).permute(2, 3, 1, 0)
+    frequencies: Tensor = torch.fft.rfft2(x)
+    return frequencies.permute(2, 3, 1, 0)
 
 
 def kernel_to_frequencies(kernel: Float[Tensor, "out c k k"], size: tuple[int, int]) -> Inexact[Tensor, "h half_w out c"]:
     """Return the circular convolution of an odd kernel with images of ``size``: one matrix (out, c) for each frequency."""
     k = kernel.shape[-1]
     centred = F.pad(kernel, (0, size[1] - k, 0, size[0] - k)).roll((-(k // 2), -(k // 2)), (2, 3))
-    return torch.fft.rfft2(centred).permute(2, 3, 0, 1)
+    frequencies: Tensor = torch.fft.rfft2(centred)
+    return frequencies.permute(2, 3, 0, 1)
 
 
 def from_frequencies(x: Inexact[Tensor, "h half_w c batch"], size: tuple[int, int]) -> Float[Tensor, "batch c h2 w2"]:
     """Return the images (batch, c, *size) of which :func:`to_frequencies` gave ``x``."""
-    return torch.fft.irfft2(x.permute(3, 2, 0, 1), s=size)
+    images: Tensor = torch.fft.irfft2(x.permute(3, 2, 0, 1), s=size)
+    return images

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from sll_zoo.functional.activation import SlopeRestricted, slope_restricted
+from sll_zoo.functional.activation import slope_restricted
 from sll_zoo.functional.convolution import PaddingMode, same_conv2d, same_conv2d_adjoint
 
 
@@ -18,13 +18,13 @@ def residual(
     weight: Float[Tensor, "inner features *kernel"],
     bias: Float[Tensor, " inner"] | None,
     step: Float[Tensor, " inner"],
-    activation: SlopeRestricted = "relu",
+    activation: str = "relu",
     padding_mode: PaddingMode = "zeros",
 ) -> Float[Tensor, "batch features *space"]:
     """Return ``x − Vᵀ (step ⊙ σ(V x + b))``, with V = ``weight``.
 
-    With ``step = 2/T``, T diagonal and V Vᵀ ≼ diag(T), the map is 1-Lipschitz in L2, because σ acts on each coordinate with slopes
-    in [0, 1].
+    With ``step = 2/T``, T diagonal and V Vᵀ ≼ diag(T), the map is 1-Lipschitz in L2, because σ acts on each coordinate with
+    slopes in [0, 1].
 
     Args:
         x: (batch, features), or (batch, channels, height, width).

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from sll_zoo.functional.rescaling import tightened
 
-# ‖W‖² is overestimated by at most n^{1/k} for n units: 1.13 for 2,048 units. Convolutions count pixels, too, and pay more per power.
+# ‖W‖² is overestimated by at most √n^{1/k} for n units: 1.06 for 2,048. Convolutions count pixels, too, and pay more per power.
 LINEAR_POWER = 64
 CONV_POWER = 16
 
 
-def squared_spectral_norm_upper_bound(weight: Float[Tensor, "inner features *kernel"], power: int | None = None) -> Float[Tensor, ""]:
+def squared_spectral_norm_upper_bound(
+    weight: Float[Tensor, "inner features *kernel"], power: int | None = None
+) -> Float[Tensor, ""]:
     """Return a number not below ‖W‖², differentiable: the largest entry of the tightened T at q = 1.
 
     The largest absolute row sum of (WᵀW)ᵏ bounds its largest eigenvalue, ‖W‖²ᵏ, for every k. Power iteration, which others use,
@@ -40,8 +42,8 @@ def trace_optimal(gram: Float[Tensor, "inner inner"], sweeps: int = 200) -> Floa
     """Return a diagonal T ≽ ``gram`` whose trace is as small as a diagonal's can be, but for the safety term.
 
     The dual, max tr(G X) over correlation matrices X, is solved by coordinate ascent on X = Vᵀ V with unit columns; complementary
-    slackness gives Tᵢ = Σⱼ Gᵢⱼ ⟨vᵢ, vⱼ⟩. What the ascent has not reached is made up for by adding −λ_min(T − G) where it is negative.
-    For evaluation and comparison; too slow for training.
+    slackness gives Tᵢ = Σⱼ Gᵢⱼ ⟨vᵢ, vⱼ⟩. What the ascent has not reached is made up for by subtracting λ_min(T − G) where it is
+    negative. For evaluation and comparison; too slow for training.
 
     Args:
         gram: WᵀW, symmetric, float64.
@@ -59,4 +61,5 @@ def trace_optimal(gram: Float[Tensor, "inner inner"], sweeps: int = 200) -> Floa
         for i in range(n):
             vectors[i] = torch.nn.functional.normalize(off_diagonal[i] @ vectors, dim=0)
     t = (gram * (vectors @ vectors.mT)).sum(1)
-    return t + (-torch.linalg.eigvalsh(torch.diag(t) - gram).min()).clamp_min(0)
+    missing: Tensor = (-torch.linalg.eigvalsh(torch.diag(t) - gram).min()).clamp_min(0)
+    return t + missing

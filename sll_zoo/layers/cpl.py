@@ -1,6 +1,6 @@
 """Convex potential layers (CPL): the residual form with T = ‖W‖² I, where ‖W‖ is bounded from above.
 
-Reference: Meunier, Delattre, Araujo and Allauzen, ICML 2022 (arXiv 2110.12690), which estimates ‖W‖ by power iteration, from below.
+Reference: Meunier, Delattre, Araujo and Allauzen, ICML 2022 (arXiv 2110.12690), which estimates ‖W‖ from below.
 """
 
 from __future__ import annotations

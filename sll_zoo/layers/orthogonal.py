@@ -38,8 +38,8 @@ class OrthogonalLinear(LipschitzLinear):
 class OrthogonalConv2d(nn.Module):
     """A circular convolution that is orthogonal: in the Fourier domain, a Cayley transform for each frequency.
 
-    Its operator depends on the image's size, and is computed for the size that comes; the cost is that of a matrix inverse for each
-    frequency and forward.
+    Its operator depends on the image's size, and is computed for the size that comes; the cost is that of a matrix inverse for
+    each frequency, at every forward.
 
     Args:
         in_channels: Channels of the input.
@@ -68,7 +68,7 @@ class OrthogonalConv2d(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch in_ h w"]) -> Float[Tensor, "batch out h w"]:
         """Apply the layer."""
-        size, dtype = x.shape[-2:], torch.promote_types(x.dtype, torch.float32)
+        size, dtype = (x.shape[2], x.shape[3]), torch.promote_types(x.dtype, torch.float32)
         with full_precision(x.device.type):
             kernel = normalised(self.weight.to(dtype), self.norm.to(dtype))
             y = from_frequencies(cayley(kernel_to_frequencies(kernel, size)) @ to_frequencies(x.to(dtype)), size).to(x.dtype)

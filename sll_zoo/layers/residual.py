@@ -10,7 +10,7 @@ from typing import Unpack
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sll_zoo.functional.activation import SlopeRestricted, slope_restricted
+from sll_zoo.functional.activation import slope_restricted
 from sll_zoo.functional.convolution import PaddingMode
 from sll_zoo.functional.residual import residual
 from sll_zoo.layers.parameters import Placement, require_odd, weight_and_bias
@@ -22,7 +22,7 @@ class _Residual(nn.Module):
     weight: nn.Parameter
     bias: nn.Parameter | None
 
-    def __init__(self, activation: SlopeRestricted, padding_mode: PaddingMode) -> None:
+    def __init__(self, activation: str, padding_mode: PaddingMode) -> None:
         super().__init__()
         slope_restricted(activation)
         self.activation = activation
@@ -66,7 +66,7 @@ class ResidualLinear(_Residual):
         inner_features: int,
         *,
         bias: bool = True,
-        activation: SlopeRestricted = "relu",
+        activation: str = "relu",
         **placement: Unpack[Placement],
     ) -> None:
         super().__init__(activation, "zeros")
@@ -96,7 +96,7 @@ class ResidualConv2d(_Residual):
         kernel_size: int = 3,
         *,
         bias: bool = True,
-        activation: SlopeRestricted = "relu",
+        activation: str = "relu",
         padding_mode: PaddingMode = "zeros",
         **placement: Unpack[Placement],
     ) -> None:
@@ -122,9 +122,7 @@ class FoldedResidual(nn.Module):
     bias: Tensor | None
     step: Tensor
 
-    def __init__(
-        self, weight: Tensor, bias: Tensor | None, step: Tensor, activation: SlopeRestricted, padding_mode: PaddingMode
-    ) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, step: Tensor, activation: str, padding_mode: PaddingMode) -> None:
         super().__init__()
         self.register_buffer("weight", weight.detach().clone())
         self.register_buffer("bias", None if bias is None else bias.detach().clone())

@@ -23,7 +23,7 @@ class _Sandwich(nn.Module):
 
     def __init__(self, out: int, in_: int, kernel: tuple[int, ...], bias: bool, placement: Placement) -> None:
         super().__init__()
-        self.weight, unused = weight_and_bias((out + in_, out, *kernel), False, **placement)
+        self.weight, _ = weight_and_bias((out + in_, out, *kernel), False, **placement)
         self.norm = nn.Parameter(self.weight.detach().norm())
         self.log_psi = nn.Parameter(torch.zeros(out, **placement))
         self.bias = nn.Parameter(torch.zeros(out, **placement)) if bias else None
@@ -88,7 +88,7 @@ class SandwichConv2d(_Sandwich):
 
     def forward(self, x: Float[Tensor, "batch in_ h w"]) -> Float[Tensor, "batch out h w"]:
         """Apply the layer."""
-        out, size, dtype = self.weight.shape[1], x.shape[-2:], torch.promote_types(x.dtype, torch.float32)
+        out, size, dtype = self.weight.shape[1], (x.shape[2], x.shape[3]), torch.promote_types(x.dtype, torch.float32)
         with full_precision(x.device.type):
             q = cayley(kernel_to_frequencies(normalised(self.weight.to(dtype), self.norm.to(dtype)), size))
             a: Inexact[Tensor, "h half_w out out"] = q[..., :out, :]

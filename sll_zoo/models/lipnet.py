@@ -51,7 +51,9 @@ class LipNet(nn.Module):
             *(family.conv_block(config.width, config.conv_inner, config.kernel_size) for _ in range(config.conv_layers))
         )
         self.pool = NormOneAvgPool2d(config.pool)
-        self.denses = nn.Sequential(*(family.dense_block(config.num_features, config.dense_inner) for _ in range(config.dense_layers)))
+        self.denses = nn.Sequential(
+            *(family.dense_block(config.num_features, config.dense_inner) for _ in range(config.dense_layers))
+        )
         self.reset_classifier(config.num_classes)
 
     def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch out"]:

@@ -1,6 +1,6 @@
 """The named models: architectures, data sets, and their registration with timm.
 
-A named model is a size in every family, for the data sets of its tags; weights that are shipped have a record in ``records.json``.
+A named model is a size in a family, for the data sets of its tags; weights that are shipped have a record in ``records.json``.
 """
 
 from __future__ import annotations
@@ -128,6 +128,9 @@ def what_there_is(name: str) -> str:
     """Return the remedy for a name without model or weights: the nearest names, those with weights, and how to train."""
     known = [*ARCHITECTURES, *(f"{key}.{tag}" for key, tags in TAGS.items() for tag in tags)]
     nearest = [match for match in difflib.get_close_matches(name, known, n=4) if match != name] or list(ARCHITECTURES)
+    architecture = name.partition(".")[0]
+    if architecture in TAGS:
+        nearest = [f"{architecture}.{tag}" for tag in TAGS[architecture]]
     return (
         f"nearest: {', '.join(nearest)}; with weights: {', '.join(read_records())}; "
         "or train your own with sll_zoo.CertifiedClassifier and a Lightning Trainer"

@@ -19,7 +19,7 @@ def test_folding_gives_the_same_network_and_leaves_the_original_alone():
 
 def test_a_folded_network_does_no_rescaling(monkeypatch):
     folded = fold(LipNet(CONFIG))
-    monkeypatch.setattr("sll_zoo.layers.sll.gershgorin", None)
+    monkeypatch.setattr("sll_zoo.layers.sll.tightened", None)
     folded(torch.rand(1, 3, 8, 8, dtype=torch.float64))
 
 

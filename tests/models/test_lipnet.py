@@ -1,7 +1,11 @@
+import dataclasses
+
 import pytest
 import torch
 
+import sll_zoo
 from sll_zoo.errors import ConfigError, InputError
+from sll_zoo.layers import FAMILIES, fold
 from sll_zoo.models import LipNet, LipNetConfig
 from sll_zoo.models.nearest import NearestNeighbour
 from tests import tolerances as tol
@@ -45,16 +49,27 @@ def test_images_of_another_shape_are_refused(shape):
         LipNet(CONFIG)(torch.rand(shape))
 
 
-def test_the_whole_body_is_one_lipschitz():
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_whole_body_is_one_lipschitz_in_every_family(family):
     class Body(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.net = LipNet(CONFIG)
+            self.net = fold(LipNet(dataclasses.replace(CONFIG, family=family)))
 
         def forward(self, x):
             return self.net.forward_features(x)
 
     law_02_no_pair_is_stretched(Subject(Body, (3, 8, 4)))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_network_of_every_family_trains_and_is_certified(family):
+    net, images = LipNet(dataclasses.replace(CONFIG, family=family)), torch.rand(4, 3, 8, 4)
+    net(images).square().sum().backward()
+    assert [name for name, parameter in net.named_parameters() if parameter.grad is None] == []
+    certificate = sll_zoo.certify(net, images)
+    assert torch.equal(certificate.prediction, net.double()(images.double()).argmax(1))
+    assert (certificate.radius > 0).all()
 
 
 def test_logit_differences_stay_within_their_constants():

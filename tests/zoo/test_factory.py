@@ -9,7 +9,7 @@ import torch
 import sll_zoo
 from sll_zoo.errors import ConfigError, UnknownNameError, UntrainedHeadWarning, WeightsError
 from sll_zoo.models import LipNet
-from sll_zoo.zoo.entries import ARCHITECTURES, DATASETS, TAGS
+from sll_zoo.zoo.entries import ARCHITECTURES, DATASETS, SIZES, TAGS
 
 
 def table(conv_layers, dense_layers, width, size=32, classes=10, inner=5, dense_inner=2048):
@@ -44,7 +44,8 @@ def test_nano_has_at_most_a_million_parameters():
 
 
 def test_timm_knows_the_models_after_the_import():
-    assert timm.list_models("sll*") == sll_zoo.list_models("sll*") == sorted(ARCHITECTURES)
+    assert timm.list_models("sll_*") == sll_zoo.list_models("sll_*") == [f"sll_{size}" for size in sorted(SIZES)]
+    assert sll_zoo.list_models() == sorted(ARCHITECTURES)
     assert timm.list_models("sll*", pretrained=True) == sll_zoo.list_models(pretrained=True) == ["sll_nano.digits"]
     model = timm.create_model("sll_nano.digits", pretrained=True)
     assert isinstance(model, LipNet)
