@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import pickle
 import sys
-import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-import torch
-from jsonargparse import ArgumentError
-from lightning import LightningDataModule
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import LightningCLI
 from rich.progress import track
 
-from sll_zoo.callbacks import ExportModel, WriteCertificates
+from sll_zoo.auditing import audit
 from sll_zoo.data import Digits
 from sll_zoo.demo import print_evaluation, quiet_lightning, run_demo
-from sll_zoo.errors import SllZooError, WeightsError
 from sll_zoo.evaluation import evaluate
-from sll_zoo.files import written_whole
+from sll_zoo.lightning_cli import MISTAKES, TRAINING, mistake_of, train
 from sll_zoo.plot import plot_certified_accuracy
-from sll_zoo.tasks import CertifiedClassifier
 from sll_zoo.zoo import create_model, list_models
 from sll_zoo.zoo.card import describe
 from sll_zoo.zoo.entries import TAGS
 from sll_zoo.zoo.record import read_records
 
 DATA = {"digits": Digits}
-TRACEBACK = Path("outputs/traceback.txt")
-# What a user can cause, the most telling first.
-MISTAKES = (SllZooError, ArgumentError, MisconfigurationException, OSError)
-TRAINING = {
-    "fit": "train a network from a YAML configuration (LightningCLI)",
-    "validate": "measure a checkpoint on the validation images",
-    "test": "measure clean and certified accuracy of a checkpoint on the held-out images",
-    "predict": "certify the held-out images with a checkpoint and write each one's class and radius",
-}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,7 +35,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status: 0, or 2 for a mistake of the user, told in one or two lines.
+    """Run the command line and return the exit status: 0, 1 for a failed audit, 2 for a mistake of the user, told in one line.
 
     Args:
         argv: Arguments without the program's name; by default those of the process.
@@ -59,34 +43,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if arguments and arguments[0] in TRAINING:
-            _train(arguments)
+            for written in train(arguments):
+                print(f"wrote {written}")
         else:
             options = _parser().parse_args(arguments)
-            options.run(options)
+            return int(options.run(options) or 0)
     except KeyboardInterrupt:
         print("sll-zoo: interrupted; nothing was exported", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read the output has had enough of it
     except (*MISTAKES, ValueError) as error:  # jsonargparse wraps what a constructor raises in a ValueError
-        if not (mistake := _mistake(error)):
+        if not (mistake := mistake_of(error)):
             raise
         print(f"sll-zoo: {mistake}", file=sys.stderr)
         return 2
     return 0
-
-
-def _mistake(error: BaseException | None) -> str:
-    """Return in one line what the user did wrong, or nothing if the fault is not the user's."""
-    chain = []
-    while error:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
-    for kind in MISTAKES:
-        for link in chain:
-            if isinstance(link, kind):
-                return " ".join(str(link).split())[:500]
-    return ""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,6 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     certify.add_argument("data", metavar="DATA", choices=DATA, help=f"held-out images of: {', '.join(DATA)}")
     certify.add_argument("--picture", type=Path, help="also draw certified accuracy against radius, as PNG")
     certify.set_defaults(run=_certify)
+
+    auditing = commands.add_parser("audit", help="check every layer of a model; status 1 if one breaks its claim")
+    auditing.add_argument("model", metavar="MODEL", help="as for certify")
+    auditing.add_argument("--json", action="store_true", help="print JSON")
+    auditing.set_defaults(run=_audit)
 
     for name, text in TRAINING.items():
         commands.add_parser(name, help=text)
@@ -143,64 +120,16 @@ def _certify(options: argparse.Namespace) -> None:
         print(f"certified accuracy against radius: {path}")
 
 
-class _CLI(LightningCLI):
-    """LightningCLI that measures no untrained network."""
-
-    def _require_weights(self) -> None:
-        options = self.config[self.subcommand]
-        if not options.ckpt_path and not options.model.pretrained:
-            raise WeightsError(
-                f"{self.subcommand} of an untrained {options.model.name}", "give --ckpt_path or --model.pretrained true"
-            )
-
-    before_validate = before_test = before_predict = _require_weights
-
-
-def _require_checkpoint(arguments: list[str]) -> None:
-    """Read a --ckpt_path before anything else does, and refuse what is no checkpoint of a CertifiedClassifier."""
-    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
-        name, _, path = option.partition("=")
-        if name != "--ckpt_path" or not Path(path or value).is_file():
-            continue
-        try:
-            keys = torch.load(path or value, map_location="meta", weights_only=True).keys()
-        except (AttributeError, RuntimeError, LookupError, ValueError, EOFError, pickle.UnpicklingError):
-            keys = ()
-        if "state_dict" not in keys or "hyper_parameters" not in keys:
-            raise WeightsError(f"{path or value} is no checkpoint, or not a whole one", "give a .ckpt that `sll-zoo fit` wrote")
-
-
-def _train(arguments: list[str]) -> None:
-    _require_checkpoint(arguments)
-    quiet_lightning()
-    try:
-        cli = _CLI(
-            CertifiedClassifier,
-            LightningDataModule,
-            subclass_mode_data=True,
-            auto_configure_optimizers=False,
-            seed_everything_default=0,
-            save_config_kwargs={"overwrite": True},
-            parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
-            trainer_defaults={
-                "callbacks": [WriteCertificates()],
-                "logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "outputs"}},
-            },
-            args=arguments,
-        )
-    except MISTAKES:
-        raise
-    except (ValueError, LookupError, TypeError, RuntimeError, ArithmeticError, pickle.UnpicklingError) as error:
-        # Of a training, anything from a wrong option to a foreign checkpoint: a line for the user, and all of it in a file.
-        if _mistake(error):
-            raise
-        with written_whole(TRACEBACK) as temporary:
-            temporary.write_text(traceback.format_exc(), "utf-8")
-        raise SllZooError(f"{arguments[0]} failed: {type(error).__name__}: {error}"[:400], f"see {TRACEBACK}") from error
-    except SystemExit as stop:
-        if stop.code != 1:
-            raise
-        raise KeyboardInterrupt from None  # Lightning ends an interrupted training with status 1
-    for callback in vars(cli.trainer)["callbacks"]:
-        if isinstance(callback, ExportModel | WriteCertificates) and callback.written:
-            print(f"wrote {callback.written}")
+def _audit(options: argparse.Namespace) -> int:
+    model = create_model(options.model, pretrained=True)
+    found = audit(model, iter if options.json else partial(track, description=f"auditing {options.model}"))
+    if options.json:
+        print(json.dumps(found.to_dict(), indent=2))
+        return bool(found.problems)
+    print(f"{'layer':12} {'kind':18} {'weight':18} {'margin':>9} {'proved':>9} {'found':>9}")
+    for row in found.layers:
+        shape = " x ".join(map(str, row.shape))
+        print(f"{row.name:12} {row.kind:18} {shape:18} {row.margin:9.3g} {row.upper_bound:9.6f} {row.lower_bound:9.6f}")
+    print(f"features: {found.constant:.9g}-Lipschitz; logit differences: {found.pairwise[0]:.4g} to {found.pairwise[1]:.4g}")
+    print("\n".join(found.problems) or "every layer keeps its claim")
+    return bool(found.problems)

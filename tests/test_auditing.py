@@ -1,0 +1,113 @@
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import sll_zoo
+from sll_zoo.cli import main
+from sll_zoo.layers import FAMILIES, NormOneAvgPool2d, SLLConv2d
+from sll_zoo.models import LipNet, LipNetConfig
+
+
+def network(family="sll", **changes):
+    sizes = {"width": 4, "conv_layers": 2, "conv_inner": 3, "dense_layers": 2, "dense_inner": 5, "img_size": 8}
+    return LipNet(LipNetConfig(**sizes, family=family, **changes))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_networks_of_every_family_keep_their_claims(family):
+    found = sll_zoo.audit(network(family))
+    assert found.problems == []
+    assert found.constant == 1
+    assert all(layer.lower_bound <= layer.upper_bound + 1e-9 for layer in found.layers)
+
+
+def test_the_shipped_network_passes_and_is_not_changed(pretrained):
+    before = {key: value.clone() for key, value in pretrained.state_dict().items()}
+    found = sll_zoo.audit(pretrained)
+    assert found.problems == []
+    constants = pretrained.pairwise_lipschitz()
+    assert found.pairwise[1] == pytest.approx(constants.max().item(), rel=1e-6)
+    assert all(torch.equal(value, before[key]) for key, value in pretrained.state_dict().items())
+    assert pretrained.head.weight.dtype == torch.float32
+
+
+def stretch(module, factor=1.01):
+    """Let a layer return ``factor`` times what it should."""
+    module.register_forward_hook(lambda _, __, output: factor * output)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("part", ["convs", "denses"])
+def test_a_layer_stretched_by_one_percent_is_found(family, part):
+    net = network(family)
+    layer = getattr(net, part)[1]
+    stretch(layer[0] if isinstance(layer, nn.Sequential) else layer)
+    problems = sll_zoo.audit(net).problems
+    assert len(problems) == 1
+    assert problems[0].startswith(f"{part}.1")
+
+
+def test_a_step_too_long_for_the_condition_is_found_with_the_bound_that_is_left():
+    net = sll_zoo.fold(network("cpl"))
+    net.denses[0].step.mul_(1.2)
+    (problem,) = sll_zoo.audit(net).problems
+    assert problem.startswith("denses.0 (FoldedResidual): its constant is between")
+    bound = next(layer for layer in sll_zoo.audit(net).layers if layer.name == "denses.0")
+    assert 1 < bound.upper_bound < 1.45
+    assert bound.lower_bound <= bound.upper_bound
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("convs.0", nn.Conv2d(4, 4, 3, padding=1)),
+        ("convs.1", nn.BatchNorm2d(4)),
+        ("pool", nn.AvgPool2d(4)),
+        ("denses.0", nn.Linear(16, 16)),
+    ],
+)
+def test_layers_without_a_proof_are_named(name, module):
+    net = network()
+    net.set_submodule(name, module)
+    (problem,) = sll_zoo.audit(net).problems
+    assert problem == f"{name} ({type(module).__name__}): a layer of this kind has no proof of being 1-Lipschitz"
+
+
+def test_a_pooling_of_another_norm_is_found():
+    net = network()
+    net.pool = NormOneAvgPool2d(4)
+    net.pool.divisor_override = 3
+    assert "pool" in sll_zoo.audit(net).problems[0]
+
+
+def test_a_layer_with_nan_is_found_and_others_are_not_blamed():
+    net = network()
+    net.convs[1].bias.data[0] = torch.nan
+    assert sll_zoo.audit(net).problems == ["convs.1 (SLLConv2d): NaN or infinity in bias"]
+
+
+def test_a_subclass_that_computes_something_else_is_found():
+    class Louder(SLLConv2d):
+        def forward(self, x):
+            return 1.01 * super().forward(x)
+
+    net = network()
+    net.convs[0] = Louder(4, 3)
+    (problem,) = sll_zoo.audit(net).problems
+    assert "something else than its folded form" in problem
+
+
+def test_the_command_prints_a_table_or_json_and_its_status_says_what_it_found(capsys, monkeypatch):
+    assert main(["audit", "sll_nano.digits"]) == 0
+    text = capsys.readouterr().out
+    assert "every layer keeps its claim" in text
+    assert "features: 1-Lipschitz" in text
+    assert main(["audit", "sll_nano.digits", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["problems"] == []
+    spoiled = network()
+    spoiled.convs[0] = nn.Conv2d(4, 4, 3, padding=1)
+    monkeypatch.setattr("sll_zoo.cli.create_model", lambda *_, **__: spoiled)
+    assert main(["audit", "spoiled"]) == 1
+    assert "has no proof" in capsys.readouterr().out
