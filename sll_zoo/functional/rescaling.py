@@ -79,11 +79,11 @@ def gershgorin(gram: Float[Tensor, "inner inner"], log_q: Float[Tensor, " inner"
 
 
 def tightened(weight: Float[Tensor, "inner *kernel"], log_q: Float[Tensor, " inner"], power: int) -> Float[Tensor, " inner"]:
-    """Return the diagonal ``Tᵢ = (Σⱼ |(WᵀW)ᵏ|ᵢⱼ qⱼ/qᵢ)^{1/k}``, k = ``power``: smaller than SLL's T, and just as valid.
+    """Return the diagonal ``Tᵢ = (Σⱼ |(WᵀW)ᵏ|ᵢⱼ qⱼ/qᵢ)^{1/k}``, k = ``power``: as valid as SLL's T, and often smaller.
 
     Gershgorin on the k-th power gives (WᵀW)ᵏ ≼ D; the k-th root is operator monotone (Loewner and Heinz), so WᵀW ≼ D^{1/k}.
-    k = 1 is SLL; as k grows, T tends to ‖W‖² I. Powers are taken by repeated squaring, the largest entry brought back to 1 each
-    time.
+    k = 1 is SLL; as k grows, T tends to ‖W‖² I. At random weights a larger k is tighter; at trained ones it need not be
+    (``benchmarks/rescalings.md``). Powers are taken by repeated squaring, the largest entry brought back to 1 each time.
 
     Args:
         weight: V, (inner, features) or (inner, channels, k, k).

@@ -34,8 +34,8 @@ class SLLLinear(ResidualLinear):
     Args:
         features: Size of the input and of the output.
         inner_features: Number of hidden units, rows of V.
-        power: k, one of 1, 2, 4, 8. 1 is SLL; a larger one has a smaller T, so that the layer moves its input further, and costs
-            a matrix product for each doubling.
+        power: k, one of 1, 2, 4, 8. 1 is SLL; a larger one has a smaller T at initialisation, so that the layer moves its input
+            further, and costs a matrix product for each doubling.
         **options: Those of :class:`~sll_zoo.layers.residual.ResidualLinear`: ``bias``, ``activation``, ``device``, ``dtype``.
 
     Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5, and under bfloat16 autocast the
