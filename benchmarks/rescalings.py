@@ -18,8 +18,8 @@ For W with n columns, T ≽ WᵀW diagonal and P = W T^{{-1/2}}: the trace of T 
 ‖P‖²/n (Frobenius; 1 would be orthogonal), and the singular values of P. AOL is SLL at q = 1; k is tightened SLL's. Means over the
 draws.
 
-At random weights a higher power is tighter. Training with SLL itself brings AOL's T close to the least, and a higher power then has
-nothing to gain: it mixes rows of different size.
+At random weights a higher power is tighter. Training with SLL itself has brought AOL's T close to the least there is, and a higher
+power is then looser.
 
 {tables}
 {environment}, sll_zoo {version}, float64. `benchmarks/rescalings.py` makes this page.
