@@ -18,7 +18,7 @@ For W with n columns, T ≽ WᵀW diagonal and P = W T^{{-1/2}}: the trace of T 
 ‖P‖²/n (Frobenius; 1 would be orthogonal), and the singular values of P. AOL is SLL at q = 1; k is tightened SLL's. Means over the
 draws.
 
-At random weights a higher power is tighter. Training with SLL itself has brought AOL's T close to the least there is, and a higher
+At random weights a higher power is tighter. Training with SLL itself has brought AOL's T close to the least there is; a higher
 power is then looser.
 
 {tables}
