@@ -108,7 +108,7 @@ def _read(path: Path, sha256: str | None) -> dict[str, Tensor]:
     if sha256 and found != sha256:
         raise WeightsError(
             f"{path} ({len(content)} bytes) has sha256 {found[:12]}…, not {sha256[:12]}…: it is damaged or another file",
-            "restore it (in a checkout: git checkout checkpoints sll_zoo/zoo/records.json), or delete it to load it again from the Hub",
+            "restore it (git checkout checkpoints sll_zoo/zoo/records.json), or delete it to load it again from the Hub",
         )
     try:
         state = safetensors.torch.load(content)
