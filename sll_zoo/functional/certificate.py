@@ -13,10 +13,8 @@ from torch import Tensor
 
 from sll_zoo.errors import InputError
 
-# The radii of the literature: L2, in pixels of [0, 1] (reported by the SLL paper, and by AOL, CPL and SOC before it).
+# The radii at which the SLL paper certifies: L2, in pixels of [0, 1].
 RADII = (36 / 255, 72 / 255, 108 / 255, 1.0)
-
-
 # Two equal rows of a head give logits that a matrix product may round apart by a few units in the last place: they are tied.
 TIE = 64
 

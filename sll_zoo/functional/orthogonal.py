@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from sll_zoo.functional.rescaling import safe_reciprocal
 
-# The condition of I + A grows with the square of the norm: float32 still inverts it at this size.
+# The condition of I + A grows with the square of the norm; beyond this size float32 has been seen to call it singular.
 NORM_LIMIT = 1e3
 
 
@@ -34,7 +34,7 @@ def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch ro
 def normalised(m: Float[Tensor, "*shape"], norm: Float[Tensor, ""]) -> Float[Tensor, "*shape"]:
     """Return M · norm / ‖M‖ (Frobenius), and 0 for M = 0: no size of M overflows, and the gradient is finite.
 
-    The norm is bounded by ``NORM_LIMIT``; every one is valid, and at that size the Cayley transform is all but at its limit −I.
+    The norm is bounded by ``NORM_LIMIT``, which is sound: the Cayley transform of every matrix is orthogonal.
     """
     norm = norm.clamp(-NORM_LIMIT, NORM_LIMIT)
     largest = m.detach().abs().amax()

@@ -24,8 +24,6 @@ class AOLLinear(LipschitzLinear):
     """‖W T^{-1/2}‖ ≤ 1 with Tᵢ = Σⱼ |WᵀW|ᵢⱼ: see :class:`~sll_zoo.layers.linear_form.LipschitzLinear` for the arguments.
 
     Of all T that are diagonally dominant over WᵀW this is the smallest, and the nearest to making W T^{-1/2} orthogonal.
-
-    Source: theorem 1 of the AOL paper.
     """
 
     def constrained_weight(self) -> Float[Tensor, "out in_"]:

@@ -44,8 +44,6 @@ class SandwichLinear(_Sandwich):
         out_features: Size of the output and of the hidden vector.
         bias: Whether there is a bias.
         **placement: ``device`` and ``dtype`` of the parameters.
-
-    Source: equation 9 of the paper.
     """
 
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True, **placement: Unpack[Placement]) -> None:

@@ -1,6 +1,6 @@
 """The network of the SLL paper: padded image, convolutions at full resolution, pooling, dense layers, unit-row head.
 
-Reference: Araujo et al., ICLR 2023 (arXiv 2303.03169v2), section 5.
+Reference: Araujo et al., ICLR 2023 (arXiv 2303.03169v2), in the sizes of its released code.
 """
 
 from __future__ import annotations

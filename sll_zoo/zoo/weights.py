@@ -54,7 +54,7 @@ def find_weights(cfg: PretrainedCfg, record: Record | None) -> Source | None:
         return Source(path=_existing(Path(cfg.file)))
     if record:
         local = CHECKPOINTS / f"{cfg.architecture}.{cfg.tag}" / WEIGHTS_FILE
-        return Source(None if not local.exists() else local, cfg.hf_hub_id, record.sha256)
+        return Source(local if local.exists() else None, cfg.hf_hub_id, record.sha256)
     return Source(hub_id=cfg.hf_hub_id) if cfg.hf_hub_id else None
 
 
