@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from sll_zoo.errors import ConfigError
 from sll_zoo.evaluation import Evaluation, evaluate
 from sll_zoo.files import written_whole
-from sll_zoo.models import LipNet
+from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.zoo.card import describe
 from sll_zoo.zoo.export import export_model
@@ -43,7 +43,7 @@ class ExportModel(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check, before any work, that there will be something to measure on and somewhere to write."""
-        data, model = _datamodule(trainer), cast("LipNet", pl_module.model)
+        data, model = _datamodule(trainer), cast("LipschitzClassifier", pl_module.model)
         if data is None or not hasattr(data, "name") or not hasattr(data, "class_names"):
             raise ConfigError(f"ExportModel with data module {data!r}", "fit with one that has name, class_names and test images")
         if len(data.class_names) != model.num_classes:
@@ -59,7 +59,7 @@ class ExportModel(Callback):
         seconds = time.perf_counter() - self._start
         data = _datamodule(trainer)
         data.setup("test")
-        model = cast("LipNet", pl_module.model)
+        model = cast("LipschitzClassifier", pl_module.model)
         record = export_model(
             model,
             self.folder,

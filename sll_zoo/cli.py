@@ -126,10 +126,11 @@ def _audit(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found.to_dict(), indent=2))
         return bool(found.problems)
-    print(f"{'layer':12} {'kind':18} {'weight':18} {'margin':>9} {'proved':>9} {'found':>9}")
+    print(f"{'layer':14} {'kind':18} {'T':11} {'weight':18} {'margin':>9} {'proved':>9} {'found':>9} {'gap':>8}")
     for row in found.layers:
         shape = " x ".join(map(str, row.shape))
-        print(f"{row.name:12} {row.kind:18} {shape:18} {row.margin:9.3g} {row.upper_bound:9.6f} {row.lower_bound:9.6f}")
+        bounds = f"{row.upper_bound:9.6f} {row.lower_bound:9.6f} {row.gap:8.2g}"
+        print(f"{row.name:14} {row.kind:18} {row.t:11} {shape:18} {row.margin:9.3g} {bounds}")
     print(f"features: {found.constant:.9g}-Lipschitz; logit differences: {found.pairwise[0]:.4g} to {found.pairwise[1]:.4g}")
     print("\n".join(found.problems) or "every layer keeps its claim")
     return bool(found.problems)

@@ -17,7 +17,7 @@ from sll_zoo.functional.certificate import RADII
 from sll_zoo.layers import fold
 from sll_zoo.losses import OffsetCrossEntropy
 from sll_zoo.metrics import CertifiedAccuracy
-from sll_zoo.models import LipNet
+from sll_zoo.models import LipschitzClassifier
 from sll_zoo.schedules import TriangularLR
 from sll_zoo.zoo import create_model
 
@@ -96,7 +96,8 @@ class CertifiedClassifier(LightningModule):
 
     def on_test_start(self) -> None:
         """Fold the network in float64, once for the whole run."""
-        self._frozen = [cast("LipNet", fold(self.model))]  # in a list, so that it is no submodule and stays out of checkpoints
+        # In a list, so that it is no submodule and stays out of checkpoints.
+        self._frozen = [cast("LipschitzClassifier", fold(self.model))]
 
     def test_step(self, batch: Batch) -> None:
         """Count a batch, evaluated in float64."""

@@ -7,7 +7,7 @@ from torch import nn
 import sll_zoo
 from sll_zoo.cli import main
 from sll_zoo.layers import FAMILIES, NormOneAvgPool2d, SLLConv2d
-from sll_zoo.models import LipNet, LipNetConfig
+from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig
 
 
 def network(family="sll", **changes):
@@ -15,12 +15,18 @@ def network(family="sll", **changes):
     return LipNet(LipNetConfig(**sizes, family=family, **changes))
 
 
+def downsampling(family="sll"):
+    return LipConvNet(LipConvNetConfig(width=4, blocks=2, block_layers=1, img_size=8, family=family))
+
+
+@pytest.mark.parametrize("make", [network, downsampling])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_networks_of_every_family_keep_their_claims(family):
-    found = sll_zoo.audit(network(family))
+def test_networks_of_every_family_keep_their_claims(family, make):
+    found = sll_zoo.audit(make(family))
     assert found.problems == []
     assert found.constant == 1
-    assert all(layer.lower_bound <= layer.upper_bound + 1e-9 for layer in found.layers)
+    assert all(layer.gap >= -1e-9 for layer in found.layers)
+    assert sum(layer.family == family for layer in found.layers) == 4
 
 
 def test_the_shipped_network_passes_and_is_not_changed(pretrained):
@@ -47,6 +53,41 @@ def test_a_layer_stretched_by_one_percent_is_found(family, part):
     problems = sll_zoo.audit(net).problems
     assert len(problems) == 1
     assert problems[0].startswith(f"{part}.1")
+
+
+@pytest.mark.parametrize("family", ["sll", "aol"])
+def test_any_layer_of_a_downsampling_network_stretched_by_one_percent_is_found(family):
+    names = [layer.name for layer in sll_zoo.audit(downsampling(family)).layers]
+    assert {name.partition(".")[0] for name in names} == {"center", "pad", "stem", "blocks", "pool", "dense", "head"}
+    for name in names:
+        net = downsampling(family)
+        stretch(net.get_submodule(name))
+        (problem,) = sll_zoo.audit(net).problems
+        assert problem.startswith(f"{name} ")
+
+
+def test_what_a_network_does_between_its_layers_is_found():
+    class Louder(LipNet):
+        def body(self, x):
+            return self.denses(1.01 * self.pool(self.convs(self.pad(x))).flatten(1))
+
+    class LouderLogits(LipNet):
+        def forward_head(self, x, pre_logits=False):
+            return 1.01 * super().forward_head(x, pre_logits)
+
+    (problem,) = sll_zoo.audit(Louder(network().config)).problems
+    assert problem == "denses.0 (SLLLinear): its input is not the output of the layer before it"
+    (problem,) = sll_zoo.audit(LouderLogits(network().config)).problems
+    assert problem == "output (LouderLogits): the network changes the output of its last layer"
+
+
+def test_a_network_that_states_too_small_constants_of_its_logits_is_found():
+    class Boaster(LipNet):
+        def pairwise_lipschitz(self):
+            return 0.99 * super().pairwise_lipschitz()
+
+    (problem,) = sll_zoo.audit(Boaster(network().config)).problems
+    assert problem == "head (UnitRowsLinear): the constants that the network states for differences of logits are too small"
 
 
 def test_a_step_too_long_for_the_condition_is_found_with_the_bound_that_is_left():

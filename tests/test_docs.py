@@ -43,11 +43,12 @@ def test_the_table_of_sizes_is_true():
     row = re.compile(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \| ([\d.]+) M \|$", re.MULTILINE)
     stated = {name: sizes for name, *sizes in row.findall((ROOT / "README.md").read_text("utf-8"))}
     assert stated.keys() == {f"sll_{size}" for size in SIZES} - {"sll_nano"}
-    for name, (convs, denses, width, millions) in stated.items():
+    for name, (first, second, width, millions) in stated.items():
         with torch.device("meta"):
             model = sll_zoo.create_model(name)
         config = model.config
-        assert (config.conv_layers, config.dense_layers, config.width) == (int(convs), int(denses), int(width))
+        names = ("blocks", "block_layers") if "convnet" in name else ("conv_layers", "dense_layers")
+        assert tuple(getattr(config, key) for key in (*names, "width")) == (int(first), int(second), int(width))
         assert f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.1f}" == millions
 
 

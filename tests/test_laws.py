@@ -50,9 +50,10 @@ def test_float32_stretches_by_no_more_than_its_rounding(key):
         assert gain(layer, x) <= 1 + tol.FLOAT32
 
 
+@pytest.mark.parametrize("kind", ["linear", "conv3"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_two_thousand_steps_at_ten_times_the_rate_give_no_nan(name):
-    of = SUBJECTS[f"{name}-linear"][1]
+def test_two_thousand_steps_at_ten_times_the_rate_give_no_nan(name, kind):
+    of = SUBJECTS[f"{name}-{kind}"][1]
     layer = of.layer().float()
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.1, betas=(0.5, 0.9))
     x, target = of.inputs(16).float(), torch.randn_like(layer(of.inputs(16).float()))

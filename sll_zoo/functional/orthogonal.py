@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 from torch.nn import functional as F
 
-from sll_zoo.functional.rescaling import safe_reciprocal
+from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 
-# The condition of I + A grows with the square of the norm; beyond this size float32 has been seen to call it singular.
-NORM_LIMIT = 1e3
+# The condition of I + A grows with the square of the norm; beyond a norm of 1e3 float32 has been seen to call it singular.
+LOG_NORM_LIMIT = math.log(1e3)
 
 
 def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch rows cols"]:
@@ -31,15 +33,14 @@ def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch ro
     return torch.cat([(identity - a) @ inverse, -2 * v @ inverse], -2)
 
 
-def normalised(m: Float[Tensor, "*shape"], norm: Float[Tensor, ""]) -> Float[Tensor, "*shape"]:
-    """Return M · norm / ‖M‖ (Frobenius), and 0 for M = 0: no size of M overflows, and the gradient is finite.
+def normalised(m: Float[Tensor, "*shape"], log_norm: Float[Tensor, ""]) -> Float[Tensor, "*shape"]:
+    """Return M · e^log_norm / ‖M‖ (Frobenius), and 0 for M = 0: no size of M overflows, and the gradient is finite.
 
-    The norm is bounded by ``NORM_LIMIT``, which is sound: the Cayley transform of every matrix is orthogonal.
+    log_norm is bounded (``LOG_NORM_LIMIT``), which is sound: the Cayley transform of every matrix is orthogonal.
     """
-    norm = norm.clamp(-NORM_LIMIT, NORM_LIMIT)
-    largest = m.detach().abs().amax()
-    unit = m * safe_reciprocal(largest[None])[0]  # the size cancels in what follows
-    return unit * (norm * safe_reciprocal(unit.square().sum()[None]).sqrt()[0])
+    norm = log_norm.clamp(-LOG_NORM_LIMIT, LOG_NORM_LIMIT).exp()
+    unit, _ = to_unit_size(m)
+    return unit * (norm * safe_reciprocal(unit.square().sum()).sqrt())
 
 
 def to_frequencies(x: Float[Tensor, "batch c h w"]) -> Inexact[Tensor, "h half_w c batch"]:
@@ -59,4 +60,4 @@ def kernel_to_frequencies(kernel: Float[Tensor, "out c k k"], size: tuple[int, i
 def from_frequencies(x: Inexact[Tensor, "h half_w c batch"], size: tuple[int, int]) -> Float[Tensor, "batch c h2 w2"]:
     """Return the images (batch, c, *size) of which :func:`to_frequencies` gave ``x``."""
     images: Tensor = torch.fft.irfft2(x.permute(3, 2, 0, 1), s=size)
-    return images
+    return images.contiguous()  # as of other convolutions: ``view`` works

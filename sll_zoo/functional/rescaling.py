@@ -6,7 +6,7 @@ Reference: Araujo et al., "A Unified Algebraic Perspective on Lipschitz Neural N
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -119,14 +119,48 @@ def _abs_gram_power(weight: Tensor, power: int) -> tuple[Tensor, Tensor]:
     return gram.abs(), log_scale
 
 
-def safe_reciprocal(t: Float[Tensor, " inner"]) -> Float[Tensor, " inner"]:
+def to_unit_size(weight: Float[Tensor, "*shape"]) -> tuple[Float[Tensor, "*shape"], Float[Tensor, ""]]:
+    """Return W/s and s, the power of two above max |W|, in float32 at least.
+
+    Products of entries of W/s neither overflow nor underflow, and the division is exact. To autograd s is a constant, which is
+    right where it cancels in the end.
+    """
+    weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
+    largest = weight.detach().abs().amax()
+    info = torch.finfo(weight.dtype)
+    largest = torch.where((largest > info.tiny) & (largest < info.max), largest, 1.0)
+    scale = largest / torch.frexp(largest).mantissa
+    return weight / scale, scale
+
+
+def residual_step(weight: Float[Tensor, "inner *kernel"], choice: Callable[[Tensor], Tensor]) -> Float[Tensor, " inner"]:
+    """Return 2/T for T = ``choice(weight)``, safely: see :func:`safe_reciprocal`.
+
+    Args:
+        weight: V, (inner, features) or (inner, channels, k, k).
+        choice: Gives T of such a weight, (inner,), and is quadratic in it, as every T is: it is applied to V/s, see
+            :func:`to_unit_size`.
+    """
+    with full_precision(weight.device.type):
+        unit, scale = to_unit_size(weight)
+        t = choice(unit)
+        inverse = safe_reciprocal(t) * safe_reciprocal(scale.square())
+        return 2 * torch.where(_is_usable(t * scale.square()), inverse, 0.0)
+
+
+def _is_usable(t: Tensor) -> Tensor:
+    """Return where T is finite and 1/T is, both to working precision."""
+    info = torch.finfo(t.dtype)
+    # Below tiny/eps a sum of products may have lost digits to gradual underflow, and T could be smaller than it ought to be.
+    return (t > info.tiny / info.eps) & (t < 1 / info.tiny)
+
+
+def safe_reciprocal(t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return 1/T, and 0 where T is zero, too small to be known to working precision, or not finite.
 
     A step of 0 makes the unit a no-op, which is 1-Lipschitz; in float32, rows of a norm below 3e-16 come to that. The gradient is
     finite everywhere: the reciprocal never sees the entries it would fail on (the authors' ``x**-1`` followed by a mask gives NaN
     in backward at a zero row).
     """
-    info = torch.finfo(t.dtype)
-    # Below tiny/eps a sum of products may have lost digits to gradual underflow, and T could be smaller than it ought to be.
-    usable = (t > info.tiny / info.eps) & (t < info.max)
+    usable = _is_usable(t)
     return torch.where(usable, torch.where(usable, t, 1.0).reciprocal(), 0.0)

@@ -27,12 +27,18 @@ class Family(NamedTuple):
 
     ``residual`` layers are built as ``conv(channels, inner, kernel_size)`` and ``linear(features, inner)``; the others, which may
     change the number of channels, as ``conv(in, out, kernel_size)`` and ``linear(in, out)``. A ``linear`` map needs an activation
-    after it, a ``sandwich`` has its own.
+    after it, a ``sandwich`` has its own. ``t`` says what T is, for tables.
     """
 
     form: Literal["residual", "linear", "sandwich"]
+    t: str
     conv: Callable[..., nn.Module]
     linear: Callable[..., nn.Module]
+
+    @property
+    def classes(self) -> tuple[type[nn.Module], ...]:
+        """The classes of the two layers."""
+        return tuple(make.func if isinstance(make, partial) else make for make in (self.conv, self.linear))
 
     def conv_block(self, channels: int, inner_channels: int, kernel_size: int) -> nn.Module:
         """Return a convolutional layer that keeps the channels, with an activation if it has none."""
@@ -51,15 +57,15 @@ class Family(NamedTuple):
 
 
 FAMILIES = {
-    "sll": Family("residual", SLLConv2d, SLLLinear),
-    "sll2": Family("residual", partial(SLLConv2d, power=2), partial(SLLLinear, power=2)),
-    "sll4": Family("residual", partial(SLLConv2d, power=4), partial(SLLLinear, power=4)),
-    "sll8": Family("residual", partial(SLLConv2d, power=8), partial(SLLLinear, power=8)),
-    "cpl": Family("residual", CPLConv2d, CPLLinear),
-    "aol": Family("linear", AOLConv2d, AOLLinear),
-    "spectral": Family("linear", SpectralConv2d, SpectralLinear),
-    "orthogonal": Family("linear", OrthogonalConv2d, OrthogonalLinear),
-    "sandwich": Family("sandwich", SandwichConv2d, SandwichLinear),
+    "sll": Family("residual", "row sums, q", SLLConv2d, SLLLinear),
+    "sll2": Family("residual", "power 2, q", partial(SLLConv2d, power=2), partial(SLLLinear, power=2)),
+    "sll4": Family("residual", "power 4, q", partial(SLLConv2d, power=4), partial(SLLLinear, power=4)),
+    "sll8": Family("residual", "power 8, q", partial(SLLConv2d, power=8), partial(SLLLinear, power=8)),
+    "cpl": Family("residual", "norm", CPLConv2d, CPLLinear),
+    "aol": Family("linear", "row sums", AOLConv2d, AOLLinear),
+    "spectral": Family("linear", "norm", SpectralConv2d, SpectralLinear),
+    "orthogonal": Family("linear", "identity", OrthogonalConv2d, OrthogonalLinear),
+    "sandwich": Family("sandwich", "complete", SandwichConv2d, SandwichLinear),
 }
 
 __all__ = [

@@ -8,15 +8,14 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from sll_zoo.functional.rescaling import full_precision, safe_reciprocal
+from sll_zoo.functional.rescaling import residual_step
 from sll_zoo.functional.spectral import squared_spectral_norm_upper_bound
 from sll_zoo.layers.residual import ResidualConv2d, ResidualLinear
 
 
-def _step(weight: Tensor) -> Tensor:
-    """Return 2/‖W‖² for every unit."""
-    with full_precision(weight.device.type):
-        return 2 * safe_reciprocal(squared_spectral_norm_upper_bound(weight).expand(len(weight)))
+def _t(weight: Tensor) -> Tensor:
+    """Return ‖W‖² for every unit."""
+    return squared_spectral_norm_upper_bound(weight).expand(len(weight))
 
 
 class CPLLinear(ResidualLinear):
@@ -24,7 +23,7 @@ class CPLLinear(ResidualLinear):
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""
-        return _step(self.weight)
+        return residual_step(self.weight, _t)
 
 
 class CPLConv2d(ResidualConv2d):
@@ -32,4 +31,4 @@ class CPLConv2d(ResidualConv2d):
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""
-        return _step(self.weight)
+        return residual_step(self.weight, _t)

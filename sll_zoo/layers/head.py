@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sll_zoo.functional.rescaling import full_precision, safe_reciprocal
+from sll_zoo.functional.rescaling import full_precision, safe_reciprocal, to_unit_size
 
 
 class UnitRowsLinear(nn.Module):
@@ -41,7 +41,7 @@ class UnitRowsLinear(nn.Module):
     def unit_rows(self) -> Float[Tensor, "classes features"]:
         """Return W̃."""
         with full_precision(self.weight.device.type):
-            weight = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
+            weight, _ = to_unit_size(self.weight)  # of which W̃ does not depend
             return (weight * safe_reciprocal(weight.square().sum(1)).sqrt()[:, None]).to(self.weight.dtype)
 
     def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch classes"]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sll_zoo.functional.convolution import PaddingMode, same_conv2d
-from sll_zoo.layers.parameters import Placement, require_odd, weight_and_bias
+from sll_zoo.layers.parameters import Placement, orthogonal_, require_odd, weight_and_bias
 
 
 class _LinearForm(nn.Module):
@@ -56,6 +56,7 @@ class LipschitzLinear(_LinearForm):
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True, **placement: Unpack[Placement]) -> None:
         super().__init__()
         self.weight, self.bias = weight_and_bias((out_features, in_features), bias, **placement)
+        orthogonal_(self.weight)
 
 
 class LipschitzConv2d(_LinearForm):
@@ -87,6 +88,7 @@ class LipschitzConv2d(_LinearForm):
         require_odd(kernel_size)
         self.padding_mode = padding_mode
         self.weight, self.bias = weight_and_bias((out_channels, in_channels, kernel_size, kernel_size), bias, **placement)
+        orthogonal_(self.weight)
 
 
 class FoldedLinearForm(nn.Module):

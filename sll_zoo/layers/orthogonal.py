@@ -20,19 +20,19 @@ from sll_zoo.layers.parameters import Placement, require_odd, weight_and_bias
 class OrthogonalLinear(LipschitzLinear):
     """x ↦ Q x + b with orthonormal columns of Q, or rows where the output is smaller: an isometry on as much as can be.
 
-    Q is the Cayley transform of W · norm/‖W‖, so that no size of W overflows. See
+    Q is the Cayley transform of W · e^log_norm/‖W‖, so that no size of W overflows. See
     :class:`~sll_zoo.layers.linear_form.LipschitzLinear` for the arguments.
     """
 
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True, **placement: Unpack[Placement]) -> None:
         super().__init__(in_features, out_features, bias=bias, **placement)
-        self.norm = nn.Parameter(self.weight.detach().norm())
+        self.log_norm = nn.Parameter(self.weight.detach().norm().log())
 
     def constrained_weight(self) -> Float[Tensor, "out in_"]:
         """Return Q."""
         with full_precision(self.weight.device.type):
             dtype = torch.promote_types(self.weight.dtype, torch.float32)
-            return cayley(normalised(self.weight.to(dtype), self.norm.to(dtype)))
+            return cayley(normalised(self.weight.to(dtype), self.log_norm.to(dtype)))
 
 
 class OrthogonalConv2d(nn.Module):
@@ -64,12 +64,12 @@ class OrthogonalConv2d(nn.Module):
         super().__init__()
         require_odd(kernel_size)
         self.weight, self.bias = weight_and_bias((out_channels, in_channels, kernel_size, kernel_size), bias, **placement)
-        self.norm = nn.Parameter(self.weight.detach().norm())
+        self.log_norm = nn.Parameter(self.weight.detach().norm().log())
 
     def forward(self, x: Float[Tensor, "batch in_ h w"]) -> Float[Tensor, "batch out h w"]:
         """Apply the layer."""
         size, dtype = (x.shape[2], x.shape[3]), torch.promote_types(x.dtype, torch.float32)
         with full_precision(x.device.type):
-            kernel = normalised(self.weight.to(dtype), self.norm.to(dtype))
+            kernel = normalised(self.weight.to(dtype), self.log_norm.to(dtype))
             y = from_frequencies(cayley(kernel_to_frequencies(kernel, size)) @ to_frequencies(x.to(dtype)), size).to(x.dtype)
         return y if self.bias is None else y + self.bias.to(x.dtype)[:, None, None]

@@ -15,18 +15,26 @@ from torch.nn import functional as F
 
 from sll_zoo.functional.orthogonal import cayley, from_frequencies, kernel_to_frequencies, normalised, to_frequencies
 from sll_zoo.functional.rescaling import LOG_Q_LIMIT, full_precision
-from sll_zoo.layers.parameters import Placement, require_odd, weight_and_bias
+from sll_zoo.layers.parameters import Placement, orthogonal_, require_odd, weight_and_bias
 
 
 class _Sandwich(nn.Module):
-    """The parameters: W (out + in, out), whose Cayley transform holds A and B; ψ and the bias, (out,)."""
+    """The parameters: W (out + in, out), whose Cayley transform holds A and B; ψ and the bias, (out,).
+
+    They start where A Aᵀ = B Bᵀ = I/2 (if in ≥ out), so that f(x) = relu(Q x + b) with Q orthogonal, and at b = 1, to keep more
+    of a signal (``benchmarks/signal_propagation.md``).
+    """
 
     def __init__(self, out: int, in_: int, kernel: tuple[int, ...], bias: bool, placement: Placement) -> None:
         super().__init__()
         self.weight, _ = weight_and_bias((out + in_, out, *kernel), False, **placement)
-        self.norm = nn.Parameter(self.weight.detach().norm())
+        with torch.no_grad():
+            orthogonal_(self.weight[out:])
+            self.weight[:out] = 0
+            self.weight *= math.tan(math.pi / 8)  # (1 − t²)/(1 + t²) = 2t/(1 + t²) = 1/√2
+        self.log_norm = nn.Parameter(self.weight.detach().norm().log())
         self.log_psi = nn.Parameter(torch.zeros(out, **placement))
-        self.bias = nn.Parameter(torch.zeros(out, **placement)) if bias else None
+        self.bias = nn.Parameter(torch.ones(out, **placement)) if bias else None
 
     def _hidden(self, z: Tensor, dtype: torch.dtype) -> Tensor:
         """Return Ψ σ(√2 Ψ⁻¹ z + b) for z = B x."""
@@ -53,7 +61,7 @@ class SandwichLinear(_Sandwich):
         """Apply the layer."""
         out, dtype = self.weight.shape[1], torch.promote_types(x.dtype, torch.float32)
         with full_precision(x.device.type):
-            q = cayley(normalised(self.weight.to(dtype), self.norm.to(dtype)))
+            q = cayley(normalised(self.weight.to(dtype), self.log_norm.to(dtype)))
             a, b = q[:out], q[out:]  # Aᵀ (out, out) and Bᵀ (in, out)
             return (math.sqrt(2) * self._hidden(x.to(dtype) @ b, dtype) @ a.mT).to(x.dtype)
 
@@ -88,7 +96,7 @@ class SandwichConv2d(_Sandwich):
         """Apply the layer."""
         out, size, dtype = self.weight.shape[1], (x.shape[2], x.shape[3]), torch.promote_types(x.dtype, torch.float32)
         with full_precision(x.device.type):
-            q = cayley(kernel_to_frequencies(normalised(self.weight.to(dtype), self.norm.to(dtype)), size))
+            q = cayley(kernel_to_frequencies(normalised(self.weight.to(dtype), self.log_norm.to(dtype)), size))
             a: Inexact[Tensor, "h half_w out out"] = q[..., :out, :]
             b: Inexact[Tensor, "h half_w in_ out"] = q[..., out:, :]
             hidden = self._hidden(from_frequencies(b.mH @ to_frequencies(x.to(dtype)), size), dtype)

@@ -10,17 +10,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from sll_zoo.errors import ConfigError
-from sll_zoo.functional.rescaling import full_precision, safe_reciprocal, tightened
+from sll_zoo.functional.rescaling import residual_step, tightened
 from sll_zoo.layers.residual import ResidualConv2d, ResidualLinear
-
-
-def _step(weight: Tensor, log_q: Tensor, power: int) -> Tensor:
-    """Return 2/T of SLL, for a dense weight or a kernel."""
-    with full_precision(weight.device.type):
-        return 2 * safe_reciprocal(tightened(weight, log_q, power))
 
 
 def _require_power(power: int) -> None:
@@ -60,7 +54,7 @@ class SLLLinear(ResidualLinear):
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""
-        return _step(self.weight, self.log_q, self.power)
+        return residual_step(self.weight, lambda weight: tightened(weight, self.log_q, self.power))
 
 
 class SLLConv2d(ResidualConv2d):
@@ -95,4 +89,4 @@ class SLLConv2d(ResidualConv2d):
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""
-        return _step(self.weight, self.log_q, self.power)
+        return residual_step(self.weight, lambda weight: tightened(weight, self.log_q, self.power))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from sll_zoo.functional.rescaling import full_precision, safe_reciprocal
+from sll_zoo.functional.rescaling import full_precision, safe_reciprocal, to_unit_size
 from sll_zoo.functional.spectral import squared_spectral_norm_upper_bound
 from sll_zoo.layers.linear_form import LipschitzConv2d, LipschitzLinear
 
@@ -16,7 +16,8 @@ from sll_zoo.layers.linear_form import LipschitzConv2d, LipschitzLinear
 def _constrained(weight: Tensor) -> Tensor:
     """Return W divided by an upper bound of its norm."""
     with full_precision(weight.device.type):
-        return weight * safe_reciprocal(squared_spectral_norm_upper_bound(weight)[None]).sqrt()[0]
+        weight, _ = to_unit_size(weight)  # of which the quotient does not depend
+        return weight * safe_reciprocal(squared_spectral_norm_upper_bound(weight)).sqrt()
 
 
 class SpectralLinear(LipschitzLinear):

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import isfinite
+from typing import NamedTuple
 
 from sll_zoo.errors import ConfigError, UnknownNameError
 from sll_zoo.layers import FAMILIES
 
+MAY_BE_ZERO = ("conv_layers", "dense_layers", "num_classes")
+
+
+class Divisor(NamedTuple):
+    """A number that divides the height and the width of the images, and what it is called."""
+
+    name: str
+    value: int
+
 
 @dataclass(frozen=True, kw_only=True)
-class LipNetConfig:
-    """The shape of a :class:`~sll_zoo.models.LipNet`.
+class NetworkConfig:
+    """What every network has.
 
     Attributes:
         width: Channels at full resolution; the image's channels are padded to it.
-        conv_layers: Number of convolutional layers.
-        conv_inner: Inner channels of each.
-        kernel_size: Of each; odd.
-        pool: Edge of the pooling windows between the convolutions and the dense layers.
-        dense_layers: Number of dense layers.
-        dense_inner: Inner features of each.
+        kernel_size: Of each convolution; odd.
         family: The 1-Lipschitz family, a key of ``sll_zoo.layers.FAMILIES``.
         in_chans: Channels of the images, at most ``width``.
-        img_size: Height and width of the images in pixels, multiples of ``pool``; one number stands for both.
+        img_size: Height and width of the images in pixels; one number stands for both.
         num_classes: Number of logits; 0 for a network that returns features.
         mean: Subtracted from the images: one value for each channel; a single one stands for all.
 
@@ -34,12 +39,7 @@ class LipNetConfig:
     """
 
     width: int
-    conv_layers: int
-    conv_inner: int
-    dense_layers: int
-    dense_inner: int
     kernel_size: int = 3
-    pool: int = 4
     family: str = "sll"
     in_chans: int = 3
     img_size: tuple[int, int] = (32, 32)
@@ -54,10 +54,9 @@ class LipNetConfig:
         object.__setattr__(self, "mean", tuple(mean))
         if self.family not in tuple(FAMILIES):
             raise UnknownNameError(f"family={self.family!r}", f"choose one of {', '.join(FAMILIES)}")
-        for name in ("width", "conv_inner", "dense_inner", "kernel_size", "pool", "in_chans"):
-            self._require_integer(name, at_least=1)
-        for name in ("conv_layers", "dense_layers", "num_classes"):
-            self._require_integer(name, at_least=0)
+        for field in fields(self):
+            if field.type == "int":
+                self._require_integer(field.name, at_least=0 if field.name in MAY_BE_ZERO else 1)
         if self.kernel_size % 2 == 0:
             raise ConfigError(f"kernel_size={self.kernel_size} is even", "choose an odd one, for example 3")
         if self.in_chans > self.width:
@@ -84,8 +83,12 @@ class LipNetConfig:
     @property
     def num_features(self) -> int:
         """Length of the feature vector under the head."""
-        height, width = self.img_size
-        return self.width * (height // self.pool) * (width // self.pool)
+        raise NotImplementedError
+
+    @property
+    def divisor(self) -> Divisor:
+        """What must divide the size of the images."""
+        raise NotImplementedError
 
     def _require_integer(self, name: str, at_least: int) -> None:
         value = getattr(self, name)
@@ -93,9 +96,67 @@ class LipNetConfig:
             raise ConfigError(f"{name}={value!r}", f"give an integer of at least {at_least}")
 
     def _require_divisible_size(self) -> None:
-        size, pool = self.img_size, self.pool
-        if len(size) != 2 or not all(isinstance(edge, int) and edge >= 1 and edge % pool == 0 for edge in size):
+        size, (name, divisor) = self.img_size, self.divisor
+        if len(size) != 2 or not all(isinstance(edge, int) and edge >= 1 and edge % divisor == 0 for edge in size):
             raise ConfigError(
-                f"img_size={size} is not divided by pool={pool}",
-                f"give a height and a width that are multiples of {pool}, or another pool",
+                f"img_size={size} is not divided by {name}={divisor}",
+                f"give a height and a width that are multiples of {divisor}, or another {name}",
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LipNetConfig(NetworkConfig):
+    """The shape of a :class:`~sll_zoo.models.LipNet`, beside what every network has.
+
+    Attributes:
+        conv_layers: Number of convolutional layers.
+        conv_inner: Inner channels of each.
+        pool: Edge of the pooling windows between the convolutions and the dense layers; it divides the size of the images.
+        dense_layers: Number of dense layers.
+        dense_inner: Inner features of each.
+    """
+
+    conv_layers: int
+    conv_inner: int
+    dense_layers: int
+    dense_inner: int
+    pool: int = 4
+
+    @property
+    def num_features(self) -> int:
+        """Length of the feature vector under the head."""
+        height, width = self.img_size
+        return self.width * (height // self.pool) * (width // self.pool)
+
+    @property
+    def divisor(self) -> Divisor:
+        """What must divide the size of the images."""
+        return Divisor("pool", self.pool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LipConvNetConfig(NetworkConfig):
+    """The shape of a :class:`~sll_zoo.models.LipConvNet`, beside what every network has; ``width`` is even.
+
+    Attributes:
+        blocks: Number of blocks; each halves the image and doubles the channels.
+        block_layers: Number of convolutional layers of each.
+    """
+
+    blocks: int = 5
+    block_layers: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % 2:
+            raise ConfigError(f"width={self.width} is odd", "choose an even one: each block keeps half of its channels")
+
+    @property
+    def num_features(self) -> int:
+        """Length of the feature vector under the head."""
+        return self.width * 2**self.blocks
+
+    @property
+    def divisor(self) -> Divisor:
+        """What must divide the size of the images."""
+        return Divisor("2^blocks", 2**self.blocks)

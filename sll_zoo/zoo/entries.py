@@ -14,20 +14,24 @@ from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cf
 
 from sll_zoo.errors import ConfigError, UnknownNameError, WeightsError
 from sll_zoo.layers import FAMILIES
-from sll_zoo.models import LipNet, LipNetConfig
+from sll_zoo.models import LipConvNetConfig, LipNetConfig, LipschitzClassifier, build
 from sll_zoo.zoo.record import read_records
 from sll_zoo.zoo.weights import find_weights, load_pretrained
 
 HUB_ORGANISATION = "sll-zoo"
 REVISION = "v1.0"
 
-# The sizes of the SLL paper, by its released code: convolutions, dense layers, width; inner sizes 5 and 2048 throughout.
-SIZES = {
+# small to xlarge: the SLL paper, by its released code; inner sizes 5 and 2048 throughout. convnet: "1-Lipschitz Layers Compared".
+SIZES: dict[str, LipNetConfig | LipConvNetConfig] = {
     "nano": LipNetConfig(width=8, conv_layers=4, conv_inner=16, dense_layers=3, dense_inner=128, pool=1),
     "small": LipNetConfig(width=45, conv_layers=20, conv_inner=5, dense_layers=7, dense_inner=2048),
     "medium": LipNetConfig(width=60, conv_layers=30, conv_inner=5, dense_layers=10, dense_inner=2048),
     "large": LipNetConfig(width=90, conv_layers=50, conv_inner=5, dense_layers=10, dense_inner=2048),
     "xlarge": LipNetConfig(width=120, conv_layers=70, conv_inner=5, dense_layers=15, dense_inner=2048),
+    "convnet_xs": LipConvNetConfig(width=16),
+    "convnet_s": LipConvNetConfig(width=32),
+    "convnet_m": LipConvNetConfig(width=64),
+    "convnet_l": LipConvNetConfig(width=128),
 }
 ARCHITECTURES = {f"{family}_{size}": replace(config, family=family) for family in FAMILIES for size, config in SIZES.items()}
 
@@ -79,7 +83,7 @@ default_cfgs = generate_default_cfgs(
 )
 
 
-def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipNet:
+def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClassifier:
     """Build a named model as timm's factory asks, with the checks that timm leaves out, before anything is downloaded."""
     refuse_features_only(kwargs)
     named, overlay = kwargs.pop("pretrained_cfg", None), kwargs.pop("pretrained_cfg_overlay", None) or {}
@@ -98,7 +102,8 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipNet:
         source = find_weights(cfg, read_records().get(full_name) if ours else None)
         if source is None:
             raise WeightsError(f"{full_name} has no published weights", what_there_is(full_name))
-    model: LipNet = build_model_with_cfg(lambda **_: LipNet(config), name, pretrained=False, pretrained_cfg=asdict(cfg))
+    described = {"pretrained": False, "pretrained_cfg": asdict(cfg)}
+    model: LipschitzClassifier = build_model_with_cfg(lambda **_: build(config), name, **described)
     if source:
         load_pretrained(model, source, cfg.num_classes, cache_dir)
     return model
@@ -137,27 +142,32 @@ def what_there_is(name: str) -> str:
     )
 
 
-def _config(name: str, cfg: PretrainedCfg, kwargs: dict[str, Any]) -> LipNetConfig:
+def _config(name: str, cfg: PretrainedCfg, kwargs: dict[str, Any]) -> LipNetConfig | LipConvNetConfig:
     """Return the network's shape: the architecture's, for the data of ``cfg``, with what the caller wants otherwise."""
-    known = {field.name for field in fields(LipNetConfig)}
+    architecture = ARCHITECTURES[name]
+    known = {field.name for field in fields(architecture)}
     if unknown := kwargs.keys() - known:
         raise ConfigError(f"{name} has no argument {', '.join(sorted(unknown))}", f"it takes {', '.join(sorted(known))}")
     channels, *size = cfg.input_size
-    sizes = {"num_classes": cfg.num_classes, "in_chans": channels, "img_size": tuple(size), **kwargs}
+    sizes = {"num_classes": cfg.num_classes, "in_chans": channels, "img_size": tuple(size)}
+    if isinstance(architecture, LipConvNetConfig) and cfg.tag == "tiny_imagenet":
+        # The comparison gives its networks for 64 x 64 images a sixth block, and half the width.
+        sizes |= {"blocks": 6, "width": architecture.width // 2}
+    sizes |= kwargs
     if cfg.tag in DATASETS and "mean" not in kwargs:
         mean = DATASETS[cfg.tag].mean
         sizes["mean"] = mean if sizes["in_chans"] == len(mean) else (sum(mean) / len(mean),)
-    return replace(ARCHITECTURES[name], **sizes)
+    return replace(architecture, **sizes)
 
 
-def _entrypoint(name: str) -> Callable[..., LipNet]:
-    def build(pretrained: bool = False, **kwargs: Any) -> LipNet:
+def _register(name: str) -> Callable[..., LipschitzClassifier]:
+    def entrypoint(pretrained: bool = False, **kwargs: Any) -> LipschitzClassifier:
         return _build(name, pretrained, kwargs)
 
-    build.__name__ = name
-    build.__doc__ = f"Build {name}: {ARCHITECTURES[name]}."
-    return register_model(build)
+    entrypoint.__name__ = name
+    entrypoint.__doc__ = f"Build {name}: {ARCHITECTURES[name]}."
+    return register_model(entrypoint)
 
 
 for _name in ARCHITECTURES:
-    _entrypoint(_name)
+    _register(_name)

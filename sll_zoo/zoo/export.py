@@ -16,7 +16,7 @@ from sll_zoo.errors import WeightsError
 from sll_zoo.evaluation import Evaluation
 from sll_zoo.files import written_whole
 from sll_zoo.functional.certificate import radius_label
-from sll_zoo.models import LipNet
+from sll_zoo.models import LipschitzClassifier
 from sll_zoo.zoo.card import refresh_tables, render_card
 from sll_zoo.zoo.record import Measurement, Record, write_json, write_record
 from sll_zoo.zoo.weights import CHECKPOINTS, CONFIG_FILE, WEIGHTS_FILE
@@ -25,7 +25,7 @@ PACKAGES = ("torch", "lightning", "timm", "scikit-learn")
 
 
 def export_model(
-    model: LipNet,
+    model: LipschitzClassifier,
     folder: Path,
     *,
     dataset: str,
@@ -83,7 +83,7 @@ def export_model(
     return record
 
 
-def _config(described: dict[str, Any], model: LipNet, record: Record, label_names: Sequence[str]) -> dict[str, Any]:
+def _config(described: dict[str, Any], model: LipschitzClassifier, record: Record, label_names: Sequence[str]) -> dict[str, Any]:
     """Return timm's config.json, with the whole shape of the network and, under ``certified``, the record."""
     kept = ("tag", "fixed_input_size", "interpolation", "crop_pct", "classifier", "license", "paper_ids")
     return {

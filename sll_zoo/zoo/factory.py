@@ -8,13 +8,13 @@ from typing import Any, cast
 import timm
 
 from sll_zoo.errors import UnknownNameError
-from sll_zoo.models import LipNet
+from sll_zoo.models import LipschitzClassifier
 from sll_zoo.zoo import hub
 from sll_zoo.zoo.entries import ARCHITECTURES, TAGS, refuse_features_only, what_there_is
 from sll_zoo.zoo.weights import CONFIG_FILE, WEIGHTS_FILE, read_config
 
 
-def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> LipNet:
+def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> LipschitzClassifier:
     """Return a network of the zoo; ``timm.create_model`` does the same once ``sll_zoo`` is imported.
 
     Args:
@@ -37,12 +37,12 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> LipNet:
     source, _, place = name.partition(":") if isinstance(name, str) else ("", "", "")
     if source not in ("hf-hub", "local-dir"):
         _require_known(name)
-        return cast("LipNet", timm.create_model(name, pretrained=pretrained, **kwargs))
+        return cast("LipschitzClassifier", timm.create_model(name, pretrained=pretrained, **kwargs))
     folder = Path(place) if source == "local-dir" else _download(place, pretrained, kwargs.get("cache_dir"))
     architecture = read_config(folder / CONFIG_FILE)["architecture"]
     if architecture not in ARCHITECTURES:
         raise UnknownNameError(f"{folder / CONFIG_FILE} is of architecture {architecture!r}", what_there_is(architecture))
-    return cast("LipNet", timm.create_model(f"local-dir:{folder}", pretrained=pretrained, **kwargs))
+    return cast("LipschitzClassifier", timm.create_model(f"local-dir:{folder}", pretrained=pretrained, **kwargs))
 
 
 def list_models(filter: str = "", pretrained: bool = False) -> list[str]:  # noqa: A002 - timm's name for it

@@ -16,7 +16,7 @@ from timm.models import PretrainedCfg
 from torch import Tensor
 
 from sll_zoo.errors import UntrainedHeadWarning, WeightsError
-from sll_zoo.models import LipNet
+from sll_zoo.models import LipschitzClassifier
 from sll_zoo.zoo import hub
 from sll_zoo.zoo.record import Record
 
@@ -58,7 +58,7 @@ def find_weights(cfg: PretrainedCfg, record: Record | None) -> Source | None:
     return Source(hub_id=cfg.hf_hub_id) if cfg.hf_hub_id else None
 
 
-def load_pretrained(model: LipNet, source: Source, num_classes: int, cache_dir: str | Path | None = None) -> None:
+def load_pretrained(model: LipschitzClassifier, source: Source, num_classes: int, cache_dir: str | Path | None = None) -> None:
     """Load weights into ``model``, every tensor of them.
 
     Args:

@@ -1,9 +1,10 @@
 import dataclasses
+import re
 
 import pytest
 
 from sll_zoo.errors import ConfigError, UnknownNameError
-from sll_zoo.models import LipNetConfig
+from sll_zoo.models import LipConvNetConfig, LipNetConfig
 
 SIZES = {"width": 4, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dense_inner": 3}
 
@@ -27,6 +28,20 @@ SIZES = {"width": 4, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dens
 def test_what_no_network_can_have_is_refused_with_the_value(changes, message):
     with pytest.raises(ConfigError, match=message):
         LipNetConfig(**(SIZES | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 5}, "width=5 is odd"),
+        ({"img_size": 48}, "not divided by 2^blocks=32"),
+        ({"blocks": 0}, "blocks=0"),
+        ({"block_layers": 0}, "block_layers=0"),
+    ],
+)
+def test_what_no_downsampling_network_can_have_is_refused_with_the_value(changes, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        LipConvNetConfig(**({"width": 4} | changes))
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones():

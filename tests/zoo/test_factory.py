@@ -39,6 +39,20 @@ def test_the_papers_networks_have_the_papers_sizes(name, sizes, millions):
             assert parameters / 1e6 == pytest.approx(millions, abs=0.06)
 
 
+@pytest.mark.parametrize(("name", "width", "millions"), [("xs", 16, 1.57), ("s", 32, 6.28), ("m", 64, 25.12), ("l", 128, 100.46)])
+@pytest.mark.parametrize("family", ["sll", "sll2", "cpl", "aol"])
+def test_the_downsampling_networks_have_the_comparisons_sizes(family, name, width, millions):
+    with torch.device("meta"):
+        cifar, tiny = (sll_zoo.create_model(f"{family}_convnet_{name}.{tag}") for tag in ("cifar10", "tiny_imagenet"))
+    # The comparison's last layer is the dense one, without a head; its figures fit weights and biases, without q.
+    counted = sum(p.numel() for key, p in cifar.named_parameters() if not key.endswith("log_q") and not key.startswith("head"))
+    channels = [width, *(width * 2**i for i in range(5) for _ in range(5)), 32 * width]
+    kernels = [1, *(9 if i < 4 else 1 for i in range(5) for _ in range(5)), 1]
+    assert counted == sum(k * c**2 + c for c, k in zip(channels, kernels, strict=True))
+    assert counted / 1e6 == pytest.approx(millions, abs=0.005)
+    assert (tiny.config.blocks, tiny.config.width, tiny.num_features) == (6, width // 2, 32 * width)
+
+
 def test_nano_has_at_most_a_million_parameters():
     assert sum(p.numel() for p in sll_zoo.create_model("sll_nano").parameters()) <= 1e6
 

@@ -5,17 +5,24 @@ import torch
 
 import sll_zoo
 from sll_zoo.errors import ConfigError, InputError
-from sll_zoo.layers import FAMILIES, fold
-from sll_zoo.models import LipNet, LipNetConfig
-from sll_zoo.models.nearest import NearestNeighbour
+from sll_zoo.layers import FAMILIES, SLLConv2d, SLLLinear, fold
+from sll_zoo.models import LipConvNetConfig, LipNetConfig, build
 from tests import tolerances as tol
 from tests.laws import Subject, law_02_no_pair_is_stretched
 
-CONFIG = LipNetConfig(width=6, conv_layers=2, conv_inner=3, dense_layers=2, dense_inner=5, img_size=(8, 4))
+CONFIGS = {
+    "lipnet": LipNetConfig(width=6, conv_layers=2, conv_inner=3, dense_layers=2, dense_inner=5, img_size=(8, 4)),
+    "lipconvnet": LipConvNetConfig(width=4, blocks=2, block_layers=2, img_size=(8, 4)),
+}
 
 
-def test_features_and_logits_have_the_shapes_that_timm_users_expect():
-    net, x = LipNet(CONFIG), torch.rand(2, 3, 8, 4)
+@pytest.fixture(params=CONFIGS)
+def config(request):
+    return CONFIGS[request.param]
+
+
+def test_features_and_logits_have_the_shapes_that_timm_users_expect(config):
+    net, x = build(config), torch.rand(2, 3, 8, 4)
     features = net.forward_features(x)
     assert features.shape == (2, net.num_features)
     assert torch.equal(net.forward_head(features), net(x))
@@ -24,8 +31,8 @@ def test_features_and_logits_have_the_shapes_that_timm_users_expect():
     assert net.get_classifier() is net.head
 
 
-def test_the_head_can_be_replaced_and_removed():
-    net, x = LipNet(CONFIG), torch.rand(2, 3, 8, 4)
+def test_the_head_can_be_replaced_and_removed(config):
+    net, x = build(config), torch.rand(2, 3, 8, 4)
     net.reset_classifier(4)
     assert net(x).shape == (2, 4)
     assert net.config.num_classes == net.num_classes == 4
@@ -37,24 +44,24 @@ def test_the_head_can_be_replaced_and_removed():
         net.reset_classifier(4, "avg")
 
 
-def test_the_new_head_has_the_dtype_of_the_body():
-    net = LipNet(CONFIG).double()
+def test_the_new_head_has_the_dtype_of_the_body(config):
+    net = build(config).double()
     net.reset_classifier(4)
     assert net(torch.rand(1, 3, 8, 4, dtype=torch.float64)).dtype == torch.float64
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 1, 8, 4)])
-def test_images_of_another_shape_are_refused(shape):
+def test_images_of_another_shape_are_refused(config, shape):
     with pytest.raises(InputError, match=r"takes \(batch, 3, 8, 4\)"):
-        LipNet(CONFIG)(torch.rand(shape))
+        build(config)(torch.rand(shape))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_whole_body_is_one_lipschitz_in_every_family(family):
+def test_the_whole_body_is_one_lipschitz_in_every_family(config, family):
     class Body(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.net = fold(LipNet(dataclasses.replace(CONFIG, family=family)))
+            self.net = fold(build(dataclasses.replace(config, family=family)))
 
         def forward(self, x):
             return self.net.forward_features(x)
@@ -63,8 +70,8 @@ def test_the_whole_body_is_one_lipschitz_in_every_family(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_network_of_every_family_trains_and_is_certified(family):
-    net, images = LipNet(dataclasses.replace(CONFIG, family=family)), torch.rand(4, 3, 8, 4)
+def test_a_network_of_every_family_trains_and_is_certified(config, family):
+    net, images = build(dataclasses.replace(config, family=family)), torch.rand(4, 3, 8, 4)
     net(images).square().sum().backward()
     assert [name for name, parameter in net.named_parameters() if parameter.grad is None] == []
     certificate = sll_zoo.certify(net, images)
@@ -72,8 +79,8 @@ def test_a_network_of_every_family_trains_and_is_certified(family):
     assert (certificate.radius > 0).all()
 
 
-def test_logit_differences_stay_within_their_constants():
-    net = LipNet(CONFIG).double()
+def test_logit_differences_stay_within_their_constants(config):
+    net = build(config).double()
     x, y = torch.rand(2, 100, 3, 8, 4, dtype=torch.float64)
     change = net(x) - net(y)
     differences = (change[:, :, None] - change[:, None, :]).abs()
@@ -81,27 +88,19 @@ def test_logit_differences_stay_within_their_constants():
     assert (differences <= bound + tol.SAME).all()
 
 
-def test_every_parameter_gets_a_gradient():
-    net = LipNet(CONFIG)
+def test_every_parameter_gets_a_gradient(config):
+    net = build(config)
     net(torch.rand(4, 3, 8, 4)).square().sum().backward()
     assert [name for name, parameter in net.named_parameters() if parameter.grad is None or not parameter.grad.any()] == []
 
 
-def test_log_q_is_spared_weight_decay():
-    assert LipNet(CONFIG).no_weight_decay() == {f"{part}.{i}.log_q" for part in ("convs", "denses") for i in (0, 1)}
+def test_log_q_is_spared_weight_decay(config):
+    net = build(config)
+    layers = [name for name, module in net.named_modules() if isinstance(module, SLLConv2d | SLLLinear)]
+    assert net.no_weight_decay() == {f"{name}.log_q" for name in layers} != set()
 
 
-def test_network_compiles_whole():
-    net, x = LipNet(CONFIG).double(), torch.rand(2, 3, 8, 4, dtype=torch.float64)
+def test_network_compiles_whole(config):
+    net, x = build(config).double(), torch.rand(2, 3, 8, 4, dtype=torch.float64)
     torch.compiler.reset()
     torch.testing.assert_close(torch.compile(net, fullgraph=True, backend="aot_eager")(x), net(x), rtol=0, atol=tol.SAME)
-
-
-def test_nearest_neighbour_is_the_distance_to_the_nearest_image_of_a_class():
-    images, labels = torch.rand(20, 1, 4, 4), torch.arange(20) % 3
-    x = torch.rand(5, 1, 4, 4)
-    logits = NearestNeighbour(images, labels, 3)(x)
-    for i in range(5):
-        for label in range(3):
-            expected = -min((x[i] - image).norm().item() for image in images[labels == label])
-            assert logits[i, label].item() == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,58 @@
+"""The downsampling network of "1-Lipschitz Layers Compared", which reaches the SLL paper's accuracy with far fewer parameters.
+
+Reference: Prach, Brau, Buttazzo and Lampert, CVPR 2024 (arXiv 2311.16833), tables 5 to 7.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sll_zoo.layers import FAMILIES, MaxMin, PadChannels, TruncateChannels
+from sll_zoo.models.classifier import LipschitzClassifier
+from sll_zoo.models.config import LipConvNetConfig
+
+
+class LipConvNet(LipschitzClassifier):
+    """Blocks of convolutions, each of which halves the image and doubles the channels; then one dense layer and the head.
+
+    A block is its layers, the first half of their channels, and ``PixelUnshuffle(2)``; MaxMin follows every layer, residual ones
+    too; kernels are 1 × 1 in front of the first block and in the last one. What is left of the image is max-pooled to one pixel
+    (at 32 × 32 and five blocks it is one). The comparison takes the first outputs of its last layer for logits; here the head
+    follows that layer. See :class:`~sll_zoo.models.LipschitzClassifier` for what the network guarantees.
+
+    Args:
+        config: The network's shape.
+
+    Example:
+        >>> import torch
+        >>> net = LipConvNet(LipConvNetConfig(width=4, blocks=2, block_layers=1, img_size=8))
+        >>> net(torch.rand(2, 3, 8, 8)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(self, config: LipConvNetConfig) -> None:
+        super().__init__(config)
+        self.pad = PadChannels(config.in_chans, config.width)
+        self.stem = _layer(config.family, config.width, 1)
+        self.blocks = nn.Sequential(*(_block(config, index) for index in range(config.blocks)))
+        self.pool = nn.AdaptiveMaxPool2d(1)
+        self.dense = FAMILIES[config.family].dense_block(config.num_features, config.num_features)
+        self.reset_classifier(config.num_classes)
+
+    def body(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch features"]:
+        """Return the features (batch, num_features) of centred images."""
+        features: Tensor = self.dense(self.pool(self.blocks(self.stem(self.pad(x)))).flatten(1))
+        return features
+
+
+def _block(config: LipConvNetConfig, index: int) -> nn.Sequential:
+    channels = config.width * 2**index
+    kernel_size = 1 if index == config.blocks - 1 else config.kernel_size
+    layers = (_layer(config.family, channels, kernel_size) for _ in range(config.block_layers))
+    return nn.Sequential(*layers, TruncateChannels(channels // 2), nn.PixelUnshuffle(2))
+
+
+def _layer(family: str, channels: int, kernel_size: int) -> nn.Module:
+    layer = FAMILIES[family].conv_block(channels, channels, kernel_size)
+    return nn.Sequential(layer, MaxMin()) if FAMILIES[family].form == "residual" else layer
