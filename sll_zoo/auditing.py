@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -142,16 +142,16 @@ def _audit_layer(call: _Call, family: str, claimed: Tensor) -> LayerAudit:
     name, layer, x, _ = call
     known = isinstance(layer, FAMILIES[family].classes)
     weight = getattr(layer, "weight", None)
-    about = {
-        "name": name,
-        "kind": type(layer).__name__,
-        "family": family if known else "",
-        "t": FAMILIES[family].t if known else "",
-        "shape": () if weight is None else tuple(weight.shape),
-    }
+    about = LayerAudit(
+        name=name,
+        kind=type(layer).__name__,
+        family=family if known else "",
+        t=FAMILIES[family].t if known else "",
+        shape=() if weight is None else tuple(weight.shape),
+    )
     broken = [key for key, value in layer.state_dict().items() if not value.isfinite().all()]
     if broken:
-        return LayerAudit(**about, problem=f"NaN or infinity in {broken[0]}")
+        return replace(about, problem=f"NaN or infinity in {broken[0]}")
     folded = fold(layer)
     margin, upper = lipschitz_upper_bound(folded, x)
     lower = lipschitz_estimate(folded, x)
@@ -164,7 +164,7 @@ def _audit_layer(call: _Call, family: str, claimed: Tensor) -> LayerAudit:
         problem = _problem_of_head(layer, x, claimed)
     elif max(upper, lower) > 1 + SLACK:
         problem = f"its constant is between {lower:.6g} and {upper:.6g}, above 1"
-    return LayerAudit(**about, margin=margin, upper_bound=upper, lower_bound=lower, problem=problem)
+    return replace(about, margin=margin, upper_bound=upper, lower_bound=lower, problem=problem)
 
 
 def _problem_of_head(head: UnitRowsLinear, x: Tensor, claimed: Tensor) -> str:

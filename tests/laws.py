@@ -17,7 +17,7 @@ from torch import nn
 from sll_zoo.layers import fold
 from tests import tolerances as tol
 from tests.extremes import EXTREMES
-from tests.operators import circular_grams, linear_norm, zero_padded_gram
+from tests.operators import grams, linear_matrix
 
 
 @dataclass(frozen=True)
@@ -196,16 +196,21 @@ def law_12_bfloat16_autocast_keeps_the_slack(subject):
 
 def law_13_the_sdp_condition_holds(subject):
     layer = subject.layer()
-    if rescaling(layer) != "step":
-        assert linear_norm(layer, subject.shape) <= 1 + tol.GAIN
-        return
     for _ in range(2):
-        t, weight = 2 / layer.step().detach(), layer.weight.detach()
-        grams = [weight @ weight.mT] if weight.ndim == 2 else [*circular_grams(weight), zero_padded_gram(weight)]
-        for gram in grams:
-            diagonal = t.repeat_interleave(len(gram) // len(t)).to(gram.dtype)
-            slack = torch.linalg.eigvalsh(torch.diag(diagonal) - gram).min()
-            assert slack >= -tol.EIGENVALUE * t.max()
+        if rescaling(layer) == "step":
+            t, weight = 2 / layer.step().detach(), layer.weight.detach()
+            for gram in grams(weight):
+                diagonal = t.repeat_interleave(len(gram) // len(t)).to(gram.dtype)
+                slack = torch.linalg.eigvalsh(torch.diag(diagonal) - gram).min()
+                assert slack >= -tol.EIGENVALUE * t.max()
+        elif rescaling(layer) == "constrained_weight":
+            for gram in grams(layer.constrained_weight().detach()):
+                assert torch.linalg.eigvalsh(gram).max() <= 1 + tol.GAIN
+        elif hasattr(layer, "factors"):
+            a, b = layer.factors(torch.float64, subject.shape[1:] or None)
+            assert (a.mH @ a + b.mH @ b - torch.eye(a.shape[-1])).abs().max() <= tol.GAIN
+        else:
+            assert torch.linalg.matrix_norm(linear_matrix(layer, subject.shape), 2) <= 1 + tol.GAIN
         train(layer, subject.inputs(8))
 
 

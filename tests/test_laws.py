@@ -8,7 +8,8 @@ import torch
 from sll_zoo.functional.convolution import same_conv2d, same_conv2d_adjoint
 from sll_zoo.layers import FAMILIES
 from tests import tolerances as tol
-from tests.laws import LAWS, Subject, gain, law_09_equals_the_dense_oracle, law_10_survives_round_trips
+from tests.laws import LAWS, Subject, gain, law_09_equals_the_dense_oracle, law_10_survives_round_trips, train
+from tests.operators import linear_matrix
 from tests.oracles import ORACLES
 
 SIZES = {
@@ -63,6 +64,17 @@ def test_two_thousand_steps_at_ten_times_the_rate_give_no_nan(name, kind):
         optimizer.step()
     assert all(parameter.isfinite().all() for parameter in layer.parameters())
     assert gain(layer, x[0]) <= 1 + tol.FLOAT32
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_orthogonal_layers_are_isometries_on_as_much_as_can_be(kind):
+    of = SUBJECTS[f"orthogonal-{kind}"][1]
+    layer = of.layer()
+    for _ in range(2):
+        w = linear_matrix(layer, of.shape)
+        gram = w @ w.mT if w.shape[0] <= w.shape[1] else w.mT @ w
+        assert (gram - torch.eye(len(gram))).abs().max() <= tol.GAIN
+        train(layer, of.inputs(8))
 
 
 @pytest.mark.parametrize("name", FAMILIES)

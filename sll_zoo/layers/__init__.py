@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from torch import nn
 
@@ -38,7 +38,8 @@ class Family(NamedTuple):
     @property
     def classes(self) -> tuple[type[nn.Module], ...]:
         """The classes of the two layers."""
-        return tuple(make.func if isinstance(make, partial) else make for make in (self.conv, self.linear))
+        made = [make.func if isinstance(make, partial) else make for make in (self.conv, self.linear)]
+        return cast("tuple[type[nn.Module], ...]", tuple(made))
 
     def conv_block(self, channels: int, inner_channels: int, kernel_size: int) -> nn.Module:
         """Return a convolutional layer that keeps the channels, with an activation if it has none."""

@@ -12,7 +12,13 @@ from sll_zoo.functional.activation import householder, max_min
 
 
 class MaxMin(nn.Module):
-    """Sort neighbouring channels, the larger first; see :func:`~sll_zoo.functional.activation.max_min`."""
+    """Sort neighbouring channels, the larger first; see :func:`~sll_zoo.functional.activation.max_min`.
+
+    Example:
+        >>> import torch
+        >>> MaxMin()(torch.tensor([[1.0, 2.0, 3.0]])).tolist()
+        [[2.0, 1.0, 3.0]]
+    """
 
     def forward(self, x: Float[Tensor, "batch channels *space"]) -> Float[Tensor, "batch channels *space"]:
         """Apply it."""
@@ -24,6 +30,11 @@ class Householder(nn.Module):
 
     Args:
         channels: Of the input.
+
+    Example:
+        >>> import torch
+        >>> Householder(2)(torch.tensor([[1.0, 2.0]])).tolist()
+        [[2.0, 1.0]]
     """
 
     def __init__(self, channels: int) -> None:
@@ -36,7 +47,13 @@ class Householder(nn.Module):
 
 
 class Absolute(nn.Module):
-    """|x|, one coordinate at a time."""
+    """|x|, one coordinate at a time.
+
+    Example:
+        >>> import torch
+        >>> Absolute()(torch.tensor([[-1.0, 2.0]])).tolist()
+        [[1.0, 2.0]]
+    """
 
     def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
         """Apply it."""

@@ -25,6 +25,15 @@ class AOLLinear(LipschitzLinear):
     """‖W T^{-1/2}‖ ≤ 1 with Tᵢ = Σⱼ |WᵀW|ᵢⱼ: see :class:`~sll_zoo.layers.linear_form.LipschitzLinear` for the arguments.
 
     Of all T that are diagonally dominant over WᵀW this is the smallest, and the nearest to making W T^{-1/2} orthogonal.
+
+    Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5 (``tests/test_laws.py``).
+
+    Example:
+        >>> import torch
+        >>> AOLLinear(4, 3)(torch.zeros(2, 4)).shape
+        torch.Size([2, 3])
+
+    Source: the paper above.
     """
 
     def constrained_weight(self) -> Float[Tensor, "out in_"]:
@@ -33,7 +42,15 @@ class AOLLinear(LipschitzLinear):
 
 
 class AOLConv2d(LipschitzConv2d):
-    """The same for a convolution, at every image size: see :class:`~sll_zoo.layers.linear_form.LipschitzConv2d`."""
+    """The same for a convolution, at every image size: see :class:`~sll_zoo.layers.linear_form.LipschitzConv2d`.
+
+    Example:
+        >>> import torch
+        >>> AOLConv2d(4, 3)(torch.zeros(2, 4, 8, 8)).shape
+        torch.Size([2, 3, 8, 8])
+
+    Source: as for :class:`AOLLinear`; sums over all shifts of the kernel.
+    """
 
     def constrained_weight(self) -> Float[Tensor, "out in_ k k"]:
         """Return W T^{-1/2}."""

@@ -19,7 +19,17 @@ def _t(weight: Tensor) -> Tensor:
 
 
 class CPLLinear(ResidualLinear):
-    """h(x) = x − 2/‖V‖² Vᵀ σ(V x + b): see :class:`~sll_zoo.layers.residual.ResidualLinear` for the arguments."""
+    """h(x) = x − 2/‖V‖² Vᵀ σ(V x + b): see :class:`~sll_zoo.layers.residual.ResidualLinear` for the arguments.
+
+    Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5 (``tests/test_laws.py``).
+
+    Example:
+        >>> import torch
+        >>> CPLLinear(6, 4)(torch.zeros(2, 6)).shape
+        torch.Size([2, 6])
+
+    Source: the paper above; the bound is :func:`~sll_zoo.functional.spectral.squared_spectral_norm_upper_bound`.
+    """
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""
@@ -27,7 +37,15 @@ class CPLLinear(ResidualLinear):
 
 
 class CPLConv2d(ResidualConv2d):
-    """The same for a convolution, at every image size: see :class:`~sll_zoo.layers.residual.ResidualConv2d`."""
+    """The same for a convolution, at every image size: see :class:`~sll_zoo.layers.residual.ResidualConv2d`.
+
+    Example:
+        >>> import torch
+        >>> CPLConv2d(4, 3)(torch.zeros(2, 4, 8, 8)).shape
+        torch.Size([2, 4, 8, 8])
+
+    Source: as for :class:`CPLLinear`.
+    """
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""

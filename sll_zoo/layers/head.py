@@ -22,6 +22,11 @@ class UnitRowsLinear(nn.Module):
         out_features: Number of classes.
         bias: Whether the logits have a bias.
 
+    Example:
+        >>> import torch
+        >>> UnitRowsLinear(4, 3)(torch.zeros(2, 4)).shape
+        torch.Size([2, 3])
+
     Source: last-layer normalisation, Singla, Singla and Feizi 2022 (arXiv 2108.04062).
     """
 

@@ -31,10 +31,18 @@ class _Sandwich(nn.Module):
         with torch.no_grad():
             orthogonal_(self.weight[out:])
             self.weight[:out] = 0
-            self.weight *= math.tan(math.pi / 8)  # (1 − t²)/(1 + t²) = 2t/(1 + t²) = 1/√2
+            self.weight.mul_(math.tan(math.pi / 8))  # (1 − t²)/(1 + t²) = 2t/(1 + t²) = 1/√2
         self.log_norm = nn.Parameter(self.weight.detach().norm().log())
         self.log_psi = nn.Parameter(torch.zeros(out, **placement))
         self.bias = nn.Parameter(torch.ones(out, **placement)) if bias else None
+
+    def factors(
+        self, dtype: torch.dtype, size: tuple[int, int] | None = None
+    ) -> tuple[Inexact[Tensor, "*frequencies out out"], Inexact[Tensor, "*frequencies in_ out"]]:
+        """Return Aᴴ and Bᴴ, one pair for each frequency of images of ``size`` where W is a kernel."""
+        weight, out = normalised(self.weight.to(dtype), self.log_norm.to(dtype)), self.weight.shape[1]
+        q = cayley(kernel_to_frequencies(weight, size) if size else weight)
+        return q[..., :out, :], q[..., out:, :]
 
     def _hidden(self, z: Tensor, dtype: torch.dtype) -> Tensor:
         """Return Ψ σ(√2 Ψ⁻¹ z + b) for z = B x."""
@@ -52,6 +60,15 @@ class SandwichLinear(_Sandwich):
         out_features: Size of the output and of the hidden vector.
         bias: Whether there is a bias.
         **placement: ``device`` and ``dtype`` of the parameters.
+
+    Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5 (``tests/test_laws.py``).
+
+    Example:
+        >>> import torch
+        >>> SandwichLinear(4, 3)(torch.zeros(2, 4)).shape
+        torch.Size([2, 3])
+
+    Source: the paper above.
     """
 
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True, **placement: Unpack[Placement]) -> None:
@@ -59,10 +76,9 @@ class SandwichLinear(_Sandwich):
 
     def forward(self, x: Float[Tensor, "batch in_"]) -> Float[Tensor, "batch out"]:
         """Apply the layer."""
-        out, dtype = self.weight.shape[1], torch.promote_types(x.dtype, torch.float32)
+        dtype = torch.promote_types(x.dtype, torch.float32)
         with full_precision(x.device.type):
-            q = cayley(normalised(self.weight.to(dtype), self.log_norm.to(dtype)))
-            a, b = q[:out], q[out:]  # Aᵀ (out, out) and Bᵀ (in, out)
+            a, b = self.factors(dtype)
             return (math.sqrt(2) * self._hidden(x.to(dtype) @ b, dtype) @ a.mT).to(x.dtype)
 
 
@@ -76,8 +92,17 @@ class SandwichConv2d(_Sandwich):
         bias: Whether there is a bias.
         **placement: ``device`` and ``dtype`` of the parameters.
 
+    Guarantee: as for :class:`SandwichLinear`, for every image size.
+
     Raises:
         ConfigError: An even kernel, or a size below 1.
+
+    Example:
+        >>> import torch
+        >>> SandwichConv2d(4, 3)(torch.zeros(2, 4, 8, 8)).shape
+        torch.Size([2, 3, 8, 8])
+
+    Source: the paper above, its convolution.
     """
 
     def __init__(
@@ -94,10 +119,8 @@ class SandwichConv2d(_Sandwich):
 
     def forward(self, x: Float[Tensor, "batch in_ h w"]) -> Float[Tensor, "batch out h w"]:
         """Apply the layer."""
-        out, size, dtype = self.weight.shape[1], (x.shape[2], x.shape[3]), torch.promote_types(x.dtype, torch.float32)
+        size, dtype = (x.shape[2], x.shape[3]), torch.promote_types(x.dtype, torch.float32)
         with full_precision(x.device.type):
-            q = cayley(kernel_to_frequencies(normalised(self.weight.to(dtype), self.log_norm.to(dtype)), size))
-            a: Inexact[Tensor, "h half_w out out"] = q[..., :out, :]
-            b: Inexact[Tensor, "h half_w in_ out"] = q[..., out:, :]
+            a, b = self.factors(dtype, size)
             hidden = self._hidden(from_frequencies(b.mH @ to_frequencies(x.to(dtype)), size), dtype)
             return (math.sqrt(2) * from_frequencies(a @ to_frequencies(hidden), size)).to(x.dtype)

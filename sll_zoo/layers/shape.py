@@ -20,6 +20,11 @@ class Center(nn.Module):
 
     Args:
         mean: One value for each channel.
+
+    Example:
+        >>> import torch
+        >>> Center([0.5])(torch.tensor([[[[0.5, 1.0]]]])).tolist()
+        [[[[0.0, 0.5]]]]
     """
 
     mean: Tensor
@@ -42,6 +47,11 @@ class PadChannels(nn.Module):
 
     Raises:
         ConfigError: Fewer channels than there are.
+
+    Example:
+        >>> import torch
+        >>> PadChannels(3, 8)(torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 8, 4, 4])
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -64,6 +74,11 @@ class TruncateChannels(nn.Module):
 
     Args:
         channels: How many to keep.
+
+    Example:
+        >>> import torch
+        >>> TruncateChannels(3)(torch.zeros(2, 8, 4, 4)).shape
+        torch.Size([2, 3, 4, 4])
     """
 
     def __init__(self, channels: int) -> None:
@@ -86,6 +101,11 @@ class NormOneAvgPool2d(nn.AvgPool2d):
 
     Args:
         kernel_size: k; height and width must be multiples of it.
+
+    Example:
+        >>> import torch
+        >>> NormOneAvgPool2d(2)(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).tolist()
+        [[[[5.0]]]]
     """
 
     def __init__(self, kernel_size: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import nn
+from torch import Tensor, nn
 
 from sll_zoo.errors import ConfigError
 from sll_zoo.functional.rescaling import residual_step, tightened

@@ -154,9 +154,9 @@ class LipConvNetConfig(NetworkConfig):
     @property
     def num_features(self) -> int:
         """Length of the feature vector under the head."""
-        return self.width * 2**self.blocks
+        return self.width << self.blocks
 
     @property
     def divisor(self) -> Divisor:
         """What must divide the size of the images."""
-        return Divisor("2^blocks", 2**self.blocks)
+        return Divisor("2^blocks", 1 << self.blocks)

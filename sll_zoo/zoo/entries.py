@@ -102,8 +102,8 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClas
         source = find_weights(cfg, read_records().get(full_name) if ours else None)
         if source is None:
             raise WeightsError(f"{full_name} has no published weights", what_there_is(full_name))
-    described = {"pretrained": False, "pretrained_cfg": asdict(cfg)}
-    model: LipschitzClassifier = build_model_with_cfg(lambda **_: build(config), name, **described)
+    described = asdict(cfg)
+    model: LipschitzClassifier = build_model_with_cfg(lambda **_: build(config), name, pretrained=False, pretrained_cfg=described)
     if source:
         load_pretrained(model, source, cfg.num_classes, cache_dir)
     return model
@@ -149,7 +149,7 @@ def _config(name: str, cfg: PretrainedCfg, kwargs: dict[str, Any]) -> LipNetConf
     if unknown := kwargs.keys() - known:
         raise ConfigError(f"{name} has no argument {', '.join(sorted(unknown))}", f"it takes {', '.join(sorted(known))}")
     channels, *size = cfg.input_size
-    sizes = {"num_classes": cfg.num_classes, "in_chans": channels, "img_size": tuple(size)}
+    sizes: dict[str, Any] = {"num_classes": cfg.num_classes, "in_chans": channels, "img_size": tuple(size)}
     if isinstance(architecture, LipConvNetConfig) and cfg.tag == "tiny_imagenet":
         # The comparison gives its networks for 64 x 64 images a sixth block, and half the width.
         sizes |= {"blocks": 6, "width": architecture.width // 2}
