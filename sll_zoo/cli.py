@@ -101,7 +101,7 @@ def _demo(options: argparse.Namespace) -> None:
 def _list(options: argparse.Namespace) -> None:
     if not options.pretrained:
         for name in list_models():
-            print(f"{name:17} {', '.join(TAGS[name])}")
+            print(f"{name:22} {', '.join(TAGS[name])}")
         return
     for name, record in read_records().items():
         print(f"{name}: {describe(record)}")
