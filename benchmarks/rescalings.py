@@ -14,7 +14,7 @@ from sll_zoo.functional.spectral import trace_optimal
 
 CHOICES = ("AOL", "k = 2", "k = 4", "k = 8", "spectral", "optimal")
 PAGE = """# How tight is each T?
-For W with n columns, T ≽ WᵀW diagonal and P = W T^{{-1/2}}: the trace of T relative to the least that any diagonal T can have,
+For W with n columns, T ≽ WᵀW diagonal and P = W T^{{-1/2}}: the trace of T, also relative to the least of any diagonal T,
 ‖P‖²/n (Frobenius; 1 would be orthogonal), and the singular values of P. AOL is SLL at q = 1; k is tightened SLL's. Means over the
 draws.
 
@@ -45,13 +45,13 @@ def table(title: str, weights: Iterable[torch.Tensor]) -> str:
             p = weight / t.sqrt()[:, None]
             values = torch.linalg.svdvals(p)
             relative = t.sum() / choices["optimal"].sum()
-            row = torch.stack([relative, p.square().sum() / len(t), values.min(), values.mean(), values.max()])
+            row = torch.stack([t.sum(), relative, p.square().sum() / len(t), values.min(), values.mean(), values.max()])
             sums[name] = sums.get(name, 0) + row
     lines = [
         f"## {title}, n of draws = {draws}",
         "",
-        "| T | tr T / least | ‖P‖²/n | smallest σ | mean σ | largest σ |",
-        "|" + " --- |" * 6,
+        "| T | tr T | tr T / least | ‖P‖²/n | smallest σ | mean σ | largest σ |",
+        "|" + " --- |" * 7,
     ]
     for name, row in sums.items():
         lines.append(f"| {name} | " + " | ".join(f"{value:.3f}" for value in row / draws) + " |")
@@ -63,7 +63,10 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     model = sll_zoo.create_model("sll_nano.digits", pretrained=True).double()
     tables = [
-        table(f"Gaussian, {m} x {n}", (torch.randn(n, m, dtype=torch.float64, generator=generator) for _ in range(draws)))
+        table(
+            f"Gaussian of variance 1/{m}, {m} x {n}",
+            (torch.randn(n, m, dtype=torch.float64, generator=generator) / m**0.5 for _ in range(draws)),
+        )
         for m, n, draws in ((40, 30, 100), (200, 60, 20))
     ]
     tables.append(

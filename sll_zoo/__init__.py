@@ -10,6 +10,7 @@ from sll_zoo.evaluation import Evaluation, evaluate
 from sll_zoo.layers import fold
 from sll_zoo.losses import OffsetCrossEntropy
 from sll_zoo.metrics import CertifiedAccuracy
+from sll_zoo.soundness import freeze
 from sll_zoo.tasks import CertifiedClassifier
 from sll_zoo.zoo import create_model, list_models
 
@@ -27,5 +28,6 @@ __all__ = [
     "create_model",
     "evaluate",
     "fold",
+    "freeze",
     "list_models",
 ]

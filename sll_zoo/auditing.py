@@ -6,13 +6,14 @@ import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from sll_zoo.bounds import SLACK, lipschitz_estimate, lipschitz_upper_bound, unit_rows
+from sll_zoo.bounds import SLACK, lipschitz_estimate, lipschitz_upper_bound, reference, unit_rows
+from sll_zoo.chain import Call, same, trace
+from sll_zoo.errors import InputError
 from sll_zoo.layers import FAMILIES, UnitRowsLinear, fold
 from sll_zoo.models import LipschitzClassifier
 
@@ -75,17 +76,11 @@ class Audit:
         return [f"{layer.name} ({layer.kind}): {layer.problem}" for layer in self.layers if layer.problem]
 
 
-class _Call(NamedTuple):
-    """One execution of a layer."""
-
-    name: str
-    layer: nn.Module
-    x: Tensor
-    y: Tensor
-
-
 def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[Any]] = iter) -> Audit:
-    """Check every layer of a network against the claim that it is 1-Lipschitz, and that the network is nothing but its layers.
+    """Check every layer of a network against the claim that it is 1-Lipschitz, and that the network is a chain of its layers.
+
+    What a layer computes is compared with the audit's own formula, and the chain followed, for a few random inputs: code that is
+    written to deceive can pass.
 
     Args:
         model: A network of the zoo; it is not changed.
@@ -93,19 +88,33 @@ def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[A
 
     Returns:
         The audit; the network keeps its claims if ``problems`` is empty.
+
+    Raises:
+        InputError: Something else than a network of the zoo.
     """
+    if not isinstance(model, LipschitzClassifier):
+        raise InputError(
+            f"auditing a {type(model).__name__}", "give a network of create_model, or a LipschitzClassifier of yours"
+        )
     model = copy.deepcopy(model).double().eval().requires_grad_(False)
-    calls, x, y = _trace(model)
-    claimed = model.pairwise_lipschitz() if model.num_classes else torch.full((1, 1), torch.nan)
+    x = torch.rand(2, *model.config.input_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    calls, y = trace(model, x)
+    claimed = model.pairwise_lipschitz() if isinstance(model.head, UnitRowsLinear) else torch.full((1, 1), torch.nan)
     # Each layer takes what the one before it gave, and the network returns what the last one gave.
     before = [x, *(call.y for call in calls)]
-    found = []
+    found = [
+        LayerAudit(name or "network", type(module).__name__, problem="it has a hook, of whose effect nothing is known")
+        for name, module in model.named_modules()
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+    ]
     for call, given in progress(list(zip(calls, before, strict=False))):
         layer = _audit_layer(call, model.config.family, claimed)
-        if not layer.problem and not _same(call.x, given):
+        if not layer.problem and not same(call.x, given):
             layer = LayerAudit(call.name, layer.kind, problem="its input is not the output of the layer before it")
         found.append(layer)
-    if not _same(before[-1], y):
+    if model.num_classes and [call.name == "head" for call in calls] != [False] * (len(calls) - 1) + [True]:
+        found.append(LayerAudit("head", type(model.head).__name__, problem="it is not the last layer, once"))
+    if not same(before[-1], y):
         found.append(LayerAudit("output", type(model).__name__, problem="the network changes the output of its last layer"))
     constant = math.prod(layer.upper_bound for layer in found if layer.name != "head")
     constants = claimed[~torch.eye(len(claimed), dtype=torch.bool)]
@@ -113,31 +122,11 @@ def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[A
     return Audit(tuple(found), constant, pairwise)
 
 
-def _trace(model: LipschitzClassifier) -> tuple[list[_Call], Tensor, Tensor]:
-    """Return what each layer took and gave for two random images, the images, and what the network returned."""
-    calls: list[_Call] = []
-    hooks = [
-        module.register_forward_hook(lambda layer, args, y, name=name: calls.append(_Call(name, layer, args[0], y)))
-        for name, module in model.named_modules()
-        if not isinstance(module, LipschitzClassifier | nn.Sequential)
-    ]
-    x = torch.rand(2, *model.config.input_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    y = model(x)
-    for hook in hooks:
-        hook.remove()
-    return calls, x, y
-
-
-def _same(x: Tensor, y: Tensor) -> bool:
-    """Return whether two tensors hold the same numbers in the same order, whatever their shapes; NaN is like itself."""
-    return x.numel() == y.numel() and torch.allclose(x.flatten(), y.flatten(), rtol=0, atol=0, equal_nan=True)
-
-
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _audit_layer(call: _Call, family: str, claimed: Tensor) -> LayerAudit:
+def _audit_layer(call: Call, family: str, claimed: Tensor) -> LayerAudit:
     """Return what is found of one layer, ``claimed`` being the constants that the network states for its logits."""
     name, layer, x, _ = call
     known = isinstance(layer, FAMILIES[family].classes)
@@ -149,6 +138,8 @@ def _audit_layer(call: _Call, family: str, claimed: Tensor) -> LayerAudit:
         t=FAMILIES[family].t if known else "",
         shape=() if weight is None else tuple(weight.shape),
     )
+    if isinstance(layer, UnitRowsLinear) and name != "head":
+        return replace(about, problem="a head within a network, which is not 1-Lipschitz")
     broken = [key for key, value in layer.state_dict().items() if not value.isfinite().all()]
     if broken:
         return replace(about, problem=f"NaN or infinity in {broken[0]}")
@@ -158,21 +149,26 @@ def _audit_layer(call: _Call, family: str, claimed: Tensor) -> LayerAudit:
     problem = ""
     if upper == float("inf"):
         problem = "a layer of this kind has no proof of being 1-Lipschitz"
-    elif not torch.allclose(folded(x), layer(x), rtol=1e-9, atol=1e-9, equal_nan=True):
-        problem = "it computes something else than its folded form, on which certificates rest"
+    elif not all(_agree(layer, folded, scale * x) for scale in (1, 100)):
+        problem = "it computes something else than its formula, or than its folded form, on which certificates rest"
     elif isinstance(layer, UnitRowsLinear):
-        problem = _problem_of_head(layer, x, claimed)
+        problem = _problem_of_head(layer, claimed)
     elif max(upper, lower) > 1 + SLACK:
         problem = f"its constant is between {lower:.6g} and {upper:.6g}, above 1"
     return replace(about, margin=margin, upper_bound=upper, lower_bound=lower, problem=problem)
 
 
-def _problem_of_head(head: UnitRowsLinear, x: Tensor, claimed: Tensor) -> str:
-    """Return what is wrong with the head, or nothing."""
+def _agree(layer: nn.Module, folded: nn.Module, x: Tensor) -> bool:
+    """Return whether a layer, its folded form and its formula give the same for ``x``."""
+    given = layer(x)
+    others = [other for other in (folded(x), reference(folded, x)) if other is not None]
+    return all(torch.allclose(given, other, rtol=1e-9, atol=1e-9, equal_nan=True) for other in others)
+
+
+def _problem_of_head(head: UnitRowsLinear, claimed: Tensor) -> str:
+    """Return what is wrong with the constants of the head, or nothing."""
     rows = unit_rows(head.weight)
-    if not torch.allclose(head(x), F.linear(x, rows, head.bias), rtol=1e-9, atol=1e-9, equal_nan=True):
-        return "it computes something else than x ↦ W̃ x + b with rows of norm 1"
     constants = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
-    if (claimed < constants - SLACK).any():
+    if not (claimed >= constants - SLACK).all():
         return "the constants that the network states for differences of logits are too small"
     return ""

@@ -5,14 +5,19 @@ By linear algebra that shares nothing with the layers' own choices of T, so that
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.functional import jvp, vjp
+from torch.nn import functional as F
 
 from sll_zoo import layers as zoo_layers
+from sll_zoo.functional.activation import slope_restricted
 from sll_zoo.functional.orthogonal import LOG_NORM_LIMIT
+from sll_zoo.functional.rescaling import LOG_Q_LIMIT
 from sll_zoo.layers import FoldedLinearForm, FoldedResidual
 
 # Float64 rounding of eigenvalues near 1, through sums of some thousand products.
@@ -20,6 +25,8 @@ SLACK = 1e-9
 # Of norm at most 1 whatever their parameters.
 NORM_ONE = (
     nn.Identity,
+    nn.Flatten,
+    nn.ReLU,
     nn.PixelUnshuffle,
     zoo_layers.Center,
     zoo_layers.PadChannels,
@@ -40,29 +47,65 @@ def lipschitz_upper_bound(layer: nn.Module, x: Tensor) -> tuple[float, float]:
     Returns:
         1 − λ_max(T^{-1/2} WᵀW T^{-1/2}) or 1 − ‖W̃‖, NaN where neither applies; and the bound, infinite where there is no proof.
     """
-    if isinstance(layer, FoldedResidual):
-        top = _largest_ratio(layer.weight, layer.step / 2, x)
-        # With T⁻¹ WᵀW T⁻¹ ≼ ρ T⁻¹ the proof of the residual form gives ‖h(x) − h(y)‖ ≤ (2ρ − 1) ‖x − y‖ for ρ ≥ 1.
-        return 1 - top, max(1.0, 2 * top - 1) if top > 1 + SLACK else 1.0
-    if isinstance(layer, FoldedLinearForm):
-        norm = _largest_ratio(layer.weight, torch.ones(len(layer.weight), dtype=torch.float64), x) ** 0.5
-        return 1 - norm, norm if norm > 1 + SLACK else 1.0
-    if isinstance(layer, zoo_layers.OrthogonalConv2d):
-        norm = _norm_of_circular(layer, x)
-        return 1 - norm, norm if norm > 1 + SLACK else 1.0
-    if isinstance(layer, zoo_layers.SandwichLinear | zoo_layers.SandwichConv2d):
-        return _sandwich_bounds(layer, x)
-    if isinstance(layer, zoo_layers.UnitRowsLinear):
-        return float("nan"), torch.linalg.matrix_norm(unit_rows(layer.weight), 2).item()
-    if isinstance(layer, zoo_layers.NormOneAvgPool2d):
-        # k² weights of 1/divisor on windows that do not overlap.
-        edge = cast("int", layer.kernel_size)
-        norm = edge / float(layer.divisor_override or edge**2)
-        return 1 - norm, norm if layer.stride == edge else float("inf")
-    if isinstance(layer, nn.AdaptiveMaxPool2d):
-        # Windows that do not overlap, as a single one cannot: each maximum moves by no more than its window does.
-        return float("nan"), 1.0 if layer.output_size == 1 else float("inf")
-    return float("nan"), 1.0 if type(layer) in NORM_ONE else float("inf")
+    bound = UPPER_BOUNDS.get(type(layer))  # of a subclass, which may compute anything, nothing is known
+    return bound(layer, x) if bound else (float("nan"), 1.0 if type(layer) in NORM_ONE else float("inf"))
+
+
+def _residual_bound(layer: FoldedResidual, x: Tensor) -> tuple[float, float]:
+    if (layer.step < 0).any():
+        return float("nan"), float("inf")
+    top = _largest_ratio(layer.weight, layer.step / 2, x, layer.padding_mode)
+    # With T⁻¹ WᵀW T⁻¹ ≼ ρ T⁻¹ the proof of the residual form gives ‖h(x) − h(y)‖ ≤ (2ρ − 1) ‖x − y‖ for ρ ≥ 1.
+    return 1 - top, max(1.0, 2 * top - 1) if top > 1 + SLACK else 1.0
+
+
+def _linear_bound(layer: FoldedLinearForm, x: Tensor) -> tuple[float, float]:
+    ones = torch.ones(len(layer.weight), dtype=torch.float64)
+    return _norm(_largest_ratio(layer.weight, ones, x, layer.padding_mode) ** 0.5)
+
+
+def _orthogonal_conv_bound(layer: nn.Module, x: Tensor) -> tuple[float, float]:
+    """Take the norm of a linear circular convolution from its responses to one pixel in each channel."""
+    zero = torch.zeros_like(x[:1])
+    impulses = zero.repeat(x.shape[1], 1, 1, 1)
+    impulses[range(x.shape[1]), range(x.shape[1]), 0, 0] = 1
+    response = torch.fft.fft2(layer(impulses) - layer(zero)).permute(2, 3, 1, 0)
+    return _norm(float(torch.linalg.matrix_norm(response, 2).amax()))
+
+
+def _sandwich_bound(layer: nn.Module, x: Tensor) -> tuple[float, float]:
+    return _norm(float(torch.linalg.matrix_norm(_sandwich_factors(layer, x), 2).amax()))
+
+
+def _head_bound(layer: zoo_layers.UnitRowsLinear, _: Tensor) -> tuple[float, float]:
+    return float("nan"), torch.linalg.matrix_norm(unit_rows(layer.weight), 2).item()
+
+
+def _pool_bound(layer: zoo_layers.NormOneAvgPool2d, _: Tensor) -> tuple[float, float]:
+    """Bound k² weights of 1/divisor on windows that do not overlap."""
+    edge = cast("int", layer.kernel_size)
+    return _norm(edge / float(layer.divisor_override or edge**2) if layer.stride == edge else float("inf"))
+
+
+def _max_pool_bound(layer: nn.AdaptiveMaxPool2d, _: Tensor) -> tuple[float, float]:
+    """Bound the maximum of one window: it moves by no more than the window does."""
+    return float("nan"), 1.0 if layer.output_size in (1, (1, 1)) else float("inf")
+
+
+def _norm(norm: float) -> tuple[float, float]:
+    return 1 - norm, norm if norm > 1 + SLACK else 1.0
+
+
+UPPER_BOUNDS: dict[type, Callable[..., tuple[float, float]]] = {
+    FoldedResidual: _residual_bound,
+    FoldedLinearForm: _linear_bound,
+    zoo_layers.OrthogonalConv2d: _orthogonal_conv_bound,
+    zoo_layers.SandwichLinear: _sandwich_bound,
+    zoo_layers.SandwichConv2d: _sandwich_bound,
+    zoo_layers.UnitRowsLinear: _head_bound,
+    zoo_layers.NormOneAvgPool2d: _pool_bound,
+    nn.AdaptiveMaxPool2d: _max_pool_bound,
+}
 
 
 def unit_rows(weight: Tensor) -> Tensor:
@@ -71,33 +114,45 @@ def unit_rows(weight: Tensor) -> Tensor:
     return weight / torch.where(norms > 0, norms, 1.0)
 
 
-def _largest_ratio(weight: Tensor, inverse_t: Tensor, x: Tensor) -> float:
-    """Return λ_max(T^{-1/2} V Vᵀ T^{-1/2}), exact for dense weights and circular padding, an upper bound for zero padding.
-
-    A zero-padded convolution is a piece of the circular one on a torus larger by k − 1, which frequencies make block-diagonal.
-    """
+def _largest_ratio(weight: Tensor, inverse_t: Tensor, x: Tensor, padding_mode: str) -> float:
+    """Return λ_max(T^{-1/2} V Vᵀ T^{-1/2}), exact for dense weights and circular padding, an upper bound for zero padding."""
     scaled = weight * inverse_t.sqrt().view(-1, *(1,) * (weight.ndim - 1))
     if weight.ndim == 4:
-        size = [edge + weight.shape[-1] - 1 for edge in x.shape[2:]]
-        scaled = torch.fft.rfft2(scaled, s=size).permute(2, 3, 0, 1)
+        scaled = frequencies(scaled, torus(weight, x, padding_mode))
     rows, columns = scaled.shape[-2:]
     gram = scaled @ scaled.mH if rows <= columns else scaled.mH @ scaled
     return float(torch.linalg.eigvalsh(gram).amax())
 
 
-def _norm_of_circular(layer: nn.Module, x: Tensor) -> float:
-    """Return the norm of a linear circular convolution from its responses to one pixel in each channel."""
-    zero = torch.zeros_like(x[:1])
-    impulses = zero.repeat(x.shape[1], 1, 1, 1)
-    impulses[range(x.shape[1]), range(x.shape[1]), 0, 0] = 1
-    response = torch.fft.fft2(layer(impulses) - layer(zero)).permute(2, 3, 1, 0)
-    return float(torch.linalg.matrix_norm(response, 2).amax())
+def torus(kernel: Tensor, x: Tensor, padding_mode: str) -> tuple[int, int]:
+    """Return the size of the torus on which the circular convolution bounds that of images like ``x``.
+
+    A zero-padded convolution is a piece of the circular one on a torus larger by k − 1.
+    """
+    extra = kernel.shape[-1] - 1 if padding_mode == "zeros" else 0
+    return x.shape[2] + extra, x.shape[3] + extra
 
 
-def _sandwich_bounds(layer: Any, x: Tensor) -> tuple[float, float]:
-    """Return how far A Aᵀ + B Bᵀ is below I, and the bound that follows, from a Cayley transform of our own."""
+def frequencies(kernel: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the circular convolution of a real kernel with images of ``size``, one matrix for each frequency that matters.
+
+    Args:
+        kernel: (out, in, k, k), also larger than the images.
+        size: Of the images.
+
+    Returns:
+        (height, width // 2 + 1, out, in), complex. The others are their conjugates.
+    """
+    turns = (torch.outer(torch.arange(n), torch.arange(kernel.shape[-1])) % n for n in size)
+    height, width = ((-2j * math.pi * turn.to(kernel) / n).exp() for turn, n in zip(turns, size, strict=True))
+    rows = torch.einsum("ocyx,wx->ocyw", kernel.to(width.dtype), width[: size[1] // 2 + 1])
+    return torch.einsum("ocyw,hy->hwoc", rows, height)
+
+
+def _sandwich_factors(layer: Any, x: Tensor) -> Tensor:
+    """Return [Aᴴ; Bᴴ], one matrix for each frequency of a convolution, by a Cayley transform of our own: of norm 1."""
     weight, out = layer.weight, layer.weight.shape[1]
-    weight = weight * layer.log_norm.clamp(-LOG_NORM_LIMIT, LOG_NORM_LIMIT).exp() / weight.norm()
+    weight = weight * layer.log_norm.clamp(-LOG_NORM_LIMIT, LOG_NORM_LIMIT).exp() / weight.norm().clamp_min(1e-300)
     if weight.ndim == 4:
         k, (height, width) = weight.shape[-1], x.shape[2:]
         padded = torch.nn.functional.pad(weight, (0, width - k, 0, height - k)).roll((-(k // 2),) * 2, (2, 3))
@@ -105,9 +160,51 @@ def _sandwich_bounds(layer: Any, x: Tensor) -> tuple[float, float]:
     top, rest = weight[..., :out, :], weight[..., out:, :]
     skew = top - top.mH + rest.mH @ rest
     identity = torch.eye(out, dtype=skew.dtype)
-    q = torch.linalg.solve(identity + skew, torch.cat([identity - skew, -2 * rest], -2), left=False)
-    norm = float(torch.linalg.matrix_norm(q, 2).amax())
-    return 1 - norm, norm if norm > 1 + SLACK else 1.0
+    factors: Tensor = torch.linalg.solve(identity + skew, torch.cat([identity - skew, -2 * rest], -2), left=False)
+    return factors
+
+
+def reference(layer: nn.Module, x: Tensor) -> Tensor | None:
+    """Return what the formula of a folded layer gives for ``x``, written once more; None for layers without parameters."""
+    if isinstance(layer, FoldedLinearForm):
+        return _applied(layer.weight, x, layer.padding_mode) + _along_channels(layer.bias, x)
+    if isinstance(layer, FoldedResidual):
+        z = _applied(layer.weight, x, layer.padding_mode) + _along_channels(layer.bias, x)
+        y = slope_restricted(layer.activation)(z) * _along_channels(layer.step, x)
+        back = layer.weight.transpose(0, 1)
+        return x - _applied(back.flip(2, 3) if back.ndim == 4 else back, y, layer.padding_mode)
+    if isinstance(layer, zoo_layers.UnitRowsLinear):
+        return _applied(unit_rows(layer.weight), x, "zeros") + _along_channels(layer.bias, x)
+    if isinstance(layer, zoo_layers.SandwichLinear | zoo_layers.SandwichConv2d):
+        return _sandwich(layer, x)
+    return None
+
+
+def _sandwich(layer: Any, x: Tensor) -> Tensor:
+    """Return √2 Aᵀ Ψ relu(√2 Ψ⁻¹ B x + b)."""
+    q, out = _sandwich_factors(layer, x), layer.weight.shape[1]
+    psi = _along_channels(layer.log_psi.clamp(-LOG_Q_LIMIT, LOG_Q_LIMIT).exp(), x)
+
+    def apply(matrix: Tensor, images: Tensor) -> Tensor:
+        if images.ndim == 2:
+            return images @ matrix.mT
+        moved = torch.einsum("hwoc,bchw->bohw", matrix, torch.fft.rfft2(images))
+        back: Tensor = torch.fft.irfft2(moved, s=tuple(images.shape[2:]))
+        return back
+
+    hidden = math.sqrt(2) * apply(q[..., out:, :].mH, x) / psi + _along_channels(layer.bias, x)
+    return math.sqrt(2) * apply(q[..., :out, :], psi * hidden.clamp_min(0))
+
+
+def _applied(weight: Tensor, x: Tensor, padding_mode: str) -> Tensor:
+    if weight.ndim == 2:
+        return x @ weight.mT
+    mode = "constant" if padding_mode == "zeros" else padding_mode
+    return F.conv2d(F.pad(x, (weight.shape[-1] // 2,) * 4, mode=mode), weight)
+
+
+def _along_channels(values: Tensor | None, x: Tensor) -> Tensor | float:
+    return 0.0 if values is None else values.view(-1, *(1,) * (x.ndim - 2))
 
 
 def lipschitz_estimate(layer: nn.Module, x: Tensor, steps: int = 20) -> float:

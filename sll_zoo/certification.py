@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import certified_radius, check_constants
 from sll_zoo.layers import fold, is_folded
+from sll_zoo.models import LipschitzClassifier
+from sll_zoo.soundness import FrozenNetwork, freeze, sound_radius
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,41 +22,66 @@ class Certificate:
     Attributes:
         prediction: The class of each image, (batch,).
         radius: In float64, (batch,): no image in [0, 1] closer than this in L2, in pixels of [0, 1], has another class.
+        slack: In float64, (batch,): what was taken off the radius for rounding; 0 without ``sound``.
     """
 
     prediction: Tensor
     radius: Tensor
+    slack: Tensor
 
 
 @torch.no_grad()
-def certify(model: nn.Module, images: Tensor) -> Certificate:
+def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificate:
     """Return the largest L2 radius that the network's Lipschitz constants prove for each image.
 
     The network is evaluated in float64 on its stored weights, whatever the dtype it came in: T, logits and constants alike. To
-    certify many batches, fold once: ``certify(sll_zoo.fold(model), images)`` does no rescaling.
+    certify many batches, fold once: ``certify(sll_zoo.fold(model), images)`` does no rescaling; or freeze once, for sound radii.
 
     Args:
         model: A network with ``pairwise_lipschitz()``, (classes, classes): L[i, j] is the Lipschitz constant in L2 of logit i −
             logit j. Those of :func:`~sll_zoo.create_model`, or your own.
         images: (batch, channels, height, width), float32 or float64, in [0, 1]. Never normalised: the model does that.
+        sound: Whether the radius holds for the network as it is executed, every rounding included, against every real-valued
+            perturbation. The network that is executed is :func:`~sll_zoo.freeze` of ``model``, in float64 unless you froze it
+            yourself; a frozen network is always certified so.
 
-    Guarantee: in exact arithmetic on the stored weights. Rounding in float64, of the order of 1e-14 for weights of ordinary
-        size, is accounted for at ties only. An image on which the logits are not finite has radius 0.
+    Guarantee: in exact arithmetic on the stored weights; rounding is accounted for at ties only. With ``sound``, in floating
+        point: some 1e-9 are taken off each radius in float64 (``slack``). An image with logits that are not finite has radius 0.
 
     Raises:
-        InputError: A model without constants, or images of another shape, dtype or range, NaN included.
+        InputError: A model without constants, in train mode, of half precision or on several devices; images of another shape,
+            dtype or range, NaN included.
+        ConfigError: With ``sound``, a layer whose rounding is not bounded.
     """
     if not callable(getattr(model, "pairwise_lipschitz", None)):
         raise InputError(
             f"a {type(model).__name__} has no pairwise_lipschitz()",
             "only networks with proved Lipschitz constants have certificates",
         )
+    _check_model(model)
     check_images(images)
+    if sound or isinstance(model, FrozenNetwork):
+        network = model if isinstance(model, FrozenNetwork) else freeze(cast("LipschitzClassifier", model))
+        images = images.to(network.constants.device, torch.float64)
+        return Certificate(*sound_radius(network, images, network(images)))
     frozen: Any = model if is_folded(model) else fold(model)
     constants: Tensor = frozen.pairwise_lipschitz()
     logits = frozen(images.to(constants.device, torch.float64))
     check_constants(constants, logits.shape[1])
-    return Certificate(*certified_radius(logits, constants))
+    prediction, radius = certified_radius(logits, constants)
+    return Certificate(prediction, radius, torch.zeros_like(radius))
+
+
+def _check_model(model: nn.Module) -> None:
+    """Raise InputError for a model that is not ready to be evaluated."""
+    if model.training:
+        raise InputError("the model is in train mode", "call model.eval() first")
+    tensors = [*model.parameters(), *model.buffers()]
+    dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
+    if half := dtypes & {torch.float16, torch.bfloat16}:
+        raise InputError(f"a model in {half.pop()}", "certify model.float(), and deploy that: half precision rounds too much")
+    if len(devices := {str(tensor.device) for tensor in tensors}) > 1:
+        raise InputError(f"a model on several devices: {', '.join(sorted(devices))}", "move it to one, as in model.to('cpu')")
 
 
 def check_images(images: Tensor) -> None:

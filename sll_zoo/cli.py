@@ -11,12 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from rich.console import Console
 from rich.progress import track
 
 from sll_zoo.auditing import audit
 from sll_zoo.data import Digits
 from sll_zoo.demo import print_evaluation, quiet_lightning, run_demo
 from sll_zoo.evaluation import evaluate
+from sll_zoo.layers import FAMILIES
 from sll_zoo.lightning_cli import MISTAKES, TRAINING, mistake_of, train
 from sll_zoo.plot import plot_certified_accuracy
 from sll_zoo.zoo import create_model, list_models
@@ -120,12 +122,24 @@ def _certify(options: argparse.Namespace) -> None:
         print(f"certified accuracy against radius: {path}")
 
 
+def _full_name(name: str) -> str:
+    """Return architecture.tag, with the architecture's first tag where none is given."""
+    architecture, _, tag = name.partition(".")
+    return f"{architecture}.{tag or TAGS[architecture][0]}"
+
+
 def _audit(options: argparse.Namespace) -> int:
-    model = create_model(options.model, pretrained=True)
-    found = audit(model, iter if options.json else partial(track, description=f"auditing {options.model}"))
+    named = options.model.partition(".")[0]
+    trained = named not in TAGS or _full_name(options.model) in read_records()
+    model = create_model(options.model, pretrained=trained)
+    if not trained:
+        print(f"{options.model} has no published weights: auditing it as it starts", file=sys.stderr)
+    found = audit(model, partial(track, description=f"auditing {options.model}", console=Console(stderr=True)))
     if options.json:
         print(json.dumps(found.to_dict(), indent=2))
         return bool(found.problems)
+    family = model.config.family
+    print(f"family {family}, {FAMILIES[family].form} form")
     print(f"{'layer':14} {'kind':18} {'T':11} {'weight':18} {'margin':>9} {'proved':>9} {'found':>9} {'gap':>8}")
     for row in found.layers:
         shape = " x ".join(map(str, row.shape))

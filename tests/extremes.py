@@ -16,6 +16,14 @@ def with_zero_row(layer):
         parameter.view(parameter.shape or (1,))[0] = 0
 
 
+def with_one_row(factor):
+    return lambda layer: layer.weight[0].mul_(factor)
+
+
+def with_one_column(factor):
+    return lambda layer: layer.weight[:, 0].mul_(factor)
+
+
 def with_duplicate_rows(layer):
     layer.weight.copy_(layer.weight[:1].clone().expand_as(layer.weight))
 
@@ -32,6 +40,10 @@ EXTREMES = {
     "all at 1e6": scaled(1e6),
     "weight at 1e-20": with_weight(1e-20),
     "weight at 1e18": with_weight(1e18),
+    "one row at 1e-20": with_one_row(1e-20),
+    "one row at 1e18": with_one_row(1e18),
+    "one column at 1e-20": with_one_column(1e-20),
+    "one column at 1e18": with_one_column(1e18),
     "zero row": with_zero_row,
     "duplicate rows": with_duplicate_rows,
     "logarithms of ±30": with_logarithms_of_30,

@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 import sll_zoo
+from sll_zoo.bounds import lipschitz_upper_bound
 from sll_zoo.cli import main
-from sll_zoo.layers import FAMILIES, NormOneAvgPool2d, SLLConv2d
+from sll_zoo.errors import InputError
+from sll_zoo.layers import FAMILIES, FoldedResidual, NormOneAvgPool2d, OrthogonalLinear, SLLConv2d, UnitRowsLinear
 from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig
 
 
@@ -41,7 +43,8 @@ def test_the_shipped_network_passes_and_is_not_changed(pretrained):
 
 def stretch(module, factor=1.01):
     """Let a layer return ``factor`` times what it should."""
-    module.register_forward_hook(lambda _, __, output: factor * output)
+    kind = type(module)
+    module.__class__ = type("Louder", (kind,), {"forward": lambda self, x: factor * kind.forward(self, x)})
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -137,7 +140,95 @@ def test_a_subclass_that_computes_something_else_is_found():
     net = network()
     net.convs[0] = Louder(4, 3)
     (problem,) = sll_zoo.audit(net).problems
-    assert "something else than its folded form" in problem
+    assert "something else than its formula" in problem
+
+
+def test_a_hook_is_found_wherever_it_is():
+    for name in ("convs.0", "convs", "pool", "head", ""):
+        net = network()
+        net.get_submodule(name).register_forward_hook(lambda _, __, output: 1.01 * output)
+        assert any(problem.startswith(name or "network") and "hook" in problem for problem in sll_zoo.audit(net).problems)
+        net = sll_zoo.fold(network("cpl"))
+        net.get_submodule(name).register_forward_pre_hook(lambda _, args: (1.01 * args[0],))
+        assert any("hook" in problem for problem in sll_zoo.audit(net).problems)
+
+
+def test_a_layer_that_is_wrong_far_away_only_is_found():
+    class Late(SLLConv2d):
+        def forward(self, x):
+            return super().forward(x) * (1.01 if x.norm() > 50 else 1)
+
+    net = network()
+    net.convs[0] = Late(4, 3)
+    assert "something else than its formula" in sll_zoo.audit(net).problems[0]
+
+
+@pytest.mark.parametrize("family", ["sandwich", "orthogonal", "sll", "aol"])
+def test_a_louder_subclass_of_a_folded_layer_is_found_whatever_its_bias(family):
+    net = sll_zoo.fold(network(family))
+    layer = net.denses[0] if family in ("sll", "sandwich") else net.denses[0][0]
+    layer.bias.fill_(-9.0)
+    stretch(layer)
+    (problem,) = sll_zoo.audit(net).problems
+    assert "no proof" in problem
+
+
+def test_a_head_that_is_not_the_last_layer_once_is_found():
+    class Unused(LipNet):
+        def forward_head(self, x, pre_logits=False):  # noqa: ARG002 - its name in the base class
+            return x[:, :10]
+
+    class Further(LipNet):
+        def __init__(self, config):
+            super().__init__(config)
+            self.further = OrthogonalLinear(10, 10)
+
+        def forward_head(self, x, pre_logits=False):  # noqa: ARG002 - its name in the base class
+            return self.further(self.head(x))
+
+    for net in (Unused, Further):
+        assert any("not the last layer, once" in problem for problem in sll_zoo.audit(net(network().config)).problems)
+    net = network()
+    net.denses[0] = UnitRowsLinear(16, 16)
+    assert "a head within a network" in sll_zoo.audit(net).problems[0]
+
+
+def test_constants_of_nan_and_a_head_without_a_proof_are_found():
+    class Silent(LipNet):
+        def pairwise_lipschitz(self):
+            return torch.full((10, 10), torch.nan)
+
+    assert "too small" in sll_zoo.audit(Silent(network().config)).problems[0]
+    net = network()
+    net.head = nn.Linear(16, 10)
+    assert sll_zoo.audit(net).problems == ["head (Linear): a layer of this kind has no proof of being 1-Lipschitz"]
+
+
+def test_a_sandwich_without_weight_and_a_step_below_zero_have_a_verdict():
+    net = network("sandwich")
+    net.denses[0].weight.data.zero_()
+    assert sll_zoo.audit(net).problems == []
+    net = sll_zoo.fold(network())
+    net.denses[0].step[0] = -1.0
+    assert "no proof" in sll_zoo.audit(net).problems[0]
+
+
+def test_parametrized_layers_are_named_and_other_models_refused():
+    net = network()
+    net.denses[0] = nn.utils.parametrizations.spectral_norm(nn.Linear(16, 16))
+    assert "no proof" in sll_zoo.audit(net).problems[0]
+    with pytest.raises(InputError, match="auditing a Sequential"):
+        sll_zoo.audit(nn.Sequential())
+
+
+def test_circular_padding_is_judged_on_the_image_itself():
+    kernel = torch.zeros(1, 1, 3, 3, dtype=torch.float64)
+    kernel[0, 0, 1] = torch.tensor([0.5, 0, -0.5])
+    # On a torus of 4 the differences reach norm 1, on one of 6 only 0.87: T = 0.8 is too small.
+    layer = FoldedResidual(kernel, torch.tensor([-5.0]), torch.tensor([2 / 0.8]).double(), "relu", "circular")
+    margin, bound = lipschitz_upper_bound(layer, torch.zeros(1, 1, 4, 4).double())
+    assert margin == pytest.approx(1 - 1 / 0.8)
+    assert bound == pytest.approx(2 / 0.8 - 1)
 
 
 def test_the_command_prints_a_table_or_json_and_its_status_says_what_it_found(capsys, monkeypatch):

@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def test_radius_equals_that_of_a_numpy_network_read_from_the_file(pretrained, di
 
 
 def test_equal_rows_of_the_head_are_a_tie_however_a_matrix_product_rounds(digits):
-    model = sll_zoo.create_model("sll_nano.digits", pretrained=True)
+    model = sll_zoo.create_model("sll_nano.digits", pretrained=True).eval()
     with torch.no_grad():
         model.head.weight[9] = model.head.weight[0]
         model.head.bias[[0, 9]] = 3.0
@@ -108,15 +109,28 @@ class Noisy(nn.Module):
         return self.constants
 
 
-def test_a_network_in_train_mode_is_certified_in_eval_mode(digits):
-    model, images = Noisy(torch.tensor(100.0)).train(), digits.tensors("test")[0]
-    assert torch.equal(sll_zoo.certify(model, images).radius, sll_zoo.certify(model.eval(), images).radius)
+def test_models_that_are_not_ready_are_refused_with_the_remedy(pretrained, digits):
+    images = digits.tensors("test")[0][:2]
+    for model, message in (
+        (Noisy(torch.tensor(100.0)).train(), r"train mode.*model\.eval\(\)"),
+        (copy.deepcopy(pretrained).bfloat16(), r"model in torch\.bfloat16.*model\.float\(\)"),
+        (copy.deepcopy(pretrained).half(), r"model in torch\.float16"),
+        (split_over_devices(pretrained), r"several devices: cpu, meta"),
+    ):
+        with pytest.raises(InputError, match=message):
+            sll_zoo.certify(model, images)
+
+
+def split_over_devices(model):
+    split = copy.deepcopy(model)
+    split.head.to("meta")
+    return split
 
 
 @pytest.mark.parametrize("constants", [torch.tensor(-1.0), torch.tensor(torch.nan), torch.ones(2, 2)])
 def test_constants_that_prove_nothing_are_refused(constants, digits):
     with pytest.raises(InputError, match="pairwise_lipschitz of shape"):
-        sll_zoo.certify(Noisy(constants), digits.tensors("test")[0])
+        sll_zoo.certify(Noisy(constants).eval(), digits.tensors("test")[0])
 
 
 def test_float32_and_float64_images_and_a_folded_network_give_one_answer(pretrained, digits):
@@ -128,10 +142,8 @@ def test_float32_and_float64_images_and_a_folded_network_give_one_answer(pretrai
 
 
 def test_certify_leaves_the_network_as_it_was(pretrained, digits):
-    pretrained.train()
     before = {key: value.clone() for key, value in pretrained.state_dict().items()}
     sll_zoo.certify(pretrained, digits.tensors("test")[0][:2])
-    assert pretrained.training
     assert all(torch.equal(value, before[key]) for key, value in pretrained.state_dict().items())
     assert next(pretrained.parameters()).requires_grad
 
@@ -142,7 +154,7 @@ def test_an_empty_batch_has_an_empty_certificate(pretrained):
 
 
 def test_nan_weights_certify_nothing(digits):
-    model = sll_zoo.create_model("sll_nano.digits")
+    model = sll_zoo.create_model("sll_nano.digits").eval()
     with torch.no_grad():
         model.head.bias[3] = torch.nan
     assert not sll_zoo.certify(model, digits.tensors("test")[0][:5]).radius.any()

@@ -38,7 +38,7 @@ def test_list_names_every_architecture_and_its_tags(capsys):
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(ARCHITECTURES)
-    assert "sll_small         cifar10, cifar100, tiny_imagenet" in lines
+    assert "sll_small              cifar10, cifar100, tiny_imagenet" in lines
 
 
 def test_certify_prints_accuracies_and_draws(capsys, tmp_path):

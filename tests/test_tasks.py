@@ -35,7 +35,7 @@ def test_testing_gives_the_shipped_numbers_and_predicting_the_certificates(tmp_p
     assert measured["test/acc"] == evaluation.clean
     assert measured["test/certified_acc_36"] == evaluation.certified[36 / 255]
     radius = torch.cat([batch["radius"] for batch in run.predict(task, datamodule=Digits())])
-    assert torch.equal(radius, sll_zoo.certify(task.model, digits.tensors("test")[0]).radius)
+    assert torch.equal(radius, sll_zoo.certify(task.model.eval(), digits.tensors("test")[0]).radius)
 
 
 def test_the_task_hands_its_arguments_to_the_network():

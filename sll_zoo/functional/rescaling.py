@@ -143,24 +143,21 @@ def residual_step(weight: Float[Tensor, "inner *kernel"], choice: Callable[[Tens
     """
     with full_precision(weight.device.type):
         unit, scale = to_unit_size(weight)
-        t = choice(unit)
-        inverse = safe_reciprocal(t) * safe_reciprocal(scale.square())
-        return 2 * torch.where(_is_usable(t * scale.square()), inverse, 0.0)
-
-
-def _is_usable(t: Tensor) -> Tensor:
-    """Return where T is finite and 1/T is, both to working precision."""
-    info = torch.finfo(t.dtype)
-    # Below tiny/eps a sum of products may have lost digits to gradual underflow, and T could be smaller than it ought to be.
-    return (t > info.tiny / info.eps) & (t < 1 / info.tiny)
+        factor = scale.reciprocal().square()
+        info = torch.finfo(factor.dtype)
+        inverse = safe_reciprocal(choice(unit)) * torch.where(factor < info.max, factor, 0.0)
+        # Outside, from 1e-31 to 1e31 in float32, products of weights and their gradients overflow or lose digits.
+        bound = info.eps / info.tiny
+        return 2 * torch.where((inverse > 1 / bound) & (inverse < bound), inverse, 0.0)
 
 
 def safe_reciprocal(t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return 1/T, and 0 where T is zero, too small to be known to working precision, or not finite.
 
-    A step of 0 makes the unit a no-op, which is 1-Lipschitz; in float32, rows of a norm below 3e-16 come to that. The gradient is
-    finite everywhere: the reciprocal never sees the entries it would fail on (the authors' ``x**-1`` followed by a mask gives NaN
-    in backward at a zero row).
+    A step of 0 makes the unit a no-op, which is 1-Lipschitz; in float32, rows that are smaller than the largest entry by 1e-18
+    come to that. The reciprocal never sees the entries it would fail on (the authors' ``x**-1`` followed by a mask gives NaN in
+    backward at a zero row), and its derivative, 1/T², is finite at the others.
     """
-    usable = _is_usable(t)
+    least = 2 * torch.finfo(t.dtype).tiny ** 0.5
+    usable = (t > least) & (t < 1 / least)
     return torch.where(usable, torch.where(usable, t, 1.0).reciprocal(), 0.0)

@@ -40,8 +40,8 @@ class OrthogonalLinear(LipschitzLinear):
     def constrained_weight(self) -> Float[Tensor, "out in_"]:
         """Return Q."""
         with full_precision(self.weight.device.type):
-            dtype = torch.promote_types(self.weight.dtype, torch.float32)
-            return cayley(normalised(self.weight.to(dtype), self.log_norm.to(dtype)))
+            q = cayley(normalised(self.weight, self.log_norm))
+            return q.to(torch.promote_types(self.weight.dtype, torch.float32))
 
 
 class OrthogonalConv2d(nn.Module):
@@ -88,6 +88,6 @@ class OrthogonalConv2d(nn.Module):
         """Apply the layer."""
         size, dtype = (x.shape[2], x.shape[3]), torch.promote_types(x.dtype, torch.float32)
         with full_precision(x.device.type):
-            kernel = normalised(self.weight.to(dtype), self.log_norm.to(dtype))
-            y = from_frequencies(cayley(kernel_to_frequencies(kernel, size)) @ to_frequencies(x.to(dtype)), size).to(x.dtype)
+            q = cayley(kernel_to_frequencies(normalised(self.weight, self.log_norm), size)).to(dtype.to_complex())
+            y = from_frequencies(q @ to_frequencies(x.to(dtype)), size).to(x.dtype)
         return y if self.bias is None else y + self.bias.to(x.dtype)[:, None, None]

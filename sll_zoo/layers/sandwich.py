@@ -40,8 +40,8 @@ class _Sandwich(nn.Module):
         self, dtype: torch.dtype, size: tuple[int, int] | None = None
     ) -> tuple[Inexact[Tensor, "*frequencies out out"], Inexact[Tensor, "*frequencies in_ out"]]:
         """Return Aᴴ and Bᴴ, one pair for each frequency of images of ``size`` where W is a kernel."""
-        weight, out = normalised(self.weight.to(dtype), self.log_norm.to(dtype)), self.weight.shape[1]
-        q = cayley(kernel_to_frequencies(weight, size) if size else weight)
+        weight, out = normalised(self.weight, self.log_norm), self.weight.shape[1]
+        q = cayley(kernel_to_frequencies(weight, size)).to(dtype.to_complex()) if size else cayley(weight).to(dtype)
         return q[..., :out, :], q[..., out:, :]
 
     def _hidden(self, z: Tensor, dtype: torch.dtype) -> Tensor:

@@ -31,6 +31,8 @@ class LipschitzClassifier(nn.Module):
     exact arithmetic and for any weights.
     """
 
+    head: nn.Module
+
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config

@@ -1,4 +1,4 @@
-"""The downsampling network of "1-Lipschitz Layers Compared", which reaches the SLL paper's accuracy with far fewer parameters.
+"""The downsampling network of "1-Lipschitz Layers Compared": far fewer parameters than the networks of the SLL paper.
 
 Reference: Prach, Brau, Buttazzo and Lampert, CVPR 2024 (arXiv 2311.16833), tables 5 to 7.
 """

@@ -1,0 +1,157 @@
+"""A network whose certificates hold for what is executed: its rescalings frozen, its rounding bounded.
+
+The theory is in the README beside this file.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import ExitStack
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from sll_zoo.bounds import unit_rows
+from sll_zoo.chain import Call, first_break, trace
+from sll_zoo.errors import ConfigError
+from sll_zoo.functional.rescaling import full_precision
+from sll_zoo.layers import FoldedLinearForm, FoldedResidual, UnitRowsLinear, fold
+from sll_zoo.models import LipschitzClassifier
+from sll_zoo.soundness.arithmetic import DOUBLE, arithmetic_of
+from sll_zoo.soundness.contraction import absolute, loss_of_proof, operators, shrunk_until_proved
+from sll_zoo.soundness.rounding import Rounding, rounding_of, rounding_of_logit
+
+# Covers the rounding of the bounds themselves: some hundred operations in float64.
+ROOM = 1 + 1e-9
+
+
+class FrozenNetwork(nn.Module):
+    """A network in evaluation form whose every layer is proved to be 1-Lipschitz with the weights as they are stored.
+
+    Made by :func:`freeze`. What :func:`~sll_zoo.certify` says of it with ``sound=True`` holds for its ``forward``, on the machine
+    that runs it: execute this network, in this dtype.
+
+    Args:
+        network: The folded network, with a plain linear map for a head.
+        chain: For each layer between the mean and the head, its rounding and the norm of its input at the mean.
+        head: The same for one logit.
+
+    Attributes:
+        dtype: In which it is executed.
+    """
+
+    constants: Tensor
+
+    def __init__(self, network: LipschitzClassifier, chain: list[tuple[Rounding, float]], head: tuple[Rounding, float]) -> None:
+        super().__init__()
+        self.network = network
+        self.num_classes = network.num_classes
+        self.dtype = network.center.mean.dtype
+        self._chain, self._head = chain, head
+        weight = cast("FoldedLinearForm", network.head).weight.double()
+        distances = torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist")
+        self.register_buffer("constants", distances * (1 + DOUBLE.gamma(weight.shape[1] + 8)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (batch, num_classes) of images in [0, 1], by kernels that sum products and do nothing else."""
+        with ExitStack() as stack:
+            stack.enter_context(full_precision(x.device.type))
+            if x.is_cuda:
+                stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # it may choose Winograd's convolution
+            logits: Tensor = self.network(x.to(self.dtype))
+        return logits
+
+    def pairwise_lipschitz(self) -> Tensor:
+        """Return L (num_classes, num_classes) in float64: bounds from above, for the rows as they are stored."""
+        return self.constants
+
+    def errors(self, images: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how far features and logits may be from the exact ones, at the images and anywhere in the balls around them.
+
+        Args:
+            images: (batch, channels, height, width) in float64.
+            radius: Of each ball (batch,), L2 in pixels of [0, 1].
+
+        Returns:
+            The error of the features, with that of rounding a perturbed image to floats, and the error that the head adds to each
+            logit; both (batch,), in L2.
+        """
+        unit = 2 * arithmetic_of(self.dtype).unit
+        far = ROOM * (images - self.network.center.mean.double()).flatten(1).norm(dim=1) + radius
+        error = unit * (ROOM * images.flatten(1).norm(dim=1) + radius) + unit * far
+        for rounding, norm in self._chain:
+            error = error + rounding.at(norm + far + 2 * error)
+        rounding, norm = self._head
+        return ROOM * error, ROOM * rounding.at(norm + far + 2 * error)
+
+
+def freeze(model: LipschitzClassifier, dtype: torch.dtype = torch.float64) -> FrozenNetwork:
+    """Return the network as it is to be executed, with every layer proved to be 1-Lipschitz as stored and its rounding bounded.
+
+    Rescalings are computed in float64 and shrunk, by some 1e-9 in float64, until a Cholesky decomposition proves the condition
+    for the rounded numbers.
+
+    Args:
+        model: A network of the zoo; it is not changed.
+        dtype: In which the network will be executed.
+
+    Raises:
+        ConfigError: A network that is not a chain of layers, has no logits, or has a layer of which no bound is known.
+        WeightsError: A layer whose condition cannot be proved.
+    """
+    if not isinstance(model, LipschitzClassifier) or not model.num_classes:
+        raise ConfigError(f"freezing a {type(model).__name__} without logits of a zoo network", "give a network of create_model")
+    exact = cast("LipschitzClassifier", fold(model))
+    network = copy.deepcopy(exact).to(dtype)
+    head = cast("UnitRowsLinear", exact.head)
+    bias = None if head.bias is None else head.bias.to(dtype)
+    network.head = FoldedLinearForm(unit_rows(head.weight).to(dtype), bias, "zeros")
+    _, *calls, _ = _chain_of(network)
+    for call in calls:
+        _make_sound(call, exact.get_submodule(call.name))
+    # At the mean the layers take what their biases make of 0.
+    middle = network.center.mean.double().expand(1, *network.config.input_shape)
+    at_zero, _ = trace(copy.deepcopy(network).double(), middle)
+    norms = [ROOM * float(call.x.norm()) for call in at_zero[1:]]
+    arithmetic = arithmetic_of(dtype)
+    chain = [(rounding_of(call.layer, call.x, arithmetic), norm) for call, norm in zip(calls, norms[:-1], strict=True)]
+    return FrozenNetwork(network, chain, (rounding_of_logit(network.head, arithmetic), norms[-1]))
+
+
+def _chain_of(network: LipschitzClassifier) -> list[Call]:
+    """Return the layers with an input each, and refuse a network that is more than its layers."""
+    image = torch.rand(1, *network.config.input_shape, generator=torch.Generator().manual_seed(0))
+    image = image.to(network.center.mean)
+    calls, y = trace(network, image)
+    if name := first_break(calls, image, y):
+        raise ConfigError(f"{name} does not take what the layer before it gives", "freeze a network that is a chain of layers")
+    if calls[0].layer is not network.center or calls[-1].layer is not network.head:
+        raise ConfigError(f"the network runs from {calls[0].name} to {calls[-1].name}", "freeze one from center to head")
+    return calls
+
+
+def _make_sound(call: Call, exact: nn.Module) -> None:
+    """Shrink what a layer stores until it is proved to be 1-Lipschitz; ``exact`` is the same layer in float64."""
+    layer = call.layer
+    if isinstance(layer, FoldedResidual) and isinstance(exact, FoldedResidual):
+        stored, original = layer.step, exact.step
+    elif isinstance(layer, FoldedLinearForm) and isinstance(exact, FoldedLinearForm):
+        stored, original = layer.weight, exact.weight
+    else:
+        return
+
+    def matrices(shrinkage: float) -> Tensor:
+        stored.copy_(original * (1 - shrinkage))
+        return operators(_contraction(layer), call.x, layer.padding_mode)
+
+    bound = absolute(_contraction(exact))
+    shrunk_until_proved(call.name, matrices, loss_of_proof(bound, terms=layer.weight[0, 0].numel()))
+
+
+def _contraction(layer: FoldedResidual | FoldedLinearForm) -> Tensor:
+    """Return, in float64, the weight whose norm must be at most 1: W̃, or (S/2)^{1/2} V of a residual layer."""
+    weight = layer.weight.double()
+    if isinstance(layer, FoldedLinearForm):
+        return weight
+    return weight * (layer.step.double() / 2).sqrt().view(-1, *(1,) * (weight.ndim - 1))
