@@ -5,10 +5,8 @@ Everything that it takes to repeat the measurement is in it: the command, the sh
 
 from __future__ import annotations
 
-import base64
 import csv
 import hashlib
-import io
 import math
 import os
 from collections.abc import Iterable
@@ -18,12 +16,9 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 from jinja2 import Environment, StrictUndefined
-from PIL import Image
-from torch import Tensor
 
 from sll_zoo.data import HeldOut
 from sll_zoo.errors import ConfigError
@@ -31,7 +26,7 @@ from sll_zoo.evaluation import Evaluation
 from sll_zoo.files import written_whole
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.plot import plot_certified_accuracy
+from sll_zoo.plot import data_uri, image_png, plot_certified_accuracy
 from sll_zoo.zoo.card import percent
 from sll_zoo.zoo.record import write_json
 
@@ -63,7 +58,7 @@ class Report:
         correct: How many images are classified correctly.
         radii: L2 radii in pixels of [0, 1].
         counts: For each of them, how many images are classified correctly throughout that ball.
-        mean_radius: Mean certified radius; a wrong prediction counts as 0. In JSON null where it is infinite.
+        mean_radius: Mean certified radius; a wrong prediction counts as 0. Infinite numbers are null in JSON.
         slack: The most that was subtracted from a radius for rounding.
         seconds: Wall time of the certification.
     """
@@ -157,8 +152,7 @@ def write_report(folder: Path, report: Report, evaluation: Evaluation, data: Hel
         data: The images.
     """
     with written_whole(folder / NUMBERS) as temporary:
-        finite = report.mean_radius if math.isfinite(report.mean_radius) else None
-        write_json(temporary, {**asdict(report), "mean_radius": finite})
+        write_json(temporary, {key: _finite(value) for key, value in asdict(report).items()})
     with written_whole(folder / SAMPLES) as temporary, temporary.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["index", "label", "prediction", "radius"])
@@ -186,7 +180,7 @@ def render_page(report: Report, evaluation: Evaluation, data: HeldOut, curve: by
         report=report,
         rows=[(label, count, percent(count / report.n)) for label, count in lines],
         versions=", ".join(f"{package} {number}" for package, number in report.versions.items()),
-        curve=_data_uri(curve),
+        curve=data_uri(curve),
         largest=_tiles(order[: -SHOWN - 1 : -1], evaluation, data),
         smallest=_tiles(order[:SHOWN], evaluation, data),
         files=(NUMBERS, SAMPLES, CURVE),
@@ -202,19 +196,12 @@ def _tiles(places: Iterable[int], evaluation: Evaluation, data: HeldOut) -> list
             "prediction": data.class_names[int(evaluation.prediction[place])],
             "correct": bool(evaluation.correct[place]),
             "radius": evaluation.proved[place].item(),
-            "image": _data_uri(_png(data.image(place))),
+            "image": data_uri(image_png(data.image(place))),
         }
         for place in places
     ]
 
 
-def _png(image: Tensor) -> bytes:
-    """Return an image (channels, height, width) in [0, 1] as PNG: in colour for three channels, else their mean in grey."""
-    pixels = image.permute(1, 2, 0) if len(image) == 3 else image.mean(0)
-    buffer = io.BytesIO()
-    Image.fromarray((255 * pixels).round().numpy().astype(np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+def _finite(value: Any) -> Any:
+    """Return null for a number that JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -117,13 +117,13 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int) 
         UnknownNameError: Neither a name nor a folder.
         InputError: Images or classes that do not fit the network, or a folder that :func:`image_folder` refuses.
     """
-    check_source(source)
     if source in DATA:
         data = DATA[source]()
         data.setup("test")
         samples: Any = data.test_dataloader().dataset
         class_names = data.class_names
     else:
+        check_source(source)
         samples = image_folder(Path(source), input_shape)
         class_names = tuple(samples.classes)
     if len(class_names) != num_classes:

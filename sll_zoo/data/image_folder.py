@@ -28,29 +28,26 @@ def image_folder(root: Path, input_shape: tuple[int, int, int]) -> datasets.Imag
     The classes are the folders' names, sorted as text; images come class by class, sorted by path. A class may be empty.
 
     Args:
-        root: ``root/cat/1.png`` is an image of the class cat.
+        root: ``root/cat/1.png`` is an image of the class cat; one that :func:`check_image_folder` accepts.
         input_shape: (channels, height, width) of the images that the network takes: grey for one channel, RGB for three.
 
     Returns:
         A data set of pairs of an image, as :func:`read_image` gives it, and the index of its class.
 
     Raises:
-        InputError: A folder without class folders or images, or a network that takes neither grey nor RGB.
+        InputError: A network that takes neither grey nor RGB images.
     """
     if input_shape[0] not in MODES:
         raise InputError(f"a model for images of {input_shape[0]} channels", "folders hold grey (1) or RGB (3) images only")
-    check_image_folder(root)
     return datasets.ImageFolder(root, loader=partial(read_image, input_shape=input_shape), allow_empty=True)
 
 
 def check_image_folder(root: Path) -> None:
     """Raise InputError unless ``root`` has class folders with at least one image in them; no image is opened."""
-    classes = [folder for folder in root.iterdir() if folder.is_dir()]
-    if not classes:
+    if not any(path.is_dir() for path in root.iterdir()):
         raise InputError(f"{root} has no class folders", f"put the images of each class into a folder: {root / 'cat' / '1.png'}")
-    suffixes = datasets.folder.IMG_EXTENSIONS
-    if not any(path.suffix.lower() in suffixes for folder in classes for path in folder.rglob("*")):
-        raise InputError(f"no images in the {len(classes)} class folders of {root}", f"files end in {', '.join(suffixes)}")
+    if not datasets.ImageFolder(root, allow_empty=True).samples:
+        raise InputError(f"no images in the class folders of {root}", f"files end in {', '.join(datasets.folder.IMG_EXTENSIONS)}")
 
 
 def read_image(path: str, input_shape: tuple[int, int, int]) -> Tensor:
@@ -66,6 +63,8 @@ def read_image(path: str, input_shape: tuple[int, int, int]) -> Tensor:
     """
     channels, height, width = input_shape
     try:
+        with Image.open(path) as image:
+            image.verify()  # the checksums of PNG, at which decoding does not look
         with Image.open(path) as image:
             # The header tells the size: nothing is decoded for an image that does not fit.
             size, mode = image.size, image.mode
