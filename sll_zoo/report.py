@@ -151,6 +151,9 @@ def write_report(folder: Path, report: Report, evaluation: Evaluation, data: Hel
         evaluation: The measurement.
         data: The images.
     """
+    # What takes time comes first, so that an interruption hardly ever leaves files of two measurements side by side.
+    curve = plot_certified_accuracy({report.model: evaluation}, f"{report.data}: {report.n} images", folder / CURVE)
+    page = render_page(report, evaluation, data, curve.read_bytes())
     with written_whole(folder / NUMBERS) as temporary:
         write_json(temporary, {key: _finite(value) for key, value in asdict(report).items()})
     with written_whole(folder / SAMPLES) as temporary, temporary.open("w", newline="") as file:
@@ -158,9 +161,8 @@ def write_report(folder: Path, report: Report, evaluation: Evaluation, data: Hel
         rows.writerow(["index", "label", "prediction", "radius"])
         columns = (column.tolist() for column in (evaluation.label, evaluation.prediction, evaluation.proved))
         rows.writerows(zip(data.indices, *columns, strict=True))
-    curve = plot_certified_accuracy({report.model: evaluation}, f"{report.data}: {report.n} images", folder / CURVE)
     with written_whole(folder / PAGE) as temporary:
-        temporary.write_text(render_page(report, evaluation, data, curve.read_bytes()), "utf-8")
+        temporary.write_text(page, "utf-8")
     return folder / PAGE
 
 
