@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -15,18 +16,17 @@ from rich.console import Console
 from rich.progress import track
 
 from sll_zoo.auditing import audit
-from sll_zoo.data import Digits
+from sll_zoo.data import DATA, check_source, fingerprint, open_data
 from sll_zoo.demo import print_evaluation, quiet_lightning, run_demo
 from sll_zoo.evaluation import evaluate
 from sll_zoo.layers import FAMILIES
 from sll_zoo.lightning_cli import MISTAKES, TRAINING, mistake_of, train
-from sll_zoo.plot import plot_certified_accuracy
+from sll_zoo.progress import track_images
+from sll_zoo.report import check_folder, describe_run, write_report
 from sll_zoo.zoo import create_model, list_models
 from sll_zoo.zoo.card import describe
 from sll_zoo.zoo.entries import TAGS
 from sll_zoo.zoo.record import read_records
-
-DATA = {"digits": Digits}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,8 +81,14 @@ def _parser() -> argparse.ArgumentParser:
     certify.add_argument(
         "model", metavar="MODEL", help="a name of `sll-zoo list --pretrained`, hf-hub:org/name[@revision], or local-dir:path"
     )
-    certify.add_argument("data", metavar="DATA", choices=DATA, help=f"held-out images of: {', '.join(DATA)}")
-    certify.add_argument("--picture", type=Path, help="also draw certified accuracy against radius, as PNG")
+    certify.add_argument(
+        "data", metavar="DATA", help=f"held-out images of {', '.join(DATA)}; or a folder with a folder of images for each class"
+    )
+    certify.add_argument("--sound", action="store_true", help="subtract from each radius what rounding may have added to it")
+    certify.add_argument("--limit", type=_positive, metavar="N", help="measure N images only, evenly spaced, always the same")
+    certify.add_argument(
+        "--out", type=Path, metavar="DIR", help="write a report there: report.html, report.json, samples.csv, curve.png"
+    )
     certify.set_defaults(run=_certify)
 
     auditing = commands.add_parser("audit", help="check every layer of a model; status 1 if one breaks its claim")
@@ -109,17 +115,35 @@ def _list(options: argparse.Namespace) -> None:
         print(f"{name}: {describe(record)}")
 
 
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text}: give an integer of at least 1")
+    return int(text)
+
+
 def _certify(options: argparse.Namespace) -> None:
+    # What is cheap to refuse is refused before the model is loaded, and a damaged image before any is certified.
+    check_source(options.data)
+    if options.out:
+        check_folder(options.out)
     model = create_model(options.model, pretrained=True).eval()
-    data = DATA[options.data]()
-    data.setup("test")
-    evaluation = evaluate(model, track(list(data.test_dataloader()), f"certifying {options.data}"))
+    data = open_data(options.data, model.config.input_shape, model.num_classes)
+    if options.limit:
+        data = data.limited(options.limit)
+    data_sha256 = fingerprint(track_images(data.batches(), len(data), "reading"))
+    evaluation = evaluate(model, track_images(data.batches(), len(data), "certifying"), sound=options.sound)
     print_evaluation(evaluation)
-    if options.picture:
-        path = plot_certified_accuracy(
-            {options.model: evaluation}, f"{options.data}, {evaluation.n} held-out images", options.picture
-        )
-        print(f"certified accuracy against radius: {path}")
+    if options.out:
+        report = describe_run(model, evaluation, data, _command(options), options.model, data_sha256)
+        print(f"report: {write_report(options.out, report, evaluation, data)}")
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Return the command line that repeats a certification."""
+    words = ["sll-zoo", "certify", options.model, options.data]
+    words += ["--sound"] if options.sound else []
+    words += ["--limit", str(options.limit)] if options.limit else []
+    return shlex.join([*words, "--out", str(options.out)])
 
 
 def _full_name(name: str) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import torch
 from lightning import Trainer, seed_everything
-from rich.progress import track
+from rich import box
+from rich.console import Console
+from rich.table import Column, Table
 
 from sll_zoo.certification import certify
 from sll_zoo.data import Digits
@@ -17,6 +19,7 @@ from sll_zoo.evaluation import Evaluation, evaluate
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.plot import plot_certified_accuracy
+from sll_zoo.progress import track_images
 from sll_zoo.tasks import CertifiedClassifier
 from sll_zoo.zoo import create_model
 from sll_zoo.zoo.card import percent
@@ -39,8 +42,8 @@ def run_demo(picture: Path) -> None:
     print(f"{MODEL}: {parameters:,} parameters, features 1-Lipschitz by construction")
     print("data: scikit-learn's digits, 8 x 8 pixels in [0, 1]\n")
 
-    batches = track(list(data.test_dataloader()), "certifying the held-out images")
-    evaluation = evaluate(model, batches)
+    total = len(data.tensors("test")[1])
+    evaluation = evaluate(model, track_images(data.test_dataloader(), total, "certifying the held-out images"))
     print_evaluation(evaluation)
     baseline = evaluate(NearestNeighbour(*data.tensors("train"), num_classes=10), data.test_dataloader())
     image, label = (part[:1] for part in data.tensors("test"))
@@ -83,10 +86,15 @@ def fine_tune(data: Digits) -> None:
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
-    """Print accuracies, the number of images and the time."""
-    print(f"  clean accuracy        {percent(evaluation.clean):>7}")
-    for eps, accuracy in evaluation.certified.items():
-        print(f"  certified at {radius_label(eps):8} {percent(accuracy):>7}")
+    """Print a table of accuracies, the mean radius, the number of images and the time."""
+    table = Table("", Column("accuracy", justify="right"), Column("images", justify="right"), box=box.SIMPLE_HEAD)
+    table.add_row("clean accuracy", percent(evaluation.clean), str(int(evaluation.correct.sum())))
+    for eps, count in evaluation.counts.items():
+        table.add_row(f"certified at {radius_label(eps)}", percent(evaluation.certified[eps]), str(count))
+    Console().print(table)
+    print(f"  mean certified radius {evaluation.mean_radius:.4f} (a wrong prediction counts as 0)")
+    if evaluation.sound:
+        print(f"  rounding included: at most {evaluation.slack.max():.3g} was subtracted from a radius")
     print(f"  {evaluation.n} images in {evaluation.seconds:.2f} s, float64, {torch.get_num_threads()} threads\n")
 
 

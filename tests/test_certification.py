@@ -182,15 +182,3 @@ def test_images_that_are_not_ours_are_refused_with_the_remedy(pretrained, images
 def test_a_network_without_constants_is_refused():
     with pytest.raises(InputError, match="Linear has no pairwise_lipschitz"):
         sll_zoo.certify(nn.Linear(2, 2), torch.zeros(1, 1, 1, 2))
-
-
-def test_evaluate_counts_what_certify_says(pretrained, digits):
-    images, labels = digits.tensors("test")
-    evaluation = sll_zoo.evaluate(pretrained, digits.test_dataloader(), [0.1, 0.5])
-    certificate = sll_zoo.certify(pretrained, images)
-    correct = certificate.prediction == labels
-    assert evaluation.n == 400
-    assert evaluation.clean == correct.double().mean().item()
-    assert evaluation.certified == {eps: (correct & (certificate.radius > eps)).double().mean().item() for eps in (0.1, 0.5)}
-    with pytest.raises(InputError, match="no images"):
-        sll_zoo.evaluate(pretrained, [])

@@ -1,3 +1,5 @@
+import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import yaml
 
 from sll_zoo.cli import main
 from sll_zoo.zoo.entries import ARCHITECTURES
+from tests.folders import write_images
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(ROOT.glob("configs/**/*.yaml"))
@@ -41,12 +44,52 @@ def test_list_names_every_architecture_and_its_tags(capsys):
     assert "sll_small              cifar10, cifar100, tiny_imagenet" in lines
 
 
-def test_certify_prints_accuracies_and_draws(capsys, tmp_path):
-    assert main(["certify", "sll_nano.digits", "digits", "--picture", "curve.png"]) == 0
+def test_certify_prints_a_table_and_writes_nothing_unasked(capsys, tmp_path):
+    assert main(["certify", "sll_nano.digits", "digits"]) == 0
     text = capsys.readouterr().out
-    for words in ("clean accuracy", "certified at 36/255", "certified at 1 ", "400 images in", "curve.png"):
+    for words in (
+        "images/s",
+        "clean accuracy",
+        "certified at 36/255",
+        "certified at 1 ",
+        "mean certified radius",
+        "400 images in",
+    ):
         assert words in text
-    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_certify_writes_a_report_that_repeats_itself(capsys):
+    assert main(["certify", "sll_nano.digits", "digits", "--limit", "50", "--out", "a b/c"]) == 0
+    assert "report: a b/c/report.html" in capsys.readouterr().out
+    assert {path.name for path in Path("a b/c").iterdir()} == {"report.html", "report.json", "samples.csv", "curve.png"}
+    report = json.loads(Path("a b/c/report.json").read_text("utf-8"))
+    assert report["command"] == "sll-zoo certify sll_nano.digits digits --limit 50 --out 'a b/c'"
+    samples = Path("a b/c/samples.csv").read_text()
+    assert main(shlex.split(report["command"])[1:]) == 0
+    assert Path("a b/c/samples.csv").read_text() == samples
+    again = json.loads(Path("a b/c/report.json").read_text("utf-8"))
+    assert again | {"seconds": 0} == report | {"seconds": 0}
+
+
+def test_certify_takes_a_folder_of_class_folders(capsys, digits, tmp_path):
+    images, labels = digits.tensors("test")
+    write_images(tmp_path / "mine", images[:60], labels[:60])
+    assert main(["certify", "sll_nano.digits", "mine", "--out", "out"]) == 0
+    report = json.loads(Path("out/report.json").read_text("utf-8"))
+    assert (report["n"], report["data"]) == (60, "mine")
+    assert "60 images in" in capsys.readouterr().out
+
+
+def test_a_damaged_image_is_named_before_any_is_certified(capsys, digits, tmp_path):
+    images, labels = digits.tensors("test")
+    *_, last = sorted(write_images(tmp_path / "mine", images[:60], labels[:60]))
+    last.write_bytes(last.read_bytes()[:-20])
+    assert main(["certify", "sll_nano.digits", "mine", "--out", "out"]) == 2
+    captured = capsys.readouterr()
+    assert f"{last.relative_to(tmp_path)} cannot be read" in captured.err
+    assert "certifying" not in captured.out
+    assert not Path("out").exists()
 
 
 def test_demo_certifies_draws_fine_tunes_and_says_what_is_next(capsys, tmp_path):
@@ -67,8 +110,16 @@ def test_demo_certifies_draws_fine_tunes_and_says_what_is_next(capsys, tmp_path)
         (["certify", "sll_small", "digits"], "no published weights"),
         (["certify", "local-dir:/nowhere", "digits"], "/nowhere/config.json does not exist"),
         (["certify", "hf-hub:org/name", "digits"], "cannot be reached"),
-        (["certify", "sll_nano.digits", "mnist"], "mnist"),
-        (["certify", "sll_nano.digits", "digits", "--picture", "/dev/null/x.png"], "/dev/null"),
+        (["certify", "sll_nano.digits", "digit"], "no data set 'digit', and no folder of that name: nearest: digits"),
+        (["certify", "nothing", "mnist"], "no data set 'mnist'"),
+        (["certify", "nothing", "/dev/null"], "no data set '/dev/null'"),
+        (["certify", "nothing", "."], "has no class folders"),
+        (["certify", "nothing", str(ROOT / "configs")], "no images in the class folders"),
+        (["certify", "nothing", "digits", "--limit", "0"], "0: give an integer of at least 1"),
+        (["certify", "nothing", "digits", "--limit", "-3"], "-3: give an integer of at least 1"),
+        (["certify", "nothing", "digits", "--limit", "few"], "few: give an integer of at least 1"),
+        (["certify", "nothing", "digits", "--out", "/dev/null"], "/dev/null is a file: name a folder"),
+        (["certify", "nothing", "digits", "--out", "/dev/null/x"], "/dev/null is a file: name a folder"),
         (["list", "--all"], "--all"),
         (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["fit", "--model.name", "sll_nanno", "--data", "Digits"], "sll_nano"),

@@ -1,5 +1,6 @@
-"""Data sets as LightningDataModules, one file each: float images in [0, 1], never normalised."""
+"""Data sets as LightningDataModules, one file each, and folders of images: float in [0, 1], never normalised."""
 
 from sll_zoo.data.digits import Digits
+from sll_zoo.data.held_out import DATA, HeldOut, check_source, fingerprint, open_data
 
-__all__ = ["Digits"]
+__all__ = ["DATA", "Digits", "HeldOut", "check_source", "fingerprint", "open_data"]

@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+import sll_zoo
+from sll_zoo.errors import InputError
+
+
+def test_evaluate_counts_what_certify_says(pretrained, digits):
+    images, labels = digits.tensors("test")
+    evaluation = sll_zoo.evaluate(pretrained, digits.test_dataloader(), [0.1, 0.5])
+    certificate = sll_zoo.certify(pretrained, images)
+    correct = certificate.prediction == labels
+    assert evaluation.n == 400
+    assert evaluation.clean == correct.double().mean().item()
+    assert evaluation.counts == {eps: (correct & (certificate.radius > eps)).sum().item() for eps in (0.1, 0.5)}
+    assert evaluation.certified == {eps: (correct & (certificate.radius > eps)).double().mean().item() for eps in (0.1, 0.5)}
+
+
+def test_evaluate_keeps_what_is_known_of_each_image(pretrained, digits):
+    images, labels = digits.tensors("test")
+    evaluation = sll_zoo.evaluate(pretrained, digits.test_dataloader())
+    certificate = sll_zoo.certify(pretrained, images)
+    assert torch.equal(evaluation.label, labels)
+    assert torch.equal(evaluation.prediction, certificate.prediction)
+    torch.testing.assert_close(evaluation.proved, certificate.radius, rtol=0, atol=1e-12)
+    assert evaluation.proved.dtype == evaluation.slack.dtype == torch.float64
+    assert not evaluation.slack.any()
+    wrong = ~evaluation.correct
+    assert wrong.sum() == 3
+    assert not evaluation.radius[wrong].any()
+    assert evaluation.proved[wrong].all()
+    assert evaluation.mean_radius == pytest.approx(evaluation.proved[evaluation.correct].sum().item() / 400)
+
+
+@pytest.mark.skip(reason="certify(sound=True) is not on this branch yet")
+def test_a_sound_evaluation_has_smaller_radii_and_says_by_how_much(pretrained, digits):
+    plain = sll_zoo.evaluate(pretrained, digits.test_dataloader())
+    sound = sll_zoo.evaluate(pretrained, digits.test_dataloader(), sound=True)
+    assert sound.sound
+    assert not plain.sound
+    assert (sound.slack > 0).all()
+    assert (sound.proved < plain.proved).all()
+
+
+def test_no_images_are_no_measurement(pretrained, digits):
+    images, labels = digits.tensors("test")
+    for batches in ([], [(images[:0], labels[:0])]):
+        with pytest.raises(InputError, match="no images"):
+            sll_zoo.evaluate(pretrained, batches)
+
+
+@pytest.mark.parametrize(
+    "labels", [torch.zeros(2, 1, dtype=torch.long), torch.zeros(3, dtype=torch.long), torch.zeros(2), torch.tensor([0, -1])]
+)
+def test_labels_that_are_no_classes_are_refused(pretrained, labels):
+    with pytest.raises(InputError, match="for 2 images: give one class index"):
+        sll_zoo.evaluate(pretrained, [(torch.zeros(2, 1, 8, 8), labels)])
