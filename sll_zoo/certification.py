@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import certified_radius, check_constants
 from sll_zoo.layers import fold, is_folded
-from sll_zoo.models import LipschitzClassifier
 from sll_zoo.soundness import FrozenNetwork, freeze, sound_radius
 
 
@@ -61,7 +60,7 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
     _check_model(model)
     check_images(images)
     if sound or isinstance(model, FrozenNetwork):
-        network = model if isinstance(model, FrozenNetwork) else freeze(cast("LipschitzClassifier", model))
+        network = model if isinstance(model, FrozenNetwork) else freeze(model)
         images = images.to(network.constants.device, torch.float64)
         return Certificate(*sound_radius(network, images, network(images)))
     frozen: Any = model if is_folded(model) else fold(model)

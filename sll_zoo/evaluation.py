@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from sll_zoo.certification import certify
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
 from sll_zoo.layers import fold
+from sll_zoo.soundness import freeze
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,15 +84,12 @@ def evaluate(
         InputError: No image at all, images that ``certify`` refuses, or labels that are no class indices, one for each image.
     """
     start = time.perf_counter()
-    frozen = fold(model)
-    options: dict[str, Any] = {"sound": True} if sound else {}
+    frozen = freeze(model) if sound else fold(model)
     parts = []
     for images, labels in batches:
         _check_labels(labels, len(images))
-        certificate: Any = certify(frozen, images, **options)
-        radius = certificate.radius.cpu()
-        slack = certificate.slack.cpu() if sound else torch.zeros_like(radius)
-        parts.append((labels.cpu(), certificate.prediction.cpu(), radius, slack))
+        certificate = certify(frozen, images)
+        parts.append((labels.cpu(), certificate.prediction.cpu(), certificate.radius.cpu(), certificate.slack.cpu()))
     if not sum(len(labels) for labels, *_ in parts):
         raise InputError("the data set has no images", "give at least one batch")
     label, prediction, proved, slack = (torch.cat(part) for part in zip(*parts, strict=True))

@@ -52,6 +52,7 @@ class FrozenNetwork(nn.Module):
         weight = cast("FoldedLinearForm", network.head).weight.double()
         distances = torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist")
         self.register_buffer("constants", distances * (1 + DOUBLE.gamma(weight.shape[1] + 8)))
+        self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (batch, num_classes) of images in [0, 1], by kernels that sum products and do nothing else."""
@@ -86,7 +87,7 @@ class FrozenNetwork(nn.Module):
         return ROOM * error, ROOM * rounding.at(norm + far + 2 * error)
 
 
-def freeze(model: LipschitzClassifier, dtype: torch.dtype = torch.float64) -> FrozenNetwork:
+def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwork:
     """Return the network as it is to be executed, with every layer proved to be 1-Lipschitz as stored and its rounding bounded.
 
     Rescalings are computed in float64 and shrunk, by some 1e-9 in float64, until a Cholesky decomposition proves the condition

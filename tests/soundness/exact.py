@@ -1,0 +1,82 @@
+"""The networks of the package in exact rational arithmetic, from the stored numbers: what rounding is measured against."""
+
+from fractions import Fraction
+from itertools import product
+
+import numpy as np
+from torch import nn
+
+from sll_zoo.layers import Center, FoldedLinearForm, FoldedResidual, MaxMin, NormOneAvgPool2d, PadChannels, TruncateChannels
+
+
+def rational(tensor):
+    """Return an array of the tensor's numbers as fractions."""
+    values = tensor.detach().double().numpy()
+    return np.array([Fraction(value) for value in values.ravel().tolist()], dtype=object).reshape(values.shape)
+
+
+def convolve(x, kernel, circular):
+    """Return the cross-correlation of (c, h, w) and (out, c, k, k), of the same size."""
+    (out, _, k, _), (_, h, w) = kernel.shape, x.shape
+    y = np.full((out, h, w), Fraction(0), dtype=object)
+    for (i, j), (a, b) in product(np.ndindex(h, w), np.ndindex(k, k)):
+        row, column = i + a - k // 2, j + b - k // 2
+        if circular:
+            row, column = row % h, column % w
+        if 0 <= row < h and 0 <= column < w:
+            y[:, i, j] += kernel[:, :, a, b] @ x[:, row, column]
+    return y
+
+
+def apply(weight, x, circular):
+    return weight @ x if weight.ndim == 2 else convolve(x, weight, circular)
+
+
+def along(values, x):
+    return values.reshape(-1, *(1,) * (x.ndim - 1))
+
+
+def forward(layer, x):
+    """Return what a layer makes of one input, exactly."""
+    if isinstance(layer, FoldedResidual):
+        weight, circular = rational(layer.weight), layer.padding_mode == "circular"
+        z = apply(weight, x, circular) + along(rational(layer.bias), x)
+        y = np.maximum(z, 0) * along(rational(layer.step), x)
+        back = weight.swapaxes(0, 1)
+        return x - apply(back if back.ndim == 2 else back[:, :, ::-1, ::-1], y, circular)
+    if isinstance(layer, FoldedLinearForm):
+        return apply(rational(layer.weight), x, layer.padding_mode == "circular") + along(rational(layer.bias), x)
+    if isinstance(layer, MaxMin):
+        y = x.copy()
+        pairs = 2 * (len(x) // 2)
+        y[0:pairs:2], y[1:pairs:2] = np.maximum(x[0:pairs:2], x[1:pairs:2]), np.minimum(x[0:pairs:2], x[1:pairs:2])
+        return y
+    if isinstance(layer, NormOneAvgPool2d):
+        k, (c, h, w) = layer.kernel_size, x.shape
+        return x.reshape(c, h // k, k, w // k, k).sum((2, 4)) / k
+    if isinstance(layer, Center):
+        return x - rational(layer.mean)
+    if isinstance(layer, PadChannels):
+        return np.concatenate([x, np.full((layer.extra, *x.shape[1:]), Fraction(0), dtype=object)])
+    if isinstance(layer, TruncateChannels):
+        return x[: layer.channels]
+    if isinstance(layer, nn.PixelUnshuffle):
+        k, (c, h, w) = layer.downscale_factor, x.shape
+        return x.reshape(c, h // k, k, w // k, k).transpose(0, 2, 4, 1, 3).reshape(-1, h // k, w // k)
+    assert isinstance(layer, nn.AdaptiveMaxPool2d)
+    return x.max((1, 2)).reshape(-1, 1, 1)
+
+
+def chain(layers, image):
+    """Return what a chain of layers makes of one image, exactly."""
+    x = rational(image)
+    for layer in layers:
+        if getattr(layer, "weight", np.empty(0)).ndim == 2:
+            x = x.reshape(-1)
+        x = forward(layer, x)
+    return x.reshape(-1)
+
+
+def distance(computed, exact):
+    """Return the L2 distance of a tensor from exact numbers, to float64."""
+    return sum(float(a - b) ** 2 for a, b in zip(rational(computed).ravel(), exact.ravel(), strict=True)) ** 0.5

@@ -1,0 +1,211 @@
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import sll_zoo
+from sll_zoo.chain import trace
+from sll_zoo.errors import ConfigError, WeightsError
+from sll_zoo.functional.certificate import certified_radius
+from sll_zoo.layers import FoldedLinearForm, FoldedResidual, SLLLinear
+from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig, build
+from sll_zoo.soundness import FrozenNetwork
+from sll_zoo.soundness.arithmetic import arithmetic_of
+from sll_zoo.soundness.rounding import rounding_of
+from tests.soundness.exact import chain, distance, forward, rational
+
+CONFIGS = {
+    "lipnet": LipNetConfig(width=4, conv_layers=2, conv_inner=3, dense_layers=2, dense_inner=5, img_size=4, pool=2),
+    "lipconvnet": LipConvNetConfig(width=4, blocks=2, block_layers=1, img_size=4),
+}
+FAMILIES = ("sll", "sll4", "cpl", "aol", "spectral")
+DTYPES = (torch.float64, torch.float32)
+
+
+@pytest.fixture(params=CONFIGS)
+def config(request):
+    return CONFIGS[request.param]
+
+
+def trained(config, family, scale=1.0):
+    """Return a network away from its start, with weights of a size."""
+    net = build(dataclasses.replace(config, family=family))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter)).mul_(scale)
+    return net.eval()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_features_and_logits_are_off_by_no_more_than_the_bound_says(config, family, dtype):
+    network = sll_zoo.freeze(trained(config, family), dtype)
+    images = torch.rand(2, 3, 4, 4).double()
+    features, logit = network.errors(images, torch.zeros(2, dtype=torch.float64))
+    calls, logits = trace(network.network, images.to(dtype))
+    for i, image in enumerate(images):
+        exact = chain([call.layer for call in calls[:-1]], image)
+        off = distance(calls[-1].x[i], exact)
+        assert 0 < off <= features[i]
+        head = forward(network.network.head, rational(calls[-1].x[i]))
+        assert max(abs(float(a - b)) for a, b in zip(rational(logits[i]), head, strict=True)) <= logit[i]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_layer_is_off_by_no_more_than_its_bound(config, family, dtype):
+    network = sll_zoo.freeze(trained(config, family, scale=3.0), dtype).network
+    for scale in (1e-3, 1.0, 1e3):
+        calls, _ = trace(network, (scale * torch.rand(1, 3, 4, 4)).to(dtype))
+        for call in calls[1:-1]:
+            bound = rounding_of(call.layer, call.x, arithmetic_of(dtype)).at(call.x.double().norm())
+            assert distance(call.y[0], forward(call.layer, rational(call.x[0]))) <= bound, call.name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dense_layers_of_thousands_of_terms_stay_within_their_bounds_in_long_double(dtype):
+    network = sll_zoo.fold(SLLLinear(3000, 500))
+    layer = FoldedResidual(network.weight, network.bias, network.step, "relu", "zeros").to(dtype)
+    x = torch.randn(1, 3000, dtype=dtype)
+    longs = [tensor.detach().double().numpy().astype("longdouble") for tensor in (layer.weight, layer.bias, layer.step, x[0])]
+    weight, bias, step, point = longs
+    exact = point - weight.T @ (step * (weight @ point + bias).clip(0))
+    off = float(((layer(x)[0].double().numpy() - exact) ** 2).sum() ** 0.5)
+    assert 0 < off <= rounding_of(layer, x, arithmetic_of(dtype)).at(x.double().norm())
+
+
+def test_the_bound_for_sll_small_is_below_1e_8_and_far_above_what_is_seen():
+    model = sll_zoo.create_model("sll_small").eval()
+    network, images = sll_zoo.freeze(model), torch.rand(2, 3, 32, 32).double()
+    features, logit = network.errors(images, torch.full((2,), 1.0, dtype=torch.float64))
+    assert features.max() < 1e-8
+    # Single precision against double shows the size of rounding: 2^29 times that of double against exact numbers.
+    single = sll_zoo.freeze(model, torch.float32)
+    off = (single.network.forward_features(images.float()).double() - network.network.forward_features(images)).norm(dim=1)
+    assert (off <= single.errors(images, torch.zeros(2))[0] + features).all()
+    assert (off > 0).all()
+    assert (logit < 1e-9).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sound_radii_are_smaller_by_their_slack_and_predictions_stay(config, family):
+    net, images = trained(config, family), torch.rand(20, 3, 4, 4)
+    plain, sound = sll_zoo.certify(net, images), sll_zoo.certify(net, images, sound=True)
+    assert torch.equal(sound.prediction, plain.prediction)
+    assert (sound.slack > 0).all()
+    assert sound.slack.max() < 1e-9
+    # The frozen network is another one, shrunk by some 1e-10.
+    torch.testing.assert_close(sound.radius, plain.radius, rtol=1e-7, atol=1e-8)
+    assert not plain.slack.any()
+
+
+def test_single_precision_says_what_it_must_subtract_or_that_nothing_can_be_certified(pretrained, digits):
+    images = digits.tensors("test")[0]
+    double, single = (
+        sll_zoo.certify(pretrained, images, sound=True),
+        sll_zoo.certify(sll_zoo.freeze(pretrained, torch.float32), images),
+    )
+    assert (single.slack > 1e6 * double.slack).all()
+    assert (single.radius < double.radius).all()
+    assert (single.radius > 0).float().mean() > 0.9
+    small = sll_zoo.freeze(sll_zoo.create_model("sll_small").eval(), torch.float32)
+    assert not sll_zoo.certify(small, torch.rand(2, 3, 32, 32)).radius.any()
+
+
+def test_a_layer_that_breaks_its_claim_cannot_be_frozen():
+    net = sll_zoo.fold(trained(CONFIGS["lipnet"], "cpl"))
+    net.denses[0].step.mul_(1.01)
+    with pytest.raises(WeightsError, match=r"denses\.0: a norm of at most 1 cannot be proved"):
+        sll_zoo.freeze(net)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_stored_is_a_contraction(config, dtype):
+    for family in FAMILIES:
+        network = sll_zoo.freeze(trained(config, family), dtype)
+        found = sll_zoo.audit(sll_zoo.freeze(trained(config, family), dtype).network.double())
+        assert [layer.name for layer in found.layers if layer.margin < 0 and layer.name != "head"] == []
+        assert network.pairwise_lipschitz().dtype == torch.float64
+
+
+def test_networks_that_are_no_chain_or_have_other_activations_are_refused():
+    class Skip(LipNet):
+        def body(self, x):
+            return super().body(x) / 2
+
+    with pytest.raises(ConfigError, match="does not take what the layer before it gives"):
+        sll_zoo.freeze(Skip(CONFIGS["lipnet"]).eval())
+    net = sll_zoo.fold(LipNet(CONFIGS["lipnet"]))
+    net.convs[0].activation = "tanh"
+    with pytest.raises(ConfigError, match="rounding of tanh is not bounded"):
+        sll_zoo.freeze(net)
+    with pytest.raises(ConfigError, match="OrthogonalConv2d is not bounded"):
+        sll_zoo.freeze(LipConvNet(dataclasses.replace(CONFIGS["lipconvnet"], family="orthogonal")).eval())
+    with pytest.raises(ConfigError, match="freezing a Linear"):
+        sll_zoo.freeze(nn.Linear(2, 2))
+
+
+def test_infinite_radii_become_the_diameter_of_the_images():
+    net = LipNet(CONFIGS["lipnet"]).eval()
+    with torch.no_grad():
+        net.head.weight.copy_(net.head.weight[:1].expand_as(net.head.weight))
+        net.head.bias.copy_(torch.arange(10.0))
+    images = torch.rand(3, 3, 4, 4)
+    assert sll_zoo.certify(net, images).radius.isinf().all()
+    radius = sll_zoo.certify(net, images, sound=True).radius
+    assert (radius <= math.sqrt(48)).all()
+    assert (radius > 6.9).all()
+
+
+def cancelling_network(seed):
+    """Return a network whose one layer adds a huge vector, which its head does not see but for its rounding."""
+    torch.manual_seed(seed)
+    sizes = {"conv_layers": 0, "conv_inner": 1, "dense_layers": 1, "dense_inner": 1, "pool": 1}
+    net = LipNet(LipNetConfig(width=3, img_size=8, num_classes=2, **sizes)).eval()
+    layer = net.denses[0]
+    with torch.no_grad():
+        layer.bias.fill_(1e5)
+        net.head.weight.sub_(net.head.weight @ layer.weight.mT @ layer.weight / layer.weight.square().sum())
+    return net
+
+
+def flipped(executed, net, image, prediction, radius):
+    """Return whether an image within the radius is of another class: steps towards the boundary, rounded to neighbouring floats."""
+    rows = net.head.unit_rows().detach()
+    toward = (rows[1 - prediction] - rows[prediction]).view_as(image).double()
+    generator = torch.Generator().manual_seed(0)
+    share = torch.linspace(0.02, 0.98, 500, dtype=torch.float64).view(-1, 1, 1, 1)
+    noise = torch.randn(500, *image.shape[1:], generator=generator, dtype=torch.float64)
+    noise /= noise.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    candidates = (image.double() + share * radius * (toward / toward.norm() + 0.1 * noise)).to(image.dtype)
+    near = (candidates.double() - image.double()).flatten(1).norm(dim=1) * (1 + 1e-12) < radius
+    classes = torch.cat([executed(candidate[None]).argmax(1) for candidate in candidates])
+    return bool((near & (classes != prediction)).any())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_searching_neighbouring_floats_breaks_plain_radii_of_a_network_built_for_it_and_never_a_sound_one(dtype):
+    broken = {"plain": 0, "sound": 0}
+    for seed in range(10):
+        net, image = cancelling_network(seed).to(dtype), torch.rand(1, 3, 8, 8, dtype=dtype)
+        for margin in (0.3, 3.0, 1e4):
+            with torch.no_grad():
+                net.head.bias.zero_()
+                logits = net(image)[0]
+                net.head.bias[0] = logits[1] - logits[0] + margin * 1e5 * torch.finfo(dtype).eps
+            plain = certified_radius(net(image), net.pairwise_lipschitz())
+            broken["plain"] += flipped(net, net, image, *plain)
+            frozen = sll_zoo.freeze(net, dtype)
+            sound = sll_zoo.certify(frozen, image)
+            broken["sound"] += flipped(frozen, net, image, sound.prediction, sound.radius)
+    assert broken["sound"] == 0
+    assert broken["plain"] >= 5
+
+
+def test_frozen_networks_keep_their_class_through_moves_and_copies():
+    network = sll_zoo.freeze(LipNet(CONFIGS["lipnet"]).eval())
+    assert isinstance(network, FrozenNetwork)
+    assert not network.training
+    assert isinstance(network.network.head, FoldedLinearForm)
