@@ -13,10 +13,13 @@ from typing import NoReturn
 
 from rich.progress import track
 
+from sll_zoo.attack_report import first_images, radius, render_attack, require_npz, write_lies
+from sll_zoo.attacking import METHODS, attack
 from sll_zoo.auditing import audit
 from sll_zoo.data import Digits
 from sll_zoo.demo import print_evaluation, quiet_lightning, run_demo
 from sll_zoo.evaluation import evaluate
+from sll_zoo.functional.certificate import RADII
 from sll_zoo.lightning_cli import MISTAKES, TRAINING, mistake_of, train
 from sll_zoo.plot import plot_certified_accuracy
 from sll_zoo.zoo import create_model, list_models
@@ -35,7 +38,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status: 0, 1 for a failed audit, 2 for a mistake of the user, told in one line.
+    """Run the command line and return the exit status.
+
+    That is 0, or 1 for a failed audit or a refuted certificate, 2 for a mistake of the user, told in one line.
 
     Args:
         argv: Arguments without the program's name; by default those of the process.
@@ -88,6 +93,21 @@ def _parser() -> argparse.ArgumentParser:
     auditing.add_argument("--json", action="store_true", help="print JSON")
     auditing.set_defaults(run=_audit)
 
+    attacking = commands.add_parser("attack", help="search for images that refute a certificate; status 1 if there are any")
+    attacking.add_argument("model", metavar="MODEL", help="as for certify")
+    attacking.add_argument("data", metavar="DATA", choices=DATA, help="as for certify")
+    attacking.add_argument("--method", choices=METHODS, default=METHODS[0], help="autoattack needs sll-zoo[attack] (%(default)s)")
+    attacking.add_argument(
+        "--eps", type=radius, nargs="+", default=RADII, help="L2 radii such as 0.5 or 36/255 (the paper's four)"
+    )
+    attacking.add_argument("--limit", type=int, help="attack only the first LIMIT images")
+    attacking.add_argument("--steps", type=int, default=100, help="of a run of PGD (%(default)s)")
+    attacking.add_argument("--restarts", type=int, default=5, help="runs of PGD (%(default)s)")
+    attacking.add_argument(
+        "--out", type=Path, default=Path("outputs/refuted.npz"), help="where images that refute a certificate go (%(default)s)"
+    )
+    attacking.set_defaults(run=_attack)
+
     for name, text in TRAINING.items():
         commands.add_parser(name, help=text)
     return parser
@@ -118,6 +138,28 @@ def _certify(options: argparse.Namespace) -> None:
             {options.model: evaluation}, f"{options.data}, {evaluation.n} held-out images", options.picture
         )
         print(f"certified accuracy against radius: {path}")
+
+
+def _attack(options: argparse.Namespace) -> int:
+    require_npz(options.out)
+    model = create_model(options.model, pretrained=True)
+    data = DATA[options.data]()
+    data.setup("test")
+    images, labels = first_images(data.test_dataloader(), options.limit)
+    found = attack(
+        model,
+        images,
+        labels,
+        options.eps,
+        method=options.method,
+        steps=options.steps,
+        restarts=options.restarts,
+        progress=partial(track, description=f"attacking {options.data}"),
+    )
+    print(render_attack(found))
+    if found.lies.any():
+        print(write_lies(found, options.model, options.out), file=sys.stderr)
+    return bool(found.lies.any())
 
 
 def _audit(options: argparse.Namespace) -> int:
