@@ -107,7 +107,9 @@ def autoattack(network: nn.Module, images: Tensor, prediction: Tensor, eps: Tens
 def require_autoattack() -> None:
     """Raise ConfigError unless the package with AutoAttack is installed."""
     if find_spec("pyautoattack") is None:
-        raise ConfigError("method='autoattack' needs the package pyautoattack", "run: pip install 'sll-zoo[attack]'")
+        raise ConfigError(
+            "method='autoattack' needs the package pyautoattack", "run: pip install pyautoattack (or 'sll-zoo[attack]')"
+        )
 
 
 def shorten(network: nn.Module, images: Tensor, prediction: Tensor, found: Tensor) -> Tensor:

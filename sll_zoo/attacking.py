@@ -139,9 +139,7 @@ def attack(
     search = _search(method, ascend, seed)
     check_images(images)
     network: Any = model if is_folded(model) else fold(model)
-    certificates = [certify(network, batch) for batch in torch.split(images, batch_size)]
-    prediction = torch.cat([certificate.prediction for certificate in certificates])
-    radius = torch.cat([certificate.radius for certificate in certificates])
+    prediction, radius = _certified(network, images, batch_size)
     images = images.to(radius.device, torch.float64)
     labels = _checked_labels(labels, images, network).to(radius.device)
 
@@ -160,6 +158,13 @@ def attack(
             at = todo[closer]
             adversarial[at], new[at], distance[at] = found[closer], classes[closer], distances[closer]
     return Attack(images, labels, prediction, radius, adversarial, new, distance, radii, time.perf_counter() - start)
+
+
+def _certified(network: nn.Module, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Return prediction and radius of all images, (n,) each."""
+    certificates = [certify(network, batch) for batch in torch.split(images, batch_size)]
+    prediction = torch.cat([certificate.prediction for certificate in certificates])
+    return prediction, torch.cat([certificate.radius for certificate in certificates])
 
 
 def _verified(network: nn.Module, images: Tensor, prediction: Tensor, found: Tensor) -> tuple[Tensor, Tensor, Tensor]:
