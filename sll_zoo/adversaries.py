@@ -19,7 +19,7 @@ Search = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
 # A hair inside the ball, so that the rounding of image + perturbation, of the order of 1e-16 a pixel, does not lead out of it.
 INSIDE = 1 - 1e-9
 # Of each step, in radii of the ball, at the start of a run; it falls linearly to 0, so that a run ends where it converges. Of 120
-# digits at eps = 1, 20 steps from 0.3 left 22 standing, from 1 or 2 they left 20, and so did 50 steps or three runs.
+# digits at eps = 1, one run of 20 steps left 22 standing when they began at 0.3, and 20 when they began at 1 or 2.
 STEP = 1.0
 # AutoAttack's targeted attacks aim at this many classes (Croce and Hein 2020, section 5), or at all others if there are fewer.
 TARGETS = 9
