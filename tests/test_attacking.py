@@ -141,9 +141,7 @@ def test_a_method_that_does_not_exist_is_refused(pretrained, images, labels):
         sll_zoo.attack(pretrained, images, labels, method="fgsm")
 
 
-def test_without_its_package_autoattack_is_refused_with_the_command_to_install_it(
-    pretrained, images, labels, monkeypatch, capsys
-):
+def test_without_its_package_autoattack_is_refused_with_the_command_to_install_it(pretrained, images, labels, monkeypatch):
     monkeypatch.setattr(adversaries, "find_spec", lambda name: None)  # noqa: ARG005
     with pytest.raises(ConfigError, match="run: pip install pyautoattack"):
         sll_zoo.attack(pretrained, images, labels, method="autoattack")
