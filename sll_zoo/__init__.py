@@ -4,6 +4,7 @@
 certificates in L2, and a model zoo in timm's registry. Importing the package registers the models with timm.
 """
 
+from sll_zoo.attacking import Attack, attack
 from sll_zoo.auditing import Audit, audit
 from sll_zoo.certification import Certificate, certify
 from sll_zoo.evaluation import Evaluation, evaluate
@@ -17,12 +18,14 @@ from sll_zoo.zoo import create_model, list_models
 __version__ = "0.1.0"
 
 __all__ = [
+    "Attack",
     "Audit",
     "Certificate",
     "CertifiedAccuracy",
     "CertifiedClassifier",
     "Evaluation",
     "OffsetCrossEntropy",
+    "attack",
     "audit",
     "certify",
     "create_model",

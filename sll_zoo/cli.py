@@ -12,13 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+import torch
 from rich.console import Console
 from rich.progress import track
 
+from sll_zoo.attack_report import radius, render_attack, require_npz, write_lies
+from sll_zoo.attacking import METHODS, attack
 from sll_zoo.auditing import audit
 from sll_zoo.data import DATA, check_source, fingerprint, open_data
 from sll_zoo.demo import print_evaluation, quiet_lightning, run_demo
 from sll_zoo.evaluation import evaluate
+from sll_zoo.functional.certificate import RADII
 from sll_zoo.layers import FAMILIES
 from sll_zoo.lightning_cli import MISTAKES, TRAINING, mistake_of, train
 from sll_zoo.progress import track_images
@@ -37,7 +41,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status: 0, 1 for a failed audit, 2 for a mistake of the user, told in one line.
+    """Run the command line and return the exit status.
+
+    That is 0, or 1 for a failed audit or a refuted certificate, 2 for a mistake of the user, told in one line.
 
     Args:
         argv: Arguments without the program's name; by default those of the process.
@@ -96,6 +102,21 @@ def _parser() -> argparse.ArgumentParser:
     auditing.add_argument("--json", action="store_true", help="print JSON")
     auditing.set_defaults(run=_audit)
 
+    attacking = commands.add_parser("attack", help="search for images that refute a certificate; status 1 if there are any")
+    attacking.add_argument("model", metavar="MODEL", help="as for certify")
+    attacking.add_argument("data", metavar="DATA", help="as for certify")
+    attacking.add_argument("--method", choices=METHODS, default=METHODS[0], help="autoattack needs sll-zoo[attack] (%(default)s)")
+    attacking.add_argument(
+        "--eps", type=radius, nargs="+", default=RADII, help="L2 radii such as 0.5 or 36/255 (the paper's four)"
+    )
+    attacking.add_argument("--limit", type=_positive, metavar="N", help="as for certify")
+    attacking.add_argument("--steps", type=int, default=100, help="of a run of PGD (%(default)s)")
+    attacking.add_argument("--restarts", type=int, default=5, help="runs of PGD (%(default)s)")
+    attacking.add_argument(
+        "--out", type=Path, default=Path("outputs/refuted.npz"), help="where images that refute a certificate go (%(default)s)"
+    )
+    attacking.set_defaults(run=_attack)
+
     for name, text in TRAINING.items():
         commands.add_parser(name, help=text)
     return parser
@@ -150,6 +171,30 @@ def _full_name(name: str) -> str:
     """Return architecture.tag, with the architecture's first tag where none is given."""
     architecture, _, tag = name.partition(".")
     return f"{architecture}.{tag or TAGS[architecture][0]}"
+
+
+def _attack(options: argparse.Namespace) -> int:
+    require_npz(options.out)
+    check_source(options.data)
+    model = create_model(options.model, pretrained=True).eval()
+    data = open_data(options.data, model.config.input_shape, model.num_classes)
+    if options.limit:
+        data = data.limited(options.limit)
+    images, labels = (torch.cat(part) for part in zip(*data.batches(), strict=True))
+    found = attack(
+        model,
+        images,
+        labels,
+        options.eps,
+        method=options.method,
+        steps=options.steps,
+        restarts=options.restarts,
+        progress=partial(track, description=f"attacking {options.data}"),
+    )
+    print(render_attack(found))
+    if found.lies.any():
+        print(write_lies(found, options.model, options.out), file=sys.stderr)
+    return bool(found.lies.any())
 
 
 def _audit(options: argparse.Namespace) -> int:

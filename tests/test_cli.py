@@ -27,7 +27,7 @@ def test_help_lists_each_command_with_a_line(capsys):
         main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    for command in ("demo", "list", "certify", "fit", "validate", "test", "predict"):
+    for command in ("demo", "list", "certify", "attack", "fit", "validate", "test", "predict"):
         assert f"    {command} " in text
 
 

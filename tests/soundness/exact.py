@@ -36,35 +36,51 @@ def along(values, x):
     return values.reshape(-1, *(1,) * (x.ndim - 1))
 
 
+def residual(layer, x):
+    weight, circular = rational(layer.weight), layer.padding_mode == "circular"
+    z = apply(weight, x, circular) + along(rational(layer.bias), x)
+    y = np.maximum(z, 0) * along(rational(layer.step), x)
+    back = weight.swapaxes(0, 1)
+    return x - apply(back if back.ndim == 2 else back[:, :, ::-1, ::-1], y, circular)
+
+
+def linear(layer, x):
+    return apply(rational(layer.weight), x, layer.padding_mode == "circular") + along(rational(layer.bias), x)
+
+
+def max_min(_, x):
+    y, pairs = x.copy(), 2 * (len(x) // 2)
+    y[0:pairs:2], y[1:pairs:2] = np.maximum(x[0:pairs:2], x[1:pairs:2]), np.minimum(x[0:pairs:2], x[1:pairs:2])
+    return y
+
+
+def windows(x, k):
+    """Return (c, h / k, k, w / k, k)."""
+    c, h, w = x.shape
+    return x.reshape(c, h // k, k, w // k, k)
+
+
+def unshuffle(layer, x):
+    k = layer.downscale_factor
+    return windows(x, k).transpose(0, 2, 4, 1, 3).reshape(-1, x.shape[1] // k, x.shape[2] // k)
+
+
+FORMULAS = {
+    FoldedResidual: residual,
+    FoldedLinearForm: linear,
+    MaxMin: max_min,
+    NormOneAvgPool2d: lambda layer, x: windows(x, layer.kernel_size).sum((2, 4)) / layer.kernel_size,
+    Center: lambda layer, x: x - rational(layer.mean),
+    PadChannels: lambda layer, x: np.concatenate([x, np.full((layer.extra, *x.shape[1:]), Fraction(0), dtype=object)]),
+    TruncateChannels: lambda layer, x: x[: layer.channels],
+    nn.PixelUnshuffle: unshuffle,
+    nn.AdaptiveMaxPool2d: lambda _, x: x.max((1, 2)).reshape(-1, 1, 1),
+}
+
+
 def forward(layer, x):
     """Return what a layer makes of one input, exactly."""
-    if isinstance(layer, FoldedResidual):
-        weight, circular = rational(layer.weight), layer.padding_mode == "circular"
-        z = apply(weight, x, circular) + along(rational(layer.bias), x)
-        y = np.maximum(z, 0) * along(rational(layer.step), x)
-        back = weight.swapaxes(0, 1)
-        return x - apply(back if back.ndim == 2 else back[:, :, ::-1, ::-1], y, circular)
-    if isinstance(layer, FoldedLinearForm):
-        return apply(rational(layer.weight), x, layer.padding_mode == "circular") + along(rational(layer.bias), x)
-    if isinstance(layer, MaxMin):
-        y = x.copy()
-        pairs = 2 * (len(x) // 2)
-        y[0:pairs:2], y[1:pairs:2] = np.maximum(x[0:pairs:2], x[1:pairs:2]), np.minimum(x[0:pairs:2], x[1:pairs:2])
-        return y
-    if isinstance(layer, NormOneAvgPool2d):
-        k, (c, h, w) = layer.kernel_size, x.shape
-        return x.reshape(c, h // k, k, w // k, k).sum((2, 4)) / k
-    if isinstance(layer, Center):
-        return x - rational(layer.mean)
-    if isinstance(layer, PadChannels):
-        return np.concatenate([x, np.full((layer.extra, *x.shape[1:]), Fraction(0), dtype=object)])
-    if isinstance(layer, TruncateChannels):
-        return x[: layer.channels]
-    if isinstance(layer, nn.PixelUnshuffle):
-        k, (c, h, w) = layer.downscale_factor, x.shape
-        return x.reshape(c, h // k, k, w // k, k).transpose(0, 2, 4, 1, 3).reshape(-1, h // k, w // k)
-    assert isinstance(layer, nn.AdaptiveMaxPool2d)
-    return x.max((1, 2)).reshape(-1, 1, 1)
+    return FORMULAS[type(layer)](layer, x)
 
 
 def chain(layers, image):

@@ -76,17 +76,13 @@ def test_dense_layers_of_thousands_of_terms_stay_within_their_bounds_in_long_dou
     assert 0 < off <= rounding_of(layer, x, arithmetic_of(dtype)).at(x.double().norm())
 
 
-def test_the_bound_for_sll_small_is_below_1e_8_and_far_above_what_is_seen():
-    model = sll_zoo.create_model("sll_small").eval()
-    network, images = sll_zoo.freeze(model), torch.rand(2, 3, 32, 32).double()
-    features, logit = network.errors(images, torch.full((2,), 1.0, dtype=torch.float64))
+def test_the_bound_for_sll_small_is_below_1e_8_in_double_and_certifies_nothing_in_single_precision():
+    model, images = sll_zoo.create_model("sll_small").eval(), torch.rand(2, 3, 32, 32)
+    double, single = sll_zoo.freeze(model), sll_zoo.freeze(model, torch.float32)
+    features, logit = double.errors(images.double(), torch.ones(2))
     assert features.max() < 1e-8
-    # Single precision against double shows the size of rounding: 2^29 times that of double against exact numbers.
-    single = sll_zoo.freeze(model, torch.float32)
-    off = (single.network.forward_features(images.float()).double() - network.network.forward_features(images)).norm(dim=1)
-    assert (off <= single.errors(images, torch.zeros(2))[0] + features).all()
-    assert (off > 0).all()
-    assert (logit < 1e-9).all()
+    assert logit.max() < 1e-10
+    assert not sll_zoo.certify(single, images).radius.any()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -101,17 +97,13 @@ def test_sound_radii_are_smaller_by_their_slack_and_predictions_stay(config, fam
     assert not plain.slack.any()
 
 
-def test_single_precision_says_what_it_must_subtract_or_that_nothing_can_be_certified(pretrained, digits):
+def test_single_precision_says_what_it_must_subtract(pretrained, digits):
     images = digits.tensors("test")[0]
-    double, single = (
-        sll_zoo.certify(pretrained, images, sound=True),
-        sll_zoo.certify(sll_zoo.freeze(pretrained, torch.float32), images),
-    )
+    double = sll_zoo.certify(pretrained, images, sound=True)
+    single = sll_zoo.certify(sll_zoo.freeze(pretrained, torch.float32), images)
     assert (single.slack > 1e6 * double.slack).all()
     assert (single.radius < double.radius).all()
     assert (single.radius > 0).float().mean() > 0.9
-    small = sll_zoo.freeze(sll_zoo.create_model("sll_small").eval(), torch.float32)
-    assert not sll_zoo.certify(small, torch.rand(2, 3, 32, 32)).radius.any()
 
 
 def test_a_layer_that_breaks_its_claim_cannot_be_frozen():
@@ -172,12 +164,12 @@ def cancelling_network(seed):
 
 
 def flipped(executed, net, image, prediction, radius):
-    """Return whether an image within the radius is of another class: steps towards the boundary, rounded to neighbouring floats."""
+    """Return whether an image within the radius is of another class: steps to the boundary, rounded to neighbouring floats."""
     rows = net.head.unit_rows().detach()
     toward = (rows[1 - prediction] - rows[prediction]).view_as(image).double()
     generator = torch.Generator().manual_seed(0)
-    share = torch.linspace(0.02, 0.98, 500, dtype=torch.float64).view(-1, 1, 1, 1)
-    noise = torch.randn(500, *image.shape[1:], generator=generator, dtype=torch.float64)
+    share = torch.linspace(0.02, 0.98, 250, dtype=torch.float64).view(-1, 1, 1, 1)
+    noise = torch.randn(250, *image.shape[1:], generator=generator, dtype=torch.float64)
     noise /= noise.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     candidates = (image.double() + share * radius * (toward / toward.norm() + 0.1 * noise)).to(image.dtype)
     near = (candidates.double() - image.double()).flatten(1).norm(dim=1) * (1 + 1e-12) < radius
@@ -188,7 +180,7 @@ def flipped(executed, net, image, prediction, radius):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_searching_neighbouring_floats_breaks_plain_radii_of_a_network_built_for_it_and_never_a_sound_one(dtype):
     broken = {"plain": 0, "sound": 0}
-    for seed in range(10):
+    for seed in range(6):
         net, image = cancelling_network(seed).to(dtype), torch.rand(1, 3, 8, 8, dtype=dtype)
         for margin in (0.3, 3.0, 1e4):
             with torch.no_grad():

@@ -1,0 +1,82 @@
+"""What the command ``attack`` reads, says and writes: images up to a limit, a table, and the images that refute a certificate."""
+
+from __future__ import annotations
+
+import json
+import os
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+
+import numpy as np
+import torch
+
+from sll_zoo.attacking import JUST_BELOW, Attack
+from sll_zoo.errors import ConfigError
+from sll_zoo.files import written_whole
+from sll_zoo.functional.certificate import radius_label
+from sll_zoo.zoo.card import percent
+
+PACKAGES = ("sll_zoo", "torch", "numpy")
+
+REFUTED = """{lies} of {n} images change their class inside their certified radius: the certificate of {model} is wrong.
+They are in {path}, with radii, distances and versions. Please report it: open an issue of sll_zoo with this file attached,
+and the command that you ran."""
+
+
+def radius(text: str) -> float:
+    """Return a radius as it is written on a command line, a number or a fraction.
+
+    Raises:
+        ValueError: Neither of the two.
+
+    Example:
+        >>> radius("36/255") == 36 / 255, radius("0.5")
+        (True, 0.5)
+    """
+    try:
+        return float(Fraction(text))
+    except (ZeroDivisionError, OverflowError) as error:
+        raise ValueError(text) from error
+
+
+def require_npz(path: Path) -> None:
+    """Raise ConfigError unless a file ``path`` can be written later: before the search, not after it."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.suffix != ".npz" or path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigError(f"--out {path} cannot be written", "give the name of an .npz file in a folder of yours")
+
+
+def render_attack(found: Attack) -> str:
+    """Return the table of accuracies, a line for each radius, with what they were measured on."""
+    lines = [f"{'eps':>8} {'clean':>10} {'empirical':>10} {'certified':>10}"]
+    for eps, certified in found.certified.items():
+        cells = (percent(found.clean), percent(found.empirical[eps]), percent(certified))
+        lines.append(f"{radius_label(eps):>8} " + " ".join(f"{cell:>10}" for cell in cells))
+    broken = int(found.lies.sum())
+    lines.append(f"{broken} of {found.n} images broken inside their certified radius, each searched up to {JUST_BELOW} of it")
+    lines.append(f"{found.n} images in {found.seconds:.1f} s, float64, {torch.get_num_threads()} threads")
+    return "\n".join(lines)
+
+
+def write_lies(found: Attack, model: str, path: Path) -> str:
+    """Write the images that changed their class inside their certified radius as .npz, and return how to report them.
+
+    The file has, for k images: ``original`` and ``adversarial`` (k, channels, height, width), ``label``, ``prediction``,
+    ``adversarial_prediction``, ``distance`` and ``radius`` (k,), the name of the ``model`` and the ``versions`` as JSON.
+    """
+    tensors = {
+        "original": found.images,
+        "adversarial": found.adversarial,
+        "label": found.labels,
+        "prediction": found.prediction,
+        "adversarial_prediction": found.adversarial_prediction,
+        "distance": found.distance,
+        "radius": found.radius,
+    }
+    arrays = {name: array[found.lies].cpu().numpy() for name, array in tensors.items()}
+    versions = {"python": python_version(), **{package: version(package) for package in PACKAGES}}
+    with written_whole(path) as temporary:
+        np.savez(temporary, allow_pickle=False, model=model, versions=json.dumps(versions), **arrays)
+    return REFUTED.format(lies=int(found.lies.sum()), n=found.n, model=model, path=path)

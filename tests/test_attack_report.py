@@ -1,0 +1,86 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import sll_zoo
+from sll_zoo import adversaries, attack_report
+from sll_zoo.cli import main
+
+COMMAND = ["attack", "sll_nano.digits", "digits", "--limit", "10", "--steps", "20", "--restarts", "1"]
+
+
+def test_the_command_prints_the_three_columns(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main([*COMMAND, "--eps", "36/255", "0.5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.split() == ["eps", "clean", "empirical", "certified"])
+    assert [line.split()[0] for line in lines[start + 1 : start + 3]] == ["36/255", "0.5"]
+    assert lines[start + 3].startswith("0 of 10 images broken inside their certified radius")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("liar")
+def test_the_command_catches_a_liar_and_writes_the_images_that_refute_it(capsys, monkeypatch, tmp_path, pretrained, digits):
+    monkeypatch.chdir(tmp_path)
+    assert main([*COMMAND, "--out", "found/pairs.npz"]) == 1
+    error = capsys.readouterr().err
+    for words in ("the certificate of sll_nano.digits is wrong", "found/pairs.npz", "open an issue of sll_zoo"):
+        assert words in error
+    pairs = np.load(tmp_path / "found" / "pairs.npz")
+    original, adversarial = (torch.from_numpy(pairs[name]) for name in ("original", "adversarial"))
+    assert len(original) >= 1
+    assert (original[:, None] == digits.tensors("test")[0][::40].double()).flatten(2).all(2).any(1).all()
+    distance = (adversarial - original).flatten(1).norm(dim=1).numpy()
+    assert np.array_equal(distance, pairs["distance"])
+    assert (pairs["distance"] < pairs["radius"]).all()
+    for name, those in (("prediction", original), ("adversarial_prediction", adversarial)):
+        assert np.array_equal(sll_zoo.certify(pretrained, those).prediction.numpy(), pairs[name])
+    assert (pairs["prediction"] != pairs["adversarial_prediction"]).all()
+    assert len(pairs["label"]) == len(original)
+    assert pairs["model"] == "sll_nano.digits"
+    assert json.loads(str(pairs["versions"])).keys() == {"python", "sll_zoo", "torch", "numpy"}
+
+
+@pytest.mark.usefixtures("liar")
+def test_an_interruption_leaves_no_half_written_file(capsys, monkeypatch, tmp_path):
+    def interrupted(path, **arrays):  # noqa: ARG001
+        path.write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(attack_report.np, "savez", interrupted)
+    assert main([*COMMAND, "--out", "pairs.npz"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--eps", "-0.5"], "positive and finite"),
+        (["--eps", "inf"], "invalid radius value: 'inf'"),
+        (["--eps", "1/0"], "invalid radius value: '1/0'"),
+        (["--eps", "much"], "invalid radius value: 'much'"),
+        (["--limit", "0"], "0: give an integer of at least 1"),
+        (["--steps", "0"], "steps=0"),
+        (["--restarts", "0"], "restarts=0"),
+        (["--method", "fgsm"], "fgsm"),
+        (["--out", "pairs.txt"], ".npz"),
+        (["--out", "/dev/null/pairs.npz"], "/dev/null/pairs.npz cannot be written"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_status_2(options, words, capsys):
+    try:
+        status = main([*COMMAND, *options])
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_command_says_how_to_install_autoattack(monkeypatch, capsys):
+    monkeypatch.setattr(adversaries, "find_spec", lambda name: None)  # noqa: ARG005
+    assert main([*COMMAND, "--method", "autoattack"]) == 2
+    assert "run: pip install pyautoattack" in capsys.readouterr().err
