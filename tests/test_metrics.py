@@ -1,107 +1,273 @@
+import copy
+import math
 import pickle
 
 import pytest
 import torch
-from torch import distributed
+from matplotlib import pyplot
+from torchmetrics import MetricCollection
 
-from sll_zoo import CertifiedAccuracy
+from sll_zoo import CertifiedAccuracy, CertifiedAccuracyCurve, MeanCertifiedRadius
 from sll_zoo.errors import ConfigError, InputError
+from tests import metric_loop
 
-RADII = (0.0, 0.2, 0.7)
+RADII = (0.0, 0.3, 0.7)
+CLASSES = 5
+POINTS = torch.randn(CLASSES, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+CONSTANTS = torch.cdist(POINTS, POINTS, compute_mode="donot_use_mm_for_euclid_dist")
+METRICS = (CertifiedAccuracy, MeanCertifiedRadius, CertifiedAccuracyCurve)
+every_metric = pytest.mark.parametrize("kind", METRICS)
+every_average = pytest.mark.parametrize("average", ["micro", "macro", None])
+LAST_BIT = 2**-52
 
 
-def batches(sizes, seed=0):
-    generator = torch.Generator().manual_seed(seed)
+def batches(sizes=(7, 1, 0, 30), labels=CLASSES):
+    generator = torch.Generator().manual_seed(0)
     for size in sizes:
-        yield torch.randn(size, 5, generator=generator), torch.randint(5, (size,), generator=generator)
+        logits = torch.randn(size, CLASSES, generator=generator, dtype=torch.float64)
+        yield logits, torch.randint(labels, (size,), generator=generator)
 
 
-def reference(pairs, constants):
-    """Count one image at a time."""
-    counts, total = [0] * len(RADII), 0
-    for logits, target in pairs:
-        for row, label in zip(logits.double(), target.tolist(), strict=True):
-            total += 1
-            y = int(row.argmax())
-            radius = min((row[y] - row[j]).item() / constants[y, j].item() for j in range(5) if j != y)
-            for i, eps in enumerate(RADII):
-                counts[i] += y == label and (eps == 0 or radius > eps)
-    return [count / total for count in counts]
-
-
-CONSTANTS = 0.5 + torch.rand(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-
-
-def test_it_equals_a_loop_over_images():
-    metric = CertifiedAccuracy(RADII)
-    for logits, target in batches([7, 1, 0, 30]):
+def updated(metric, **options):
+    for logits, target in batches(**options):
         metric.update(logits, target, CONSTANTS)
-    assert metric.compute().tolist() == reference(batches([7, 1, 0, 30]), CONSTANTS)
-    assert metric.total == 38
+    return metric
 
 
-def test_a_number_stands_for_all_pairs():
-    ((logits, target),) = batches([40])
-    one, all_pairs = CertifiedAccuracy(RADII), CertifiedAccuracy(RADII)
-    one.update(logits, target, 2**0.5)
-    all_pairs.update(logits, target, torch.full((5, 5), 2**0.5, dtype=torch.float64))
-    assert torch.equal(one.compute(), all_pairs.compute())
+def assert_same(actual, expected, rtol=0.0):
+    torch.testing.assert_close(actual, expected, rtol=rtol, atol=0, equal_nan=True)
+
+
+@every_average
+@pytest.mark.parametrize("labels", [CLASSES, CLASSES - 2])
+def test_they_equal_a_loop_over_images_and_classes(average, labels):
+    found = metric_loop.certificates(batches(labels=labels), CONSTANTS.tolist())
+    options = {"average": average, "num_classes": CLASSES}
+    accuracy = updated(CertifiedAccuracy(RADII, **options), labels=labels).compute()
+    assert accuracy.shape == ((CLASSES, len(RADII)) if average is None else (len(RADII),))
+    for eps, column in zip(RADII, accuracy.unbind(-1), strict=True):
+        assert_same(column, torch.tensor(metric_loop.accuracy(found, eps, **options), dtype=torch.float64), LAST_BIT)
+    mean = updated(MeanCertifiedRadius(cap=0.4, **options), labels=labels).compute()
+    assert_same(mean, torch.tensor(metric_loop.mean_radius(found, 0.4, **options), dtype=torch.float64), 2 * LAST_BIT)
+
+
+@every_average
+def test_the_curve_is_certified_accuracy_at_every_radius(average):
+    options = {"average": average, "num_classes": CLASSES}
+    radii, accuracy = updated(CertifiedAccuracyCurve(**options)).compute()
+    curves = [*zip(radii, accuracy, strict=True)] if average is None else [(radii, accuracy)]
+    asked = [0.0, *torch.cat([steps for steps, _ in curves]).tolist()[1:], 0.3, 99.0]
+    expected = updated(CertifiedAccuracy(asked, **options)).compute().reshape(len(curves), -1)
+    for (steps, values), row in zip(curves, expected, strict=True):
+        assert (steps[0], values[-1]) == (0, 0)
+        at = torch.searchsorted(steps, torch.tensor(asked, dtype=torch.float64), right=True) - 1
+        assert_same(values[at], row, LAST_BIT)
+
+
+def test_averages_of_one_class_agree_and_a_number_stands_for_all_pairs():
+    logits, target = torch.rand(9, 4), torch.full((9,), 2)
+    micro, macro = CertifiedAccuracy(RADII), CertifiedAccuracy(RADII, average="macro", num_classes=4)
+    micro.update(logits, target, 2**0.5)
+    macro.update(logits, target, torch.full((4, 4), 2**0.5, dtype=torch.float64))
+    assert_same(micro.compute(), macro.compute())
 
 
 def test_ties_and_nan_are_never_certified_and_nan_is_not_accurate():
-    metric = CertifiedAccuracy([0.0, 1e-9])
-    metric.update(torch.tensor([[1.0, 1.0], [torch.nan, 0.0]]), torch.tensor([0, 0]), 1.0)
-    assert metric.compute().tolist() == [0.5, 0.0]
+    metric = MetricCollection([CertifiedAccuracy([0.0, 5e-324]), MeanCertifiedRadius(), CertifiedAccuracyCurve()])
+    metric.update(torch.tensor([[1.0, 1.0], [torch.nan, 0.0], [torch.inf, 0.0]]), torch.tensor([0, 0, 0]), 1.0)
+    values = metric.compute()
+    assert values["CertifiedAccuracy"].tolist() == [1 / 3, 0.0]
+    assert values["MeanCertifiedRadius"] == 0
+    assert [value.tolist() for value in values["CertifiedAccuracyCurve"]] == [[0.0, 0.0], [1 / 3, 0.0]]
 
 
-def test_it_survives_reset_pickling_and_cloning():
-    metric = CertifiedAccuracy(RADII)
-    ((logits, target),) = batches([20])
-    metric.update(logits, target, CONSTANTS)
+def test_float32_logits_are_compared_in_float64():
+    # In float32 both the radius and 0.1 are 0.100000001490116; of the two real numbers, the radius is the larger one.
+    metric = CertifiedAccuracy([0.1, 0.1000000015])
+    metric.update(torch.tensor([[0.1, 0.0]]), torch.tensor([0]), 1.0)
+    assert metric.compute().tolist() == [1.0, 0.0]
+
+
+def test_an_infinite_radius_makes_the_mean_infinite_with_a_warning_and_a_cap_finite():
+    plain, capped, curve = MeanCertifiedRadius(), MeanCertifiedRadius(cap=8.0), CertifiedAccuracyCurve()
+    for metric in (plain, capped, curve):
+        metric.update(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]), 0.0)
+    with pytest.warns(UserWarning, match="that of 1 images is: give cap="):
+        assert plain.compute() == math.inf
+    assert capped.compute() == 4.0
+    assert [values.tolist() for values in curve.compute()] == [0.0, 0.5]  # torchmetrics makes one value a scalar
+    assert curve.plot()[1].lines
+    pyplot.close("all")
+
+
+def test_a_cap_is_no_state():
+    radii = MetricCollection({"all": MeanCertifiedRadius(), "capped": MeanCertifiedRadius(cap=0.5)})
+    radii.update(torch.tensor([[0.2, 0.0]]), torch.tensor([0]), 1.0)
+    radii.update(torch.tensor([[2.0, 0.0]]), torch.tensor([0]), 1.0)
+    assert {name: round(value.item(), 6) for name, value in radii.compute().items()} == {"all": 1.1, "capped": 0.35}
+
+
+def test_other_radii_and_averages_are_counted_apart_though_they_agree_after_the_first_batch():
+    kinds = {
+        "small": {"radii": [0.1]},
+        "large": {"radii": [1.0]},
+        "macro": {"radii": [1.0], "average": "macro", "num_classes": 2},
+    }
+    metrics = MetricCollection({name: CertifiedAccuracy(**options) for name, options in kinds.items()})
+    metrics.update(torch.tensor([[9.0, 0.0]]), torch.tensor([0]), 1.0)
+    metrics.update(torch.tensor([[0.5, 0.0], [0.0, 9.0]]), torch.tensor([0, 1]), 1.0)
+    assert metrics.compute() == {"small": 1.0, "large": 2 / 3, "macro": 0.75}
+
+
+@every_metric
+@every_average
+def test_before_the_first_image_there_is_no_value(kind, average):
+    metric = kind(average=average, num_classes=CLASSES)
+    with pytest.warns(UserWarning, match="before the ``update``"):
+        value = metric.compute()
+    if kind is CertifiedAccuracyCurve:
+        value = torch.stack(value[1]) if average is None else value[1]
+    assert value.isnan().all()
+
+
+@every_metric
+@every_average
+def test_they_survive_pickling_cloning_reset_and_a_state_dict(kind, average):
+    metric = updated(kind(average=average, num_classes=CLASSES))
+    twins = [pickle.loads(pickle.dumps(metric)), metric.clone(), copy.deepcopy(metric)]
+    metric.persistent(True)
+    twins.append(kind(average=average, num_classes=CLASSES))
+    twins[-1].load_state_dict(metric.state_dict())
     expected = metric.compute()
-    assert torch.equal(pickle.loads(pickle.dumps(metric)).compute(), expected)
-    assert torch.equal(metric.clone().compute(), expected)
+    for twin in twins[:-1]:
+        assert_same(twin.compute(), expected)
     metric.reset()
-    assert metric.total == 0
+    assert metric.update_count == 0
+    assert_same(updated(metric).compute(), expected)
 
 
-@pytest.mark.parametrize("radii", [[], [-0.1], [float("nan")], [float("inf")]])
-def test_radii_that_are_none_are_refused(radii):
+@every_metric
+def test_no_dtype_rounds_them(kind):
+    expected = updated(kind()).compute()
+    for change in (
+        lambda metric: metric.set_dtype(torch.float16),
+        lambda metric: metric.half(),
+        lambda metric: metric.to(torch.bfloat16),
+        lambda metric: torch.nn.ModuleList([metric]).half()[0],
+    ):
+        metric = updated(change(updated(kind())))
+        metric.reset()
+        assert_same(updated(change(metric)).compute(), expected)
+        assert_same(change(updated(kind())).compute(), expected)
+
+
+@every_metric
+@every_average
+def test_forward_gives_the_batch_and_keeps_the_whole(kind, average):
+    metric, whole = kind(average=average, num_classes=CLASSES), updated(kind(average=average, num_classes=CLASSES))
+    for logits, target in batches([7, 30]):
+        alone = kind(average=average, num_classes=CLASSES)
+        alone.update(logits, target, CONSTANTS)
+        assert_same(metric(logits, target, CONSTANTS), alone.compute())
+    assert_same(metric.compute(), updated(kind(average=average, num_classes=CLASSES), sizes=[7, 30]).compute())
+    merged = kind(average=average, num_classes=CLASSES)
+    merged.update(*next(iter(batches([0]))), CONSTANTS)
+    merged.merge_state(whole)
+    assert_same(merged.compute(), whole.compute())
+
+
+def test_a_collection_keeps_the_radii_once():
+    alone = [updated(kind()).compute() for kind in METRICS]
+    metrics = updated(MetricCollection([kind() for kind in METRICS]))
+    values = metrics.compute()
+    assert sorted(map(sorted, metrics.compute_groups.values())) == [
+        ["CertifiedAccuracy"],
+        ["CertifiedAccuracyCurve", "MeanCertifiedRadius"],
+    ]
+    assert_same([values["CertifiedAccuracy"], values["MeanCertifiedRadius"]], alone[:2])
+    assert_same(values["CertifiedAccuracyCurve"], alone[2])
+
+
+@every_metric
+@every_average
+def test_plots_are_torchmetrics_own(kind, average):
+    metric = updated(kind(average=average, num_classes=CLASSES))
+    _, axes = metric.plot()
+    assert axes.lines
+    given = pyplot.figure().subplots()
+    assert metric.plot(metric.compute(), ax=given)[1] is given
+    if kind is CertifiedAccuracy:
+        assert axes.get_legend().get_texts()[1].get_text() == "ε = 72/255"
+    if kind is not CertifiedAccuracyCurve:
+        metric.plot([metric.compute(), metric.compute()])
+    pyplot.close("all")
+
+
+@every_metric
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"average": "weighted"}, "weighted"),
+        ({"average": "macro"}, "num_classes=None"),
+        ({"average": None, "num_classes": 0}, "=0"),
+    ],
+)
+def test_averages_that_are_none_are_refused(kind, options, message):
+    with pytest.raises(ConfigError, match=message):
+        kind(**options)
+
+
+@pytest.mark.parametrize("radii", [[], [-0.1], [math.nan], [math.inf]])
+def test_radii_and_caps_that_are_none_are_refused(radii):
     with pytest.raises(ConfigError, match="radius"):
         CertifiedAccuracy(radii)
+    with pytest.raises(ConfigError, match="cap="):
+        MeanCertifiedRadius(cap=min([-value for value in radii if value > 0], default=math.nan))
 
 
+LOGITS, TARGET = torch.zeros(2, 3), torch.tensor([0, 1])
+
+
+@every_metric
 @pytest.mark.parametrize(
     ("logits", "target", "constants", "message"),
     [
-        (torch.zeros(2, 3), torch.zeros(3, dtype=torch.long), 1.0, "shape"),
-        (torch.zeros(2), torch.zeros(2, dtype=torch.long), 1.0, "shape"),
-        (torch.zeros(2, 3), torch.tensor([0, 3]), 1.0, "outside 0..2"),
-        (torch.zeros(2, 3), torch.tensor([0, -1]), 1.0, "outside 0..2"),
-        (torch.zeros(2, 3), torch.zeros(2), 1.0, "dtype torch.float32"),
-        (torch.zeros(2, 3), torch.tensor([0, 1]), torch.ones(2, 2), "shape \\(2, 2\\)"),
-        (torch.zeros(2, 3), torch.tensor([0, 1]), -1.0, "smallest value -1"),
-        (torch.zeros(2, 3), torch.tensor([0, 1]), float("nan"), "nan"),
+        (LOGITS, torch.tensor([0, 1, 2]), 1.0, "shape"),
+        (torch.zeros(2), TARGET, 1.0, "shape"),
+        (torch.zeros(2, 0), TARGET, 1.0, "shape"),
+        (LOGITS, torch.tensor([0, 3]), 1.0, "from 0 to 3: give classes from 0 to 2"),
+        (LOGITS, torch.tensor([0, -1]), 1.0, "from -1 to 0"),
+        (LOGITS, torch.zeros(2), 1.0, "target of dtype torch.float32"),
+        (LOGITS, torch.tensor([True, False]), 1.0, "target of dtype torch.bool"),
+        (LOGITS.half(), TARGET, 1.0, "logits of dtype torch.float16: evaluate the network in float32"),
+        (LOGITS.bfloat16(), TARGET, 1.0, "logits of dtype torch.bfloat16"),
+        (LOGITS.long(), TARGET, 1.0, "logits of dtype torch.int64"),
+        (LOGITS, TARGET, torch.ones(2, 2), "shape \\(2, 2\\) for 3 classes"),
+        (LOGITS, TARGET, torch.ones(3), "shape \\(3,\\)"),
+        (LOGITS, TARGET, -1.0, "from -1 to -1"),
+        (LOGITS, TARGET, math.nan, "nan"),
+        (LOGITS, TARGET, torch.full((3, 3), math.inf), "inf"),
+        (LOGITS, TARGET, torch.eye(3) - 0.5, "from -0.5"),
+        (LOGITS, TARGET, torch.ones(3, 3).triu(), "not symmetric"),
+        (LOGITS.to("meta"), TARGET, 1.0, "the metric on cpu, logits on meta, target on cpu"),
+        (LOGITS, TARGET.to("meta"), 1.0, "target on meta"),
+        (LOGITS, TARGET, torch.ones(3, 3, device="meta"), "pairwise_lipschitz on meta: bring all to one device"),
+        (LOGITS.to("meta"), TARGET.to("meta"), 1.0, "metric.to\\(device\\)"),
     ],
 )
-def test_what_does_not_fit_is_refused(logits, target, constants, message):
+def test_what_does_not_fit_is_refused_and_nothing_is_counted(kind, logits, target, constants, message):
+    metric = updated(kind())
+    expected = metric.clone().compute()
     with pytest.raises(InputError, match=message):
-        CertifiedAccuracy().update(logits, target, constants)
+        metric.update(logits, target, constants)
+    assert_same(metric.compute(), expected)
 
 
-def count_on_one_process(rank, world, address, results):
-    distributed.init_process_group("gloo", init_method=f"file://{address}", rank=rank, world_size=world)
-    metric = CertifiedAccuracy(RADII)
-    for index, (logits, target) in enumerate(batches([7, 3, 11])):
-        if index % world == rank:
-            metric.update(logits, target, CONSTANTS)
-    results[rank] = metric.compute().tolist()
-    distributed.destroy_process_group()
+def test_another_number_of_classes_is_refused():
+    with pytest.raises(InputError, match="3 classes for a metric of 5"):
+        CertifiedAccuracy(average="macro", num_classes=5).update(LOGITS, TARGET, 1.0)
 
 
-def test_processes_add_their_counts(tmp_path):
-    context = torch.multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        results = manager.dict()
-        torch.multiprocessing.spawn(count_on_one_process, (2, tmp_path / "store", results), nprocs=2)
-        assert list(results.values()) == [reference(batches([7, 3, 11]), CONSTANTS)] * 2
+def test_constants_rounded_in_float32_are_symmetric_enough():
+    points = torch.randn(50, 4)
+    CertifiedAccuracy().update(torch.randn(3, 50), torch.tensor([0, 1, 49]), torch.cdist(points, points))
