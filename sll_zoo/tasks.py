@@ -91,20 +91,24 @@ class CertifiedClassifier(LightningModule):
     def on_validation_start(self) -> None:
         """Refuse data of which a process sees some twice."""
         _check_loaders(self.trainer.val_dataloaders)
+        # Sums of the losses and of the images. Lightning's own mean over processes weighs those with fewer images wrongly.
+        self._val_loss = torch.zeros(2, dtype=torch.float64, device=self.device)
 
     def validation_step(self, batch: Batch) -> None:
         """Count a batch."""
         images, target = batch
         logits = self(images)
         # A process can have a batch of no images, whose mean loss would be NaN.
-        loss = self.loss(logits, target) if len(target) else logits.sum()
-        self.log("val/loss", loss, batch_size=len(target), sync_dist=True)
+        if len(target):
+            self._val_loss += len(target) * torch.stack([self.loss(logits, target).double(), self._val_loss.new_ones(())])
         # The metric refuses logits of reduced precision; here they only steer.
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         self.val_accuracy.update(logits, target, self.model.pairwise_lipschitz())
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's accuracies."""
+        """Log the epoch's loss and accuracies."""
+        loss, images = cast("Tensor", self.all_gather(self._val_loss)).reshape(-1, 2).sum(0)
+        self._log({"val/loss": loss / images})
         self._log_accuracy("val", self.val_accuracy)
 
     def on_test_start(self) -> None:
@@ -148,10 +152,13 @@ class CertifiedClassifier(LightningModule):
     def _log_accuracy(self, stage: str, metric: CertifiedAccuracy) -> None:
         clean, *certified = metric.compute().reshape(-1)
         values = {f"{stage}/certified_acc_{255 * eps:.6g}": value for eps, value in zip(self.radii, certified, strict=True)}
-        # All processes have the same values, of which a mean could round, and a maximum does not.
-        self.log(f"{stage}/acc", clean, prog_bar=True, sync_dist=True, reduce_fx="max")
-        self.log_dict(values, sync_dist=True, reduce_fx="max")
+        self._log({f"{stage}/acc": clean}, prog_bar=True)
+        self._log(values)
         metric.reset()
+
+    def _log(self, values: dict[str, Tensor], prog_bar: bool = False) -> None:
+        """Log values that all processes have computed alike: a mean of them could round, a maximum does not."""
+        self.log_dict(values, prog_bar=prog_bar, sync_dist=True, reduce_fx="max")
 
 
 def _check_loaders(loaders: Any) -> None:

@@ -70,4 +70,4 @@ def evaluation_loader(dataset: Dataset[Any], batch_size: int) -> DataLoader[Any]
         [2, 2, 1]
     """
     sampler = UnpaddedSampler(dataset) if distributed.is_available() and distributed.is_initialized() else None
-    return EvaluationLoader(dataset, batch_size, sampler=sampler)
+    return EvaluationLoader(dataset, batch_size=batch_size, sampler=sampler)
