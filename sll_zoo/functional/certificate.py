@@ -17,8 +17,8 @@ from sll_zoo.errors import InputError
 RADII = (36 / 255, 72 / 255, 108 / 255, 1.0)
 # Two equal rows of a head give logits that a matrix product may round apart by a few units in the last place: they are tied.
 TIE = 64
-# Margins are compared in pieces of so many, images times classes: 8 MB in float64, which a processor's cache can hold.
-PIECE = 2**20
+# Margins are compared in pieces of so many, images times classes: 2 MB in float64, which a processor's cache can hold.
+PIECE = 2**18
 # How far two halves of a symmetric matrix may be apart, relative to its largest entry: a formula evaluated in float32.
 ASYMMETRY = 1e-6
 
@@ -56,7 +56,7 @@ def certified_radius(
     batch, classes = logits.shape
     prediction = logits.argmax(1)
     top = logits.gather(1, prediction[:, None]).double()
-    size = torch.maximum(logits.amax(1), -logits.amin(1))
+    size = largest_magnitude(logits)
     rounding = TIE * torch.finfo(logits.dtype).eps * size[:, None].double()
     radius = torch.full_like(top[:, 0], torch.inf)
     step = max(1, PIECE // max(1, batch))
@@ -68,6 +68,11 @@ def certified_radius(
         own = torch.arange(start, start + margins.shape[1], device=logits.device) == prediction[:, None]
         radius = torch.minimum(radius, ratios.masked_fill_(own, torch.inf).amin(1))
     return prediction, torch.where(size.isfinite(), radius, 0.0)
+
+
+def largest_magnitude(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+    """Return max over j of |f_j| for each image, NaN or infinite where a logit is, without a copy of the logits."""
+    return torch.maximum(logits.amax(1), -logits.amin(1))
 
 
 def check_constants(constants: Tensor, classes: int) -> None:

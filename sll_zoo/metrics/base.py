@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from sll_zoo.errors import ConfigError, InputError
-from sll_zoo.functional.certificate import certified_radius, check_constants
+from sll_zoo.functional.certificate import certified_radius, check_constants, largest_magnitude
 
 Average = Literal["micro", "macro"] | None
 LOGIT_DTYPES = (torch.float32, torch.float64)
@@ -63,7 +63,7 @@ class CertificateMetric(Metric):
         constants = torch.as_tensor(pairwise_lipschitz, dtype=torch.float64, device=logits.device)
         check_constants(constants, logits.shape[1])
         prediction, radius = certified_radius(logits, constants)
-        correct = (prediction == target) & logits.isfinite().all(1)
+        correct = (prediction == target) & largest_magnitude(logits).isfinite()
         self._count(target.long(), correct, radius)
 
     def set_dtype(self, dst_type: str | torch.dtype) -> CertificateMetric:  # noqa: ARG002 - torchmetrics' signature
