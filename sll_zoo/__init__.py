@@ -10,7 +10,7 @@ from sll_zoo.certification import Certificate, certify
 from sll_zoo.evaluation import Evaluation, evaluate
 from sll_zoo.layers import fold
 from sll_zoo.losses import OffsetCrossEntropy
-from sll_zoo.metrics import CertifiedAccuracy
+from sll_zoo.metrics import CertifiedAccuracy, CertifiedAccuracyCurve, MeanCertifiedRadius
 from sll_zoo.soundness import freeze
 from sll_zoo.tasks import CertifiedClassifier
 from sll_zoo.zoo import create_model, list_models
@@ -22,8 +22,10 @@ __all__ = [
     "Audit",
     "Certificate",
     "CertifiedAccuracy",
+    "CertifiedAccuracyCurve",
     "CertifiedClassifier",
     "Evaluation",
+    "MeanCertifiedRadius",
     "OffsetCrossEntropy",
     "attack",
     "audit",

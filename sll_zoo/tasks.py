@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import Any, cast
 
+import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils._pytree import tree_leaves
+from torch.utils.data import DistributedSampler
 
 from sll_zoo.certification import certify
 from sll_zoo.errors import ConfigError
@@ -33,7 +36,9 @@ class CertifiedClassifier(LightningModule):
     """Trains a network of the zoo for certified accuracy; the network itself is :attr:`model`.
 
     Logs ``train/loss``, ``val/loss``, ``val/acc``, ``val/certified_acc_36`` and so on (ε in 255ths), and the same under
-    ``test/``, where the network runs in float64; validation, which only steers, runs in the precision of the training.
+    ``test/``, where the network runs in float64; validation, which only steers, runs in the precision of the training. Both count
+    every image once on any number of processes, and refuse loaders that repeat some (:mod:`sll_zoo.data.loading` has one that
+    does not).
 
     Args:
         name: A name for :func:`~sll_zoo.create_model`.
@@ -83,18 +88,35 @@ class CertifiedClassifier(LightningModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(target))
         return loss
 
+    def on_validation_start(self) -> None:
+        """Refuse data of which a process sees some twice."""
+        _check_loaders(self.trainer.val_dataloaders)
+        # Sums of the losses and of the images. Lightning's own mean over processes weighs those with fewer images wrongly.
+        self._val_loss = torch.zeros(2, dtype=torch.float64, device=self.device)
+
     def validation_step(self, batch: Batch) -> None:
         """Count a batch."""
         images, target = batch
         logits = self(images)
-        self.log("val/loss", self.loss(logits, target), batch_size=len(target), sync_dist=True)
+        # A process can have a batch of no images, whose mean loss would be NaN.
+        if len(target):
+            self._val_loss += len(target) * torch.stack([self.loss(logits, target).double(), self._val_loss.new_ones(())])
+        # The metric refuses logits of reduced precision; here they only steer.
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         self.val_accuracy.update(logits, target, self.model.pairwise_lipschitz())
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's accuracies."""
+        """Log the epoch's loss and accuracies."""
+        loss, images = cast("Tensor", self.all_gather(self._val_loss)).reshape(-1, 2).sum(0)
+        self._log({"val/loss": loss / images})
         self._log_accuracy("val", self.val_accuracy)
 
     def on_test_start(self) -> None:
+        """Refuse data of which a process sees some twice, and fold the network."""
+        _check_loaders(self.trainer.test_dataloaders)
+        self.on_predict_start()
+
+    def on_predict_start(self) -> None:
         """Fold the network in float64, once for the whole run."""
         # In a list, so that it is no submodule and stays out of checkpoints.
         self._frozen = [cast("LipschitzClassifier", fold(self.model))]
@@ -108,8 +130,6 @@ class CertifiedClassifier(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the accuracies."""
         self._log_accuracy("test", self.test_accuracy)
-
-    on_predict_start = on_test_start
 
     def predict_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the certificate of a batch: ``prediction`` and ``radius``, (batch,) each."""
@@ -130,8 +150,23 @@ class CertifiedClassifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _log_accuracy(self, stage: str, metric: CertifiedAccuracy) -> None:
-        clean, *certified = metric.compute()
+        clean, *certified = metric.compute().reshape(-1)
         values = {f"{stage}/certified_acc_{255 * eps:.6g}": value for eps, value in zip(self.radii, certified, strict=True)}
-        self.log(f"{stage}/acc", clean, prog_bar=True)
-        self.log_dict(values)
+        self._log({f"{stage}/acc": clean}, prog_bar=True)
+        self._log(values)
         metric.reset()
+
+    def _log(self, values: dict[str, Tensor], prog_bar: bool = False) -> None:
+        """Log values that all processes have computed alike: a mean of them could round, a maximum does not."""
+        self.log_dict(values, prog_bar=prog_bar, sync_dist=True, reduce_fx="max")
+
+
+def _check_loaders(loaders: Any) -> None:
+    """Raise ConfigError where the sampler of a loader repeats or drops images to give every process as many."""
+    for loader in tree_leaves(loaders):
+        sampler = getattr(loader, "sampler", None)
+        if isinstance(sampler, DistributedSampler) and sampler.total_size != (images := len(cast("Sized", sampler.dataset))):
+            raise ConfigError(
+                f"a {type(sampler).__name__} deals out {sampler.total_size} of {images} images, and each is to count once",
+                "take the loader from sll_zoo.data.evaluation_loader, or use one process",
+            )

@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from sll_zoo.data.loading import evaluation_loader
 from sll_zoo.errors import ConfigError, UnknownNameError
 
 TEST_IMAGES = 400
@@ -72,12 +73,12 @@ class Digits(LightningDataModule):
         return DataLoader(self._parts["train"], batch_size=self.batch_size, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Return the validation part in order."""
-        return DataLoader(self._parts["validation"], batch_size=self.batch_size)
+        """Return the validation part in order, every image once on any number of processes."""
+        return evaluation_loader(self._parts["validation"], self.batch_size)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Return the held-out part in order."""
-        return DataLoader(self._parts["test"], batch_size=self.batch_size)
+        """Return the held-out part in order, every image once on any number of processes."""
+        return evaluation_loader(self._parts["test"], self.batch_size)
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Return the held-out part in order."""

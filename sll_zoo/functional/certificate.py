@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sll_zoo.errors import InputError
@@ -17,6 +17,10 @@ from sll_zoo.errors import InputError
 RADII = (36 / 255, 72 / 255, 108 / 255, 1.0)
 # Two equal rows of a head give logits that a matrix product may round apart by a few units in the last place: they are tied.
 TIE = 64
+# Margins are compared in pieces of so many, images times classes: 2 MB in float64, which a processor's cache can hold.
+PIECE = 2**18
+# How far two halves of a symmetric matrix may be apart, relative to its largest entry: a formula evaluated in float32.
+ASYMMETRY = 1e-6
 
 
 def radius_label(eps: float) -> str:
@@ -43,27 +47,60 @@ def certified_radius(
         pairwise_lipschitz: L, (classes, classes), or one number for all pairs.
 
     Returns:
-        Prediction (batch,) and radius (batch,), L2 in the units of the input. A tie has radius 0, and so have logits that differ
-        by no more than their own rounding, logits that are not finite, and constants that are negative or NaN. Where no other
-        class can overtake (L_yj = 0 with a positive margin, or a single class) the radius is infinite.
+        Prediction (batch,) and radius (batch,), in float64, L2 in the units of the input. A tie has radius 0, and so have logits
+        that differ by no more than their own rounding, logits that are not finite, and constants that are negative or NaN. Where
+        no other class can overtake (L_yj = 0 with a positive margin, or a single class) the radius is infinite.
+
+    The minimum streams over the classes: beside the logits and L, memory does not grow with batch × classes.
     """
+    batch, classes = logits.shape
     prediction = logits.argmax(1)
-    margins = logits.gather(1, prediction[:, None]) - logits
-    constants = pairwise_lipschitz if pairwise_lipschitz.ndim == 0 else pairwise_lipschitz[prediction]
-    rounding = TIE * torch.finfo(logits.dtype).eps * logits.abs().amax(1, keepdim=True)
-    ratios = torch.where((margins > rounding) & (constants >= 0), margins / constants, 0.0)
-    ratios = ratios.scatter(1, prediction[:, None], torch.inf)
-    radius = torch.where(logits.isfinite().all(1), ratios.amin(1), 0.0)
-    return prediction, radius
+    top = logits.gather(1, prediction[:, None]).double()
+    size = largest_magnitude(logits)
+    rounding = TIE * torch.finfo(logits.dtype).eps * size[:, None].double()
+    radius = torch.full_like(top[:, 0], torch.inf)
+    step = max(1, PIECE // max(1, batch))
+    for start in range(0, classes, step):
+        piece = slice(start, start + step)
+        margins = top - logits[:, piece]
+        constants = pairwise_lipschitz if pairwise_lipschitz.ndim == 0 else pairwise_lipschitz[:, piece][prediction]
+        ratios = torch.where((margins > rounding) & (constants >= 0), margins / constants, 0.0)
+        own = torch.arange(start, start + margins.shape[1], device=logits.device) == prediction[:, None]
+        radius = torch.minimum(radius, ratios.masked_fill_(own, torch.inf).amin(1))
+    return prediction, torch.where(size.isfinite(), radius, 0.0)
+
+
+def largest_magnitude(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+    """Return max over j of |f_j| for each image, NaN or infinite where a logit is, without a copy of the logits."""
+    return torch.maximum(logits.amax(1), -logits.amin(1))
 
 
 def check_constants(constants: Tensor, classes: int) -> None:
-    """Raise InputError unless ``constants`` are one nonnegative number, or a nonnegative matrix (classes, classes)."""
-    if constants.shape not in ((), (classes, classes)) or not bool((constants >= 0).all()):
+    """Raise InputError unless ``constants`` are one number or a symmetric matrix (classes, classes), nonnegative and finite."""
+    problem = ""
+    if constants.shape not in ((), (classes, classes)):
+        problem = f" for {classes} classes"
+    elif not bool((constants.isfinite() & (constants >= 0)).all()):
+        problem = f" with values from {constants.amin().item():.4g} to {constants.amax().item():.4g}"
+    elif constants.ndim and (constants - constants.mT).abs().amax() > ASYMMETRY * constants.amax():
+        problem = " that is not symmetric"
+    if problem:
         raise InputError(
-            f"pairwise_lipschitz of shape {tuple(constants.shape)}, smallest value {constants.min().item():.4g}",
-            f"give a nonnegative number or a matrix ({classes}, {classes}), for example model.pairwise_lipschitz()",
+            f"pairwise_lipschitz of shape {tuple(constants.shape)}{problem}",
+            f"give a number or a symmetric matrix ({classes}, {classes}), finite and not negative, such as "
+            "model.pairwise_lipschitz()",
         )
+
+
+def certified_at(
+    correct: Bool[Tensor, " batch"], radius: Float[Tensor, " batch"], radii: Sequence[float]
+) -> Bool[Tensor, "batch radii"]:
+    """Return whether each image is classified correctly throughout the closed ball of each of ``radii``.
+
+    That is: correct and radius > eps. At eps = 0 the ball is the image itself, and being correct is enough (a tie counts as the
+    class that argmax names), so that it is clean accuracy's.
+    """
+    return torch.stack([correct & (radius > eps) if eps > 0 else correct for eps in radii], 1)
 
 
 def certified_counts(
@@ -72,10 +109,5 @@ def certified_counts(
     target: Int[Tensor, " batch"],
     radii: Sequence[float],
 ) -> Int[Tensor, " radii"]:
-    """Return, for each of ``radii``, how many images are classified correctly throughout the closed ball of that radius.
-
-    That is: prediction = target and radius > eps. At eps = 0 the ball is the image itself, and being correct is enough (a tie
-    counts as the class that argmax names), so that the count is clean accuracy's.
-    """
-    correct = prediction == target
-    return torch.stack([(correct & (radius > eps)).sum() if eps > 0 else correct.sum() for eps in radii])
+    """Return, for each of ``radii``, how many images are :func:`certified_at` it."""
+    return certified_at(prediction == target, radius, radii).sum(0)

@@ -1,7 +1,10 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from sll_zoo.functional.certificate import certified_counts, certified_radius, radius_label
+from sll_zoo.functional.certificate import PIECE, certified_counts, certified_radius, radius_label
 
 INF, NAN = float("inf"), float("nan")
 
@@ -75,3 +78,34 @@ def test_counts_are_strict_but_for_radius_zero():
 
 def test_labels_are_the_literatures():
     assert [radius_label(eps) for eps in (36 / 255, 108 / 255, 1.0, 0.5, 0.0)] == ["36/255", "108/255", "1", "0.5", "0"]
+
+
+def test_pieces_of_the_classes_give_the_radius_of_all():
+    logits, points = torch.randn(400, 2000), torch.randn(2000, 3, dtype=torch.float64)
+    assert logits.numel() > 2 * PIECE
+    constants = torch.cdist(points, points)
+    prediction, radius = certified_radius(logits, constants)
+    margins = logits.double().gather(1, prediction[:, None]) - logits
+    ratios = (margins / constants[prediction]).scatter(1, prediction[:, None], INF)
+    assert torch.equal(radius, ratios.amin(1))
+
+
+MEMORY = """
+import resource
+import torch
+from sll_zoo.functional.certificate import certified_radius
+logits, constants = torch.zeros(10_000, 1_000, dtype=torch.float64), torch.ones(1_000, 1_000, dtype=torch.float64)
+logits[:, 0] = 1
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+certified_radius(logits, constants)
+print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kilobytes are Linux's unit of ru_maxrss")
+def test_memory_does_not_grow_with_images_times_classes():
+    shown = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True).stdout
+    before, after = (1024 * int(kilobytes) for kilobytes in shown.split())
+    # One copy of the logits takes 80 MB: the whole, with libraries and data, stays below 1 GB, and no such copy is made.
+    assert after < 2**30
+    assert after - before < 80e6

@@ -1,0 +1,84 @@
+"""Certified accuracy at given radii: integer counts, in one pass for any number of radii."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sll_zoo.errors import ConfigError
+from sll_zoo.functional.certificate import RADII, certified_at, radius_label
+from sll_zoo.metrics.base import Average, CertificateMetric
+
+
+class CertifiedAccuracy(CertificateMetric):
+    """The fraction of images that are classified correctly throughout an L2 ball; also called CRA or VRA.
+
+    Args:
+        radii: L2 radii in the units of the input (pixels of [0, 1]), any number in one pass; 0 is clean accuracy.
+        average: As in :class:`CertificateMetric`.
+        num_classes: As in :class:`CertificateMetric`.
+        **kwargs: Those of ``torchmetrics.Metric``.
+
+    Raises:
+        ConfigError: No radius, or one that is negative or not finite.
+
+    Example:
+        >>> import torch
+        >>> metric = CertifiedAccuracy([0.0, 0.5])
+        >>> metric.update(torch.tensor([[2.0, 0.0], [0.1, 0.0]]), torch.tensor([0, 0]), torch.tensor(2**0.5))
+        >>> metric.compute().tolist()
+        [1.0, 0.5]
+    """
+
+    plot_upper_bound = 1.0
+
+    certified: Tensor
+    total: Tensor
+
+    def __init__(
+        self, radii: Sequence[float] = RADII, average: Average = "micro", num_classes: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(average, num_classes, **kwargs)
+        self.radii = tuple(float(eps) for eps in radii)
+        if not self.radii or not all(0 <= eps < float("inf") for eps in self.radii):
+            raise ConfigError(f"radii={self.radii}", "give at least one radius, finite and not negative")
+        self.add_state("certified", torch.zeros(self.groups, len(self.radii), dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("total", torch.zeros(self.groups, dtype=torch.long), dist_reduce_fx="sum")
+        # A MetricCollection lets metrics share states that are equal after the first batch, as counts at other radii can be, but
+        # not states of other names.
+        name = " ".join("{}/{}".format(*eps.as_integer_ratio()) for eps in self.radii)
+        self.add_state(f"radii {name}", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def compute(self) -> Tensor:
+        """Return certified accuracy in float64, between 0 and 1, NaN before the first image: (radii,), or (classes, radii)."""
+        return self._averaged(self.certified.double() / self.total[:, None])
+
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
+        """Draw a point for each radius, or a line over the classes, by :mod:`torchmetrics.utilities.plot`.
+
+        Args:
+            val: What ``compute`` or ``forward`` returned, or a list of such as a series in time; by default of now.
+            ax: Axes of matplotlib to draw into.
+
+        Returns:
+            Figure and axes.
+        """
+        values = self.compute() if val is None else val
+        by_radius = self._by_radius(values) if isinstance(values, Tensor) else [self._by_radius(value) for value in values]
+        axes: Any
+        figure, axes = self._plot(by_radius, ax)
+        if self.average is None and isinstance(values, Tensor):
+            axes.set_xlabel("class")
+        return figure, axes
+
+    def _by_radius(self, values: Tensor) -> dict[str, Tensor]:
+        columns = values.reshape(-1, len(self.radii)).unbind(1)
+        return {f"ε = {radius_label(eps)}": column.squeeze(0) for eps, column in zip(self.radii, columns, strict=True)}
+
+    def _count(self, target: Tensor, correct: Tensor, radius: Tensor) -> None:
+        group, hits = self._group(target), certified_at(correct, radius, self.radii)
+        self.certified = self.certified.index_add(0, group, hits.long())
+        self.total = self.total.index_add(0, group, torch.ones_like(group))

@@ -1,0 +1,189 @@
+"""Mean certified radius and the curve of certified accuracy over all radii, from the radius of every image.
+
+Reference: average certified radius, Zhai et al. 2020, "MACER" (arXiv 2001.02378).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics.utilities import rank_zero_warn
+from torchmetrics.utilities.data import dim_zero_cat
+from torchmetrics.utilities.plot import plot_curve
+
+from sll_zoo.errors import ConfigError
+from sll_zoo.metrics.base import Average, CertificateMetric
+
+# In place of the radius of an image that is classified wrongly: below that of every other.
+WRONG = -1
+
+Curve = tuple[Tensor, Tensor] | tuple[list[Tensor], list[Tensor]]
+
+
+class RadiusMetric(CertificateMetric):
+    """Keeps the radius and the class of every image, 16 bytes each.
+
+    A radius is kept as the bits of its float64 in an integer, which is in the same order and which no change of dtype touches.
+    Whatever is asked of the radii, the states are the same: the metrics of a collection share them.
+    """
+
+    bits: list[Tensor]
+    target: list[Tensor]
+
+    def __init__(self, average: Average = "micro", num_classes: int | None = None, **kwargs: Any) -> None:
+        super().__init__(average, num_classes, **kwargs)
+        self.add_state("bits", [], dist_reduce_fx="cat")
+        self.add_state("target", [], dist_reduce_fx="cat")
+
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """Gather the states of all processes; a process without images takes part with none."""
+        # Left to itself, torchmetrics has such a process send floats where the others send integers.
+        for state in (self.bits, self.target):
+            if isinstance(state, list) and not state:
+                state.append(torch.zeros(0, dtype=torch.long, device=self.device))
+        super().sync(*args, **kwargs)
+
+    def _count(self, target: Tensor, correct: Tensor, radius: Tensor) -> None:
+        self.bits.append(torch.where(correct, radius.view(torch.long), WRONG))
+        self.target.append(target)
+
+    def _by_group(self) -> list[Tensor]:
+        """Return the bits of each group, sorted."""
+        bits, order = dim_zero_cat(self.bits).sort()
+        group = self._group(dim_zero_cat(self.target))[order]
+        return [bits[group == index] for index in range(self.groups)]
+
+
+class MeanCertifiedRadius(RadiusMetric):
+    """The mean over the images of the certified radius, 0 where the prediction is wrong; also called ACR.
+
+    The sum is that of exact arithmetic, rounded once: the same on any number of processes, whatever the order of the images.
+
+    A radius can be infinite (constants of 0, a single class). The mean then is, too, and a warning says so; ``cap`` makes it
+    finite: no two images of d values in [0, 1] are further apart than √d, so that a cap of √d loses nothing.
+
+    Args:
+        cap: A radius above counts as this, in the units of the input.
+        average: As in :class:`~sll_zoo.metrics.base.CertificateMetric`.
+        num_classes: As there.
+        **kwargs: Those of ``torchmetrics.Metric``.
+
+    Raises:
+        ConfigError: A cap that is not positive.
+
+    Example:
+        >>> import torch
+        >>> metric = MeanCertifiedRadius()
+        >>> metric.update(torch.tensor([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0, 0]), 2.0)
+        >>> metric.compute().item()
+        0.5
+    """
+
+    def __init__(self, cap: float = math.inf, average: Average = "micro", num_classes: int | None = None, **kwargs: Any) -> None:
+        super().__init__(average, num_classes, **kwargs)
+        if not cap > 0:
+            raise ConfigError(f"cap={cap}", "give a positive radius, for example the diameter of the images")
+        self.cap = float(cap)
+
+    def compute(self) -> Tensor:
+        """Return the mean radius in float64, NaN before the first image: one number, or (classes,)."""
+        radii = [_radius(bits).clamp(max=self.cap).tolist() for bits in self._by_group()]
+        means = torch.tensor([math.fsum(group) / len(group) if group else math.nan for group in radii], dtype=torch.float64)
+        if means.isinf().any():
+            count = sum(group.count(math.inf) for group in radii)
+            rank_zero_warn(f"the mean radius is infinite, as that of {count} images is: give cap=, the diameter of the images")
+        return self._averaged(means.to(self.device))
+
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
+        """Draw the mean, or a point for each class, by :mod:`torchmetrics.utilities.plot`.
+
+        Args:
+            val: What ``compute`` or ``forward`` returned, or a list of such as a series in time; by default of now.
+            ax: Axes of matplotlib to draw into.
+
+        Returns:
+            Figure and axes.
+        """
+        return self._plot(val, ax)
+
+
+class CertifiedAccuracyCurve(RadiusMetric):
+    """Certified accuracy at every radius: a staircase that falls at the radius of each correct image.
+
+    ``radii, accuracy = metric.compute()``: at radius 0 certified accuracy is ``accuracy[0]``, clean accuracy; at an ε > 0 it is
+    ``accuracy[i]`` with the last ``i`` for which ``radii[i]`` ≤ ε. A correct tie, certified at no ε > 0, is a step at 0. Images
+    with an infinite radius are certified at every ε: the staircase does not reach 0.
+
+    Args:
+        average: As in :class:`~sll_zoo.metrics.base.CertificateMetric`; ``None`` gives lists, a curve for each class.
+        num_classes: As there.
+        **kwargs: Those of ``torchmetrics.Metric``.
+
+    Example:
+        >>> import torch
+        >>> metric = CertifiedAccuracyCurve()
+        >>> metric.update(torch.tensor([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0, 1]), 2.0)
+        >>> [values.tolist() for values in metric.compute()]
+        [[0.0, 0.5, 1.0], [1.0, 0.3333333333333333, 0.0]]
+    """
+
+    plot_upper_bound = 1.0
+
+    def compute(self) -> Curve:
+        """Return radii and certified accuracy in float64, (steps,) each, NaN before the first image; or lists of such.
+
+        Where nothing falls there is a single step, which torchmetrics makes a scalar.
+        """
+        groups = self._by_group()
+        if self.average is None:
+            steps = [_steps(bits) for bits in groups]
+            curves = zip(steps, groups, strict=True)
+            return [_radius(step) for step in steps], [_accuracy(step, bits) for step, bits in curves]
+        step = _steps(torch.cat(groups))
+        # One class after another: (classes, steps) would not fit into memory where there are many.
+        present = [bits for bits in groups if len(bits)]
+        total = sum((_accuracy(step, bits) for bits in present), torch.zeros_like(step, dtype=torch.float64))
+        return _radius(step), total / len(present)
+
+    def plot(self, val: Curve | None = None, ax: Any = None) -> Any:
+        """Draw the staircase, or one for each class, by :func:`torchmetrics.utilities.plot.plot_curve`.
+
+        Args:
+            val: What ``compute`` or ``forward`` returned; by default of now.
+            ax: Axes of matplotlib to draw into.
+
+        Returns:
+            Figure and axes.
+        """
+        radii, accuracy = self.compute() if val is None else val
+        labels = ("L2 radius", "certified accuracy")
+        if isinstance(radii, Tensor) and isinstance(accuracy, Tensor):
+            curve: Any = _corners(radii, accuracy)
+        else:
+            curve = tuple(map(list, zip(*map(_corners, radii, accuracy), strict=True)))
+        return plot_curve(curve, ax=ax, label_names=labels, legend_name="class", name=type(self).__name__)
+
+
+def _radius(bits: Tensor) -> Tensor:
+    """Return radii in float64, 0 for WRONG."""
+    return bits.clamp(min=0).view(torch.float64)
+
+
+def _steps(bits: Tensor) -> Tensor:
+    """Return where the curve of these images falls, in bits: before radius 0, and at each finite radius."""
+    finite = bits[(bits > WRONG) & _radius(bits).isfinite()]
+    return torch.cat([bits.new_full((1,), WRONG), torch.unique(finite)])
+
+
+def _accuracy(steps: Tensor, bits: Tensor) -> Tensor:
+    """Return the fraction of ``bits``, sorted, that lie above each of ``steps``."""
+    return (len(bits) - torch.searchsorted(bits, steps, right=True)).double() / len(bits)
+
+
+def _corners(radii: Tensor, accuracy: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both ends of every step: a line through them is a staircase."""
+    return radii.reshape(-1).repeat_interleave(2)[1:], accuracy.reshape(-1).repeat_interleave(2)[:-1]

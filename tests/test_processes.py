@@ -1,0 +1,109 @@
+"""Every image counts once: the same figures, to the last bit, from one process, two and three."""
+
+import os
+from datetime import timedelta
+
+import pytest
+import torch
+from lightning import LightningDataModule, Trainer
+from torch import distributed
+from torch.utils.data import DataLoader, Subset
+from torchmetrics import MetricCollection
+
+from sll_zoo import CertifiedAccuracy, CertifiedAccuracyCurve, CertifiedClassifier, MeanCertifiedRadius
+from sll_zoo.data import Digits, evaluation_loader
+from sll_zoo.errors import ConfigError
+from tests import tolerances as tol
+
+# Images in each batch: batches that do not divide by 2 or 3, and fewer batches than processes.
+SIZES = ([7, 3, 11, 0, 5], [4, 1], [6])
+# Images in the data set: neither 8 nor 25 divides by 3, 25 does not by 2, and 1 is fewer than the processes.
+IMAGES = (1, 8, 25)
+CLASSES = 5
+
+
+class Few(LightningDataModule):
+    """The first digits, in batches of two."""
+
+    def __init__(self, n, loader=evaluation_loader):
+        super().__init__()
+        digits = Digits()
+        digits.setup()
+        self.data = Subset(digits.test_dataloader().dataset, range(n))
+        self.loader = loader
+
+    def train_dataloader(self):
+        return DataLoader(self.data, batch_size=2)
+
+    def val_dataloader(self):
+        return self.loader(self.data, 2)
+
+    test_dataloader = predict_dataloader = val_dataloader
+
+
+def values(sizes, rank, world):
+    """Return the metrics of every ``world``-th batch."""
+    averages = ({}, {"average": "macro", "num_classes": CLASSES}, {"average": None, "num_classes": CLASSES})
+    kinds = (CertifiedAccuracy, MeanCertifiedRadius, CertifiedAccuracyCurve)
+    metrics = MetricCollection({f"{kind.__name__} {options}": kind(**options) for kind in kinds for options in averages})
+    generator = torch.Generator().manual_seed(0)
+    for index, size in enumerate(sizes):
+        batch = torch.randn(size, CLASSES, generator=generator), torch.randint(CLASSES, (size,), generator=generator)
+        if index % world == rank:
+            metrics.update(*batch, 0.7)
+    return metrics.compute()
+
+
+def trained(n, world):
+    """Return the figures of Trainer.test and validate, and how many images predict saw; train once, with uneven validation."""
+    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(accelerator="cpu", devices=world, strategy="ddp" if world > 1 else "auto", max_epochs=1, **options)
+    task = CertifiedClassifier("sll_nano.digits", pretrained=True)
+    (tested,), (validated,) = trainer.test(task, Few(n), verbose=False), trainer.validate(task, Few(n), verbose=False)
+    predicted = sum(len(batch["radius"]) for batch in trainer.predict(task, Few(n)))
+    if n < IMAGES[-1]:
+        trainer.fit(task, datamodule=Few(n))
+    return {**tested, **validated}, predicted
+
+
+def refusal(world):
+    """Return what Trainer.test says of a loader that Lightning would pad."""
+    trainer = Trainer(accelerator="cpu", devices=world, strategy="ddp", logger=False, enable_progress_bar=False)
+    with pytest.raises(ConfigError) as caught:
+        trainer.test(CertifiedClassifier("sll_nano.digits"), Few(7, lambda data, size: DataLoader(data, batch_size=size)))
+    return str(caught.value)
+
+
+def run(rank, world, store, results):
+    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE=str(world))
+    torch.set_num_threads(1)
+    limit = timedelta(seconds=120)
+    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world, timeout=limit)
+    bare = [values(sizes, rank, world) for sizes in SIZES]
+    results[rank] = bare, [trained(n, world) for n in IMAGES], refusal(world)
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_every_image_counts_once_on_any_number_of_processes(world, tmp_path):
+    context = torch.multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        results = manager.dict()
+        torch.multiprocessing.spawn(run, (world, tmp_path / "store", results), nprocs=world)
+        ranks = [results[rank] for rank in range(world)]
+    bare = [values(sizes, 0, 1) for sizes in SIZES]
+    alone = [trained(n, 1) for n in IMAGES]
+    for measured, _, _ in ranks:
+        for actual, expected in zip(measured, bare, strict=True):
+            torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
+    for index, n in enumerate(IMAGES):
+        expected, _ = alone[index]
+        loss = expected.pop("val/loss")
+        for _, measured, _ in ranks:
+            figures, _ = measured[index]
+            assert figures.pop("val/loss") == pytest.approx(loss, rel=tol.FLOAT32)
+            assert figures == expected
+        assert sum(measured[index][1] for _, measured, _ in ranks) == n
+    remedy = "take the loader from sll_zoo.data.evaluation_loader, or use one process"
+    padded = f"a DistributedSampler deals out {7 + -7 % world} of 7 images, and each is to count once"
+    assert {message for _, _, message in ranks} == {f"{padded}: {remedy}"}
