@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from sll_zoo import layers as zoo_layers
 from sll_zoo.functional.activation import slope_restricted
+from sll_zoo.functional.convolution import frequencies, torus
 from sll_zoo.functional.orthogonal import LOG_NORM_LIMIT
 from sll_zoo.functional.rescaling import LOG_Q_LIMIT
 from sll_zoo.layers import FoldedLinearForm, FoldedResidual
@@ -122,31 +123,6 @@ def _largest_ratio(weight: Tensor, inverse_t: Tensor, x: Tensor, padding_mode: s
     rows, columns = scaled.shape[-2:]
     gram = scaled @ scaled.mH if rows <= columns else scaled.mH @ scaled
     return float(torch.linalg.eigvalsh(gram).amax())
-
-
-def torus(kernel: Tensor, x: Tensor, padding_mode: str) -> tuple[int, int]:
-    """Return the size of the torus on which the circular convolution bounds that of images like ``x``.
-
-    A zero-padded convolution is a piece of the circular one on a torus larger by k − 1.
-    """
-    extra = kernel.shape[-1] - 1 if padding_mode == "zeros" else 0
-    return x.shape[2] + extra, x.shape[3] + extra
-
-
-def frequencies(kernel: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the circular convolution of a real kernel with images of ``size``, one matrix for each frequency that matters.
-
-    Args:
-        kernel: (out, in, k, k), also larger than the images.
-        size: Of the images.
-
-    Returns:
-        (height, width // 2 + 1, out, in), complex. The others are their conjugates.
-    """
-    turns = (torch.outer(torch.arange(n), torch.arange(kernel.shape[-1])) % n for n in size)
-    height, width = ((-2j * math.pi * turn.to(kernel) / n).exp() for turn, n in zip(turns, size, strict=True))
-    rows = torch.einsum("ocyx,wx->ocyw", kernel.to(width.dtype), width[: size[1] // 2 + 1])
-    return torch.einsum("ocyw,hy->hwoc", rows, height)
 
 
 def _sandwich_factors(layer: Any, x: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
-"""A convolution that keeps the image's size, and its exact adjoint, for zero and circular padding."""
+"""A convolution that keeps the image's size, its exact adjoint, and its operator in the frequency domain."""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,3 +33,28 @@ def same_conv2d_adjoint(
     if padding_mode == "zeros":
         return F.conv_transpose2d(y, kernel, padding=kernel.shape[-1] // 2)
     return same_conv2d(y, kernel.transpose(0, 1).flip(2, 3), None, padding_mode)
+
+
+def torus(kernel: Tensor, x: Tensor, padding_mode: str) -> tuple[int, int]:
+    """Return the size of the torus on which the circular convolution bounds that of images like ``x``.
+
+    A zero-padded convolution is a piece of the circular one on a torus larger by k − 1.
+    """
+    extra = kernel.shape[-1] - 1 if padding_mode == "zeros" else 0
+    return x.shape[2] + extra, x.shape[3] + extra
+
+
+def frequencies(kernel: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the circular convolution of a real kernel with images of ``size``, one matrix for each frequency that matters.
+
+    Args:
+        kernel: (out, in, k, k), also larger than the images.
+        size: Of the images.
+
+    Returns:
+        (height, width // 2 + 1, out, in), complex. The others are their conjugates.
+    """
+    turns = (torch.outer(torch.arange(n), torch.arange(kernel.shape[-1])) % n for n in size)
+    height, width = ((-2j * math.pi * turn.to(kernel) / n).exp() for turn, n in zip(turns, size, strict=True))
+    rows = torch.einsum("ocyx,wx->ocyw", kernel.to(width.dtype), width[: size[1] // 2 + 1])
+    return torch.einsum("ocyw,hy->hwoc", rows, height)

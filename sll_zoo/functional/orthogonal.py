@@ -13,6 +13,8 @@ from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 
 # The condition of I + A grows with the square of the norm: to 1e6 at a norm of 1e3, of which float64 leaves ten digits.
 LOG_NORM_LIMIT = math.log(1e3)
+# torch.compile cannot trace dtype.to_complex().
+COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
 def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch rows cols"]:

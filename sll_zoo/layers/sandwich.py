@@ -13,7 +13,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sll_zoo.functional.orthogonal import cayley, from_frequencies, kernel_to_frequencies, normalised, to_frequencies
+from sll_zoo.functional.orthogonal import COMPLEX, cayley, from_frequencies, kernel_to_frequencies, normalised, to_frequencies
 from sll_zoo.functional.rescaling import LOG_Q_LIMIT, full_precision
 from sll_zoo.layers.parameters import Placement, orthogonal_, require_odd, weight_and_bias
 
@@ -41,7 +41,7 @@ class _Sandwich(nn.Module):
     ) -> tuple[Inexact[Tensor, "*frequencies out out"], Inexact[Tensor, "*frequencies in_ out"]]:
         """Return Aᴴ and Bᴴ, one pair for each frequency of images of ``size`` where W is a kernel."""
         weight, out = normalised(self.weight, self.log_norm), self.weight.shape[1]
-        q = cayley(kernel_to_frequencies(weight, size)).to(dtype.to_complex()) if size else cayley(weight).to(dtype)
+        q = cayley(kernel_to_frequencies(weight, size)).to(COMPLEX[dtype]) if size else cayley(weight).to(dtype)
         return q[..., :out, :], q[..., out:, :]
 
     def _hidden(self, z: Tensor, dtype: torch.dtype) -> Tensor:

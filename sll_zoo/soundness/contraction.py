@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sll_zoo.bounds import frequencies, torus
 from sll_zoo.errors import WeightsError
+from sll_zoo.functional.convolution import frequencies, torus
 from sll_zoo.soundness.arithmetic import DOUBLE
 
 # A weight is shrunk by at least four times what the proof itself loses, then by eight times more until the proof succeeds.
