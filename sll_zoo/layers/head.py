@@ -55,10 +55,21 @@ class UnitRowsLinear(nn.Module):
 
     def pairwise_lipschitz(self) -> Float[Tensor, "classes classes"]:
         """Return L in float64, Lᵢⱼ = ‖w̃ᵢ − w̃ⱼ‖: the Lipschitz constants of the logit differences."""
-        rows = self.unit_rows().double()
-        # The direct formula: the one through a matrix product loses half of the digits where two rows are close.
-        return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+        return pairwise_distances(self.unit_rows().double())
 
     def extra_repr(self) -> str:
         """Return the sizes."""
         return f"{self.weight.shape[1]}, {self.weight.shape[0]}"
+
+
+def pairwise_distances(rows: Float[Tensor, "classes features"]) -> Float[Tensor, "classes classes"]:
+    """Return the L2 distance of every row from every other, with all digits, rows of norm at most 1.
+
+    ‖wᵢ‖² + ‖wⱼ‖² − 2⟨wᵢ, wⱼ⟩ is fast, and loses digits where two rows are close: if any are, the differences are taken themselves.
+    """
+    squares = rows.square().sum(1)
+    squared = squares[:, None] + squares - 2 * rows @ rows.mT
+    squared.fill_diagonal_(1.0)
+    if (squared < 0.01).any():
+        return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+    return squared.sqrt().fill_diagonal_(0.0)
