@@ -65,7 +65,7 @@ class UnitRowsLinear(nn.Module):
 def pairwise_distances(rows: Float[Tensor, "classes features"]) -> Float[Tensor, "classes classes"]:
     """Return the L2 distance of every row from every other, with all digits, rows of norm at most 1.
 
-    ‖wᵢ‖² + ‖wⱼ‖² − 2⟨wᵢ, wⱼ⟩ is fast, and loses digits where two rows are close: if any are, the differences are taken themselves.
+    ‖wᵢ‖² + ‖wⱼ‖² − 2⟨wᵢ, wⱼ⟩ is fast and loses digits where two rows are close: if any are, their differences are taken.
     """
     squares = rows.square().sum(1)
     squared = squares[:, None] + squares - 2 * rows @ rows.mT
