@@ -21,6 +21,7 @@ from sll_zoo.certification import certify, check_images
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
 from sll_zoo.layers import fold, is_folded
+from sll_zoo.soundness import FrozenNetwork
 
 METHODS = ("pgd", "autoattack")
 # Of its certified radius, in which each image is attacked: where a radius that is too large shows first.
@@ -138,7 +139,7 @@ def attack(
     ascend = partial(pgd, steps=steps, restarts=restarts, generator=torch.Generator().manual_seed(seed))
     search = _search(method, ascend, seed)
     check_images(images)
-    network: Any = model if is_folded(model) else fold(model)
+    network: Any = model if isinstance(model, FrozenNetwork) or is_folded(model) else fold(model)
     prediction, radius = _certified(network, images, batch_size)
     images = images.to(radius.device, torch.float64)
     labels = _checked_labels(labels, images, network).to(radius.device)

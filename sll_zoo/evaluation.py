@@ -13,7 +13,7 @@ from sll_zoo.certification import certify
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
 from sll_zoo.layers import fold
-from sll_zoo.soundness import freeze
+from sll_zoo.soundness import FrozenNetwork, freeze
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,10 @@ def evaluate(
         InputError: No image at all, images that ``certify`` refuses, or labels that are no class indices, one for each image.
     """
     start = time.perf_counter()
-    frozen = freeze(model) if sound else fold(model)
+    if isinstance(model, FrozenNetwork):
+        frozen: nn.Module = model
+    else:
+        frozen = freeze(model) if sound else fold(model)
     parts = []
     for images, labels in batches:
         _check_labels(labels, len(images))

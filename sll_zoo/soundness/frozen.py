@@ -6,15 +6,16 @@ The theory is in the README beside this file.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from sll_zoo.bounds import unit_rows
 from sll_zoo.chain import Call, first_break, trace
-from sll_zoo.errors import ConfigError
+from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.functional.rescaling import full_precision
 from sll_zoo.layers import FoldedLinearForm, FoldedResidual, UnitRowsLinear, fold
 from sll_zoo.models import LipschitzClassifier
@@ -62,6 +63,13 @@ class FrozenNetwork(nn.Module):
                 stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # it may choose Winograd's convolution
             logits: Tensor = self.network(x.to(self.dtype))
         return logits
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the network, and refuse to change the type that its bounds are for."""
+        dtype = fn(torch.zeros((), dtype=self.dtype)).dtype
+        if dtype != self.dtype:
+            raise InputError(f"converting a network frozen in {self.dtype} to {dtype}", f"freeze the model itself: dtype={dtype}")
+        return cast("Self", super()._apply(fn, recurse))  # type: ignore[no-untyped-call]  # of torch
 
     def pairwise_lipschitz(self) -> Tensor:
         """Return L (num_classes, num_classes) in float64: bounds from above, for the rows as they are stored."""

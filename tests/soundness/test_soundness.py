@@ -7,9 +7,9 @@ from torch import nn
 
 import sll_zoo
 from sll_zoo.chain import trace
-from sll_zoo.errors import ConfigError, WeightsError
+from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.functional.certificate import certified_radius
-from sll_zoo.layers import FoldedLinearForm, FoldedResidual, SLLLinear
+from sll_zoo.layers import FoldedResidual, SLLLinear
 from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig, build
 from sll_zoo.soundness import FrozenNetwork
 from sll_zoo.soundness.arithmetic import arithmetic_of
@@ -196,8 +196,22 @@ def test_searching_neighbouring_floats_breaks_plain_radii_of_a_network_built_for
     assert broken["plain"] >= 3
 
 
-def test_frozen_networks_keep_their_class_through_moves_and_copies():
-    network = sll_zoo.freeze(LipNet(CONFIGS["lipnet"]).eval())
-    assert isinstance(network, FrozenNetwork)
-    assert not network.training
-    assert isinstance(network.network.head, FoldedLinearForm)
+def test_a_frozen_network_moves_and_is_not_converted():
+    network = sll_zoo.freeze(LipNet(CONFIGS["lipnet"]).eval(), torch.float32)
+    assert isinstance(network.to("cpu"), FrozenNetwork)
+    with pytest.raises(InputError, match=r"frozen in torch\.float32 to torch\.float64"):
+        network.double()
+
+
+def test_no_attack_changes_a_class_within_a_sound_radius(pretrained, digits):
+    images, labels = (part[::40] for part in digits.tensors("test"))
+    for dtype in DTYPES:
+        found = sll_zoo.attack(sll_zoo.freeze(pretrained, dtype), images, labels, steps=20, restarts=1)
+        assert not found.lies.any()
+        assert (found.radius > 0).all()
+
+
+def test_an_evaluation_of_a_frozen_network_is_sound(pretrained, digits):
+    evaluation = sll_zoo.evaluate(sll_zoo.freeze(pretrained, torch.float32), [digits.tensors("test")])
+    assert (evaluation.slack > 1e-3).all()
+    assert 0 < evaluation.certified[36 / 255] < evaluation.clean
