@@ -156,6 +156,7 @@ def test_an_untrained_network_is_not_measured(capsys):
 
 def test_an_interrupted_training_says_so_and_exports_nothing(tmp_path):
     command = [sys.executable, "-m", "sll_zoo", "fit", "--config", str(ROOT / "configs/digits/sll_nano.yaml")]
+    command += ["--trainer.max_epochs", "100000"]  # it does not end before the signal comes
     errors = tmp_path / "errors"
     with errors.open("w") as stderr, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr) as run:
         while run.poll() is None and not list(tmp_path.glob("outputs/**/*.ckpt")):

@@ -21,6 +21,7 @@ from sll_zoo.layers import FoldedLinearForm, FoldedResidual, UnitRowsLinear, fol
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.soundness.arithmetic import DOUBLE, arithmetic_of
 from sll_zoo.soundness.contraction import absolute, loss_of_proof, operators, shrunk_until_proved
+from sll_zoo.soundness.fourier import StoredMatrices, stored
 from sll_zoo.soundness.rounding import Rounding, rounding_of, rounding_of_logit
 
 # Covers the rounding of the bounds themselves: some hundred operations in float64.
@@ -116,9 +117,14 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
     head = cast("UnitRowsLinear", exact.head)
     bias = None if head.bias is None else head.bias.to(dtype)
     network.head = FoldedLinearForm(unit_rows(head.weight).to(dtype), bias, "zeros")
+    for call in _chain_of(network)[1:-1]:
+        layer = exact.get_submodule(call.name)
+        if replacement := stored(layer, call.x, dtype):
+            network.set_submodule(call.name, replacement)
+            _store_contractions(call.name, replacement, stored(layer, call.x, torch.float64))
+        else:
+            _make_sound(call, layer)
     _, *calls, _ = _chain_of(network)
-    for call in calls:
-        _make_sound(call, exact.get_submodule(call.name))
     # At the mean the layers take what their biases make of 0.
     middle = network.center.mean.double().expand(1, *network.config.input_shape)
     at_zero, _ = trace(copy.deepcopy(network).double(), middle)
@@ -140,18 +146,30 @@ def _chain_of(network: LipschitzClassifier) -> list[Call]:
     return calls
 
 
+def _store_contractions(name: str, layer: StoredMatrices, exact: StoredMatrices | None) -> None:
+    """Shrink the matrices of a layer until each is proved to be a contraction."""
+    original = cast("StoredMatrices", exact).matrices
+
+    def matrices(shrinkage: float) -> Tensor:
+        layer.matrices.copy_(original * (1 - shrinkage))
+        return layer.matrices.to(original.dtype)
+
+    bound = original.abs().flatten(0, -3).amax(0) if original.ndim > 2 else original.abs()
+    shrunk_until_proved(name, matrices, loss_of_proof(bound, terms=1))
+
+
 def _make_sound(call: Call, exact: nn.Module) -> None:
     """Shrink what a layer stores until it is proved to be 1-Lipschitz; ``exact`` is the same layer in float64."""
     layer = call.layer
     if isinstance(layer, FoldedResidual) and isinstance(exact, FoldedResidual):
-        stored, original = layer.step, exact.step
+        values, original = layer.step, exact.step
     elif isinstance(layer, FoldedLinearForm) and isinstance(exact, FoldedLinearForm):
-        stored, original = layer.weight, exact.weight
+        values, original = layer.weight, exact.weight
     else:
         return
 
     def matrices(shrinkage: float) -> Tensor:
-        stored.copy_(original * (1 - shrinkage))
+        values.copy_(original * (1 - shrinkage))
         return operators(_contraction(layer), call.x, layer.padding_mode)
 
     bound = absolute(_contraction(exact))

@@ -17,9 +17,13 @@ from sll_zoo.errors import ConfigError
 from sll_zoo.layers import FoldedLinearForm, FoldedResidual
 from sll_zoo.soundness.arithmetic import Arithmetic
 from sll_zoo.soundness.contraction import absolute
+from sll_zoo.soundness.fourier import StoredOrthogonal, StoredSandwich
 
 # Inputs of a layer are far below this norm: images have entries in [0, 1], and layers are 1-Lipschitz.
 LARGEST_NORM = 1e6
+# A Fourier transform of N numbers is taken to be off by at most this many units for each doubling of N: textbook bounds are below
+# ten (Higham 2002, chapter 24, for powers of 2), and other lengths cost more.
+FOURIER = 64
 
 
 class Rounding(NamedTuple):
@@ -115,6 +119,44 @@ def _linear(layer: FoldedLinearForm, x: Tensor, arithmetic: Arithmetic) -> Round
     return _safely(total, LARGEST_NORM * terms + float(bias.abs().max()), arithmetic)
 
 
+def _matrices(matrices: Tensor, x: Tensor, arithmetic: Arithmetic) -> Rounding:
+    """Bound the application of some of a layer's matrices to what is of the size of ``x``."""
+    terms = matrices.shape[-1]
+    if not matrices.is_complex():
+        return Rounding(arithmetic.gamma(terms + 2) * norm_upper_bound(matrices.double().abs()), terms * arithmetic.tiny * terms)
+    size = max(norm_upper_bound(matrix) for matrix in matrices.abs().double().flatten(0, 1))
+    pixels = x[0, 0].numel()
+    fourier = FOURIER * arithmetic.unit * math.log2(2 * pixels)
+    # There, the products, and back; the matrices themselves have norm at most 1.
+    slope = (1 + fourier) * (1 + arithmetic.gamma(4 * terms + 8) * size) * (1 + fourier) - 1
+    return Rounding(1.001 * slope + arithmetic.unit, 16 * terms * pixels * arithmetic.tiny * math.sqrt(terms * pixels))
+
+
+def _orthogonal(layer: StoredOrthogonal, x: Tensor, arithmetic: Arithmetic) -> Rounding:
+    """Bound Q x + b."""
+    slope, underflow = _matrices(layer.matrices, x, arithmetic)
+    bias = 0.0 if layer.bias is None else math.sqrt(x[0, 0].numel()) * float(layer.bias.double().norm())
+    unit = 2 * arithmetic.unit
+    return _safely(Rounding(slope + unit * (1 + slope), underflow + unit * (bias + underflow)), LARGEST_NORM + bias, arithmetic)
+
+
+def _sandwich(layer: StoredSandwich, x: Tensor, arithmetic: Arithmetic) -> Rounding:
+    """Bound √2 Aᵀ Ψ relu(√2 Ψ⁻¹ B x + b)."""
+    out, pixels = len(layer.psi), x[0, 0].numel()
+    psi, root, unit = layer.psi.double(), math.sqrt(2), 8 * arithmetic.unit
+    offset = math.sqrt(pixels) * float((psi * layer.bias.double()).norm())  # ‖Ψ b‖ over all pixels
+    first = _matrices(layer.matrices[..., out:, :].mH, x, arithmetic)
+    # Ψ relu(√2 Ψ⁻¹ z + b) with z = B x: √2 times the error of z, and five operations.
+    spread = float(psi.max() / psi.min()) + float(psi.max()) + 1
+    underflow = 8 * arithmetic.tiny * spread * math.sqrt(out * pixels)
+    hidden = Rounding(root * first.slope + unit * root * (1 + first.slope), root * first.offset + unit * offset + underflow)
+    whole = Rounding(root + hidden.slope, offset + hidden.offset)  # ‖Ψ relu‖ as computed
+    second = _matrices(layer.matrices[..., :out, :], x.new_zeros(1, out, *x.shape[2:]), arithmetic)
+    slope, rest = (root * (one + (second.slope + unit) * two) for one, two in zip(hidden, whole, strict=True))
+    total = Rounding(1.001 * slope, 1.001 * rest + root * second.offset)
+    return _safely(total, (LARGEST_NORM + offset) * spread, arithmetic)
+
+
 def _pooling(layer: zoo_layers.NormOneAvgPool2d, _: Tensor, arithmetic: Arithmetic) -> Rounding:
     """Bound a sum of k² entries divided by k."""
     edge = cast("int", layer.kernel_size)
@@ -129,6 +171,8 @@ def _householder(_: nn.Module, x: Tensor, arithmetic: Arithmetic) -> Rounding:
 BOUNDS: dict[type, Callable[..., Rounding]] = {
     FoldedResidual: _residual,
     FoldedLinearForm: _linear,
+    StoredOrthogonal: _orthogonal,
+    StoredSandwich: _sandwich,
     zoo_layers.NormOneAvgPool2d: _pooling,
     zoo_layers.Householder: _householder,
 }

@@ -1,7 +1,9 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
+import scipy.fft
 import torch
 from torch import nn
 
@@ -9,12 +11,13 @@ import sll_zoo
 from sll_zoo.chain import trace
 from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.functional.certificate import certified_radius
-from sll_zoo.layers import FoldedResidual, SLLLinear
-from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig, build
+from sll_zoo.layers import FoldedResidual, OrthogonalConv2d, SandwichConv2d, SandwichLinear, SLLLinear
+from sll_zoo.models import LipConvNetConfig, LipNet, LipNetConfig, build
 from sll_zoo.soundness import FrozenNetwork
 from sll_zoo.soundness.arithmetic import arithmetic_of
+from sll_zoo.soundness.fourier import stored
 from sll_zoo.soundness.rounding import rounding_of
-from tests.soundness.exact import chain, distance, forward, rational
+from tests.soundness.exact import along, chain, distance, forward, rational
 
 CONFIGS = {
     "lipnet": LipNetConfig(width=4, conv_layers=2, conv_inner=3, dense_layers=2, dense_inner=5, img_size=4, pool=2),
@@ -76,6 +79,45 @@ def test_dense_layers_of_thousands_of_terms_stay_within_their_bounds_in_long_dou
     assert 0 < off <= rounding_of(layer, x, arithmetic_of(dtype)).at(x.double().norm())
 
 
+def in_long_double(matrices, x):
+    """Return stored matrices applied to one input in long double, through its own Fourier transform."""
+    matrices = matrices.resolve_conj().numpy().astype("clongdouble" if matrices.is_complex() else "longdouble")
+    if x.ndim == 1:
+        return matrices @ x
+    moved = np.einsum("hwoc,chw->ohw", matrices, scipy.fft.rfft2(x))
+    return scipy.fft.irfft2(moved, s=x.shape[1:])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [(), (4, 4), (7, 5), (32, 32)])
+def test_orthogonal_and_sandwich_layers_stay_within_their_bounds_in_long_double(size, dtype):
+    x = torch.randn(1, 6, *size, dtype=dtype)
+    sandwich = (SandwichConv2d(6, 4) if size else SandwichLinear(6, 4)).double()
+    with torch.no_grad():
+        sandwich.log_psi.normal_()
+    layer, point = stored(sandwich, x, dtype), x[0].double().numpy().astype("longdouble")
+    psi, bias = (along(values.double().numpy().astype("longdouble"), point) for values in (layer.psi, layer.bias))
+    root = np.sqrt(np.longdouble(2))
+    hidden = psi * (root * in_long_double(layer.matrices[..., 4:, :].mH, point) / psi + bias).clip(0)
+    exact = {layer: root * in_long_double(layer.matrices[..., :4, :], hidden)}
+    if size:
+        layer = stored(OrthogonalConv2d(6, 4).double(), x, dtype)
+        exact[layer] = in_long_double(layer.matrices, point) + along(layer.bias.double().numpy().astype("longdouble"), point)
+    for layer, y in exact.items():
+        off = float(((layer(x)[0].double().numpy() - y) ** 2).sum() ** 0.5)
+        assert 0 < off <= rounding_of(layer, x, arithmetic_of(dtype)).at(x.double().norm())
+
+
+@pytest.mark.parametrize("family", ["orthogonal", "sandwich"])
+def test_frozen_orthogonal_and_sandwich_networks_compute_what_the_network_does(config, family):
+    net, images = trained(config, family), torch.rand(20, 3, 4, 4)
+    plain, sound = sll_zoo.certify(net, images), sll_zoo.certify(net, images, sound=True)
+    assert torch.equal(sound.prediction, plain.prediction)
+    assert ((sound.slack > 0) & (sound.slack < 1e-8)).all()
+    torch.testing.assert_close(sound.radius, plain.radius, rtol=1e-7, atol=1e-8)
+    torch.testing.assert_close(sll_zoo.freeze(net)(images), net.double()(images.double()), rtol=1e-6, atol=1e-6)
+
+
 def test_the_bound_for_sll_small_is_below_1e_8_in_double_and_certifies_nothing_in_single_precision():
     model, images = sll_zoo.create_model("sll_small").eval(), torch.rand(2, 3, 32, 32)
     double, single = sll_zoo.freeze(model), sll_zoo.freeze(model, torch.float32)
@@ -133,8 +175,10 @@ def test_networks_that_are_no_chain_or_have_other_activations_are_refused():
     net.convs[0].activation = "tanh"
     with pytest.raises(ConfigError, match="rounding of tanh is not bounded"):
         sll_zoo.freeze(net)
-    with pytest.raises(ConfigError, match="OrthogonalConv2d is not bounded"):
-        sll_zoo.freeze(LipConvNet(dataclasses.replace(CONFIGS["lipconvnet"], family="orthogonal")).eval())
+    net = LipNet(CONFIGS["lipnet"]).eval()
+    net.convs[0] = nn.Conv2d(4, 4, 3, padding=1)
+    with pytest.raises(ConfigError, match="rounding of a Conv2d is not bounded"):
+        sll_zoo.freeze(net)
     with pytest.raises(ConfigError, match="freezing a Linear"):
         sll_zoo.freeze(nn.Linear(2, 2))
 
