@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sll_zoo.bounds import SLACK, lipschitz_estimate, lipschitz_upper_bound, reference, unit_rows
-from sll_zoo.chain import Call, same, trace
+from sll_zoo.chain import Call, hooked, same, trace
 from sll_zoo.errors import InputError
 from sll_zoo.layers import FAMILIES, UnitRowsLinear, fold
 from sll_zoo.models import LipschitzClassifier
@@ -104,8 +104,7 @@ def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[A
     before = [x, *(call.y for call in calls)]
     found = [
         LayerAudit(name or "network", type(module).__name__, problem="it has a hook, of whose effect nothing is known")
-        for name, module in model.named_modules()
-        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+        for name, module in hooked(model)
     ]
     for call, given in progress(list(zip(calls, before, strict=False))):
         layer = _audit_layer(call, model.config.family, claimed)

@@ -30,7 +30,9 @@ def trace(model: LipschitzClassifier, images: Tensor) -> tuple[list[Call], Tenso
     calls: list[Call] = []
 
     def record(name: str) -> Callable[..., None]:
-        return lambda layer, args, kwargs, y: calls.append(Call(name, layer, [*args, *kwargs.values()][0], y))
+        return lambda layer, args, kwargs, y: calls.append(
+            Call(name, layer, [*args, *kwargs.values()][0].clone(), y.clone())  # what comes later may change them in place
+        )
 
     hooks = [module.register_forward_hook(record(name), with_kwargs=True) for name, module in _layers(model)]
     try:
@@ -39,6 +41,15 @@ def trace(model: LipschitzClassifier, images: Tensor) -> tuple[list[Call], Tenso
         for hook in hooks:
             hook.remove()
     return calls, y
+
+
+def hooked(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the modules with a hook or a ``forward`` of the instance, of whose effect nothing is known."""
+    return [
+        (name, module)
+        for name, module in model.named_modules()
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+    ]
 
 
 def _layers(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -20,16 +21,16 @@ LOG_Q_LIMIT = 20.0
 
 @contextmanager
 def full_precision(device_type: str) -> Iterator[None]:
-    """Suspend autocast and TF32, whose errors of 1e-3 would make T too small.
+    """Suspend autocast, TF32 and the bfloat16 products of CPUs, whose errors of 1e-3 would make T too small.
 
-    Inside ``torch.compile`` the TF32 flags cannot be set and stay as they are; certificates run in float64, which neither
+    Inside ``torch.compile`` these switches cannot be set and stay as they are; certificates run in float64, which neither
     touches.
     """
     with torch.autocast(device_type, enabled=False):
-        if device_type != "cuda" or torch.compiler.is_compiling():
+        if device_type not in ("cuda", "cpu") or torch.compiler.is_compiling():
             yield
             return
-        switches = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]  # set at run time
+        switches = _switches(device_type)
         saved = [switch.fp32_precision for switch in switches]
         try:
             for switch in switches:
@@ -38,6 +39,14 @@ def full_precision(device_type: str) -> Iterator[None]:
         finally:
             for switch, value in zip(switches, saved, strict=True):
                 switch.fp32_precision = value
+
+
+def _switches(device_type: str) -> tuple[Any, Any]:
+    """Return where PyTorch keeps the precision of float32 products and convolutions."""
+    backends: Any = torch.backends
+    if device_type == "cuda":
+        return backends.cuda.matmul, backends.cudnn.conv
+    return backends.mkldnn.matmul, backends.mkldnn.conv
 
 
 def abs_gram(weight: Float[Tensor, "inner *kernel"]) -> Float[Tensor, "inner inner"]:

@@ -44,8 +44,8 @@ def loss_of_proof(absolute: Tensor, terms: int) -> float:
         terms: Number of taps that make an entry, 1 for a dense weight.
     """
     rows, cols = absolute.shape
-    # Entries: 64 units for the square root, the product and the twiddle factors; then the sums, with complex products as four.
-    gram = DOUBLE.gamma(4 * (max(rows, cols) + terms) + 64) * float(absolute.square().sum())
+    # Entries: 128 units for the square root, the product and the twiddle factors; then the sums, with complex products as four.
+    gram = DOUBLE.gamma(4 * (max(rows, cols) + terms) + 128) * float(absolute.square().sum())
     cholesky = DOUBLE.gamma(4 * (min(rows, cols) + 2)) * min(rows, cols)
     return 1.01 * (gram + cholesky)
 

@@ -13,16 +13,16 @@ from typing import Self, cast
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.bounds import unit_rows
-from sll_zoo.chain import Call, first_break, trace
-from sll_zoo.errors import ConfigError, InputError
+from sll_zoo.bounds import lipschitz_upper_bound
+from sll_zoo.chain import Call, first_break, hooked, trace
+from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.functional.rescaling import full_precision
-from sll_zoo.layers import FoldedLinearForm, FoldedResidual, UnitRowsLinear, fold
+from sll_zoo.layers import Center, FoldedLinearForm, FoldedResidual, UnitRowsLinear, fold
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.soundness.arithmetic import DOUBLE, arithmetic_of
 from sll_zoo.soundness.contraction import absolute, loss_of_proof, operators, shrunk_until_proved
 from sll_zoo.soundness.fourier import StoredMatrices, stored
-from sll_zoo.soundness.rounding import Rounding, rounding_of, rounding_of_logit
+from sll_zoo.soundness.rounding import LARGEST_NORM, Rounding, rounding_of, rounding_of_logit
 
 # Covers the rounding of the bounds themselves: some hundred operations in float64.
 ROOM = 1 + 1e-9
@@ -32,7 +32,7 @@ class FrozenNetwork(nn.Module):
     """A network in evaluation form whose every layer is proved to be 1-Lipschitz with the weights as they are stored.
 
     Made by :func:`freeze`. What :func:`~sll_zoo.certify` says of it with ``sound=True`` holds for its ``forward``, on the machine
-    that runs it: execute this network, in this dtype.
+    that runs it: execute this network, in this dtype, uncompiled, and leave its tensors alone.
 
     Args:
         network: The folded network, with a plain linear map for a head.
@@ -60,6 +60,7 @@ class FrozenNetwork(nn.Module):
         """Return the logits (batch, num_classes) of images in [0, 1], by kernels that sum products and do nothing else."""
         with ExitStack() as stack:
             stack.enter_context(full_precision(x.device.type))
+            stack.enter_context(torch.backends.nnpack.flags(enabled=False))
             if x.is_cuda:
                 stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # it may choose Winograd's convolution
             logits: Tensor = self.network(x.to(self.dtype))
@@ -110,13 +111,12 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
         ConfigError: A network that is not a chain of layers, has no logits, or has a layer of which no bound is known.
         WeightsError: A layer whose condition cannot be proved.
     """
-    if not isinstance(model, LipschitzClassifier) or not model.num_classes:
-        raise ConfigError(f"freezing a {type(model).__name__} without logits of a zoo network", "give a network of create_model")
+    _check(model, dtype)
     exact = cast("LipschitzClassifier", fold(model))
     network = copy.deepcopy(exact).to(dtype)
     head = cast("UnitRowsLinear", exact.head)
     bias = None if head.bias is None else head.bias.to(dtype)
-    network.head = FoldedLinearForm(unit_rows(head.weight).to(dtype), bias, "zeros")
+    network.head = FoldedLinearForm(head.unit_rows().to(dtype), bias, "zeros")
     for call in _chain_of(network)[1:-1]:
         layer = exact.get_submodule(call.name)
         if replacement := stored(layer, call.x, dtype):
@@ -129,9 +129,29 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
     middle = network.center.mean.double().expand(1, *network.config.input_shape)
     at_zero, _ = trace(copy.deepcopy(network).double(), middle)
     norms = [ROOM * float(call.x.norm()) for call in at_zero[1:]]
+    if not max(norms) < LARGEST_NORM / 2:
+        raise WeightsError(
+            f"biases make features of a norm of {max(norms):.3g}", f"train a network that stays below {LARGEST_NORM:.0e}"
+        )
     arithmetic = arithmetic_of(dtype)
     chain = [(rounding_of(call.layer, call.x, arithmetic), norm) for call, norm in zip(calls, norms[:-1], strict=True)]
     return FrozenNetwork(network, chain, (rounding_of_logit(network.head, arithmetic), norms[-1]))
+
+
+def _check(model: nn.Module, dtype: torch.dtype) -> None:
+    """Refuse what cannot be frozen."""
+    if dtype not in (torch.float32, torch.float64):
+        raise ConfigError(f"freezing in {dtype}", "choose torch.float64 or torch.float32")
+    if not isinstance(model, LipschitzClassifier):
+        raise ConfigError(
+            f"freezing a {type(model).__name__}", "give a network of create_model, or a LipschitzClassifier of yours"
+        )
+    if not model.num_classes:
+        raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
+    if broken := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
+        raise WeightsError(f"NaN or infinity in {broken[0]}", "train or load the network again")
+    if hooks := hooked(model):
+        raise ConfigError(f"{hooks[0][0] or 'the network'} has a hook, of whose effect nothing is known", "remove it")
 
 
 def _chain_of(network: LipschitzClassifier) -> list[Call]:
@@ -141,7 +161,7 @@ def _chain_of(network: LipschitzClassifier) -> list[Call]:
     calls, y = trace(network, image)
     if name := first_break(calls, image, y):
         raise ConfigError(f"{name} does not take what the layer before it gives", "freeze a network that is a chain of layers")
-    if calls[0].layer is not network.center or calls[-1].layer is not network.head:
+    if type(calls[0].layer) is not Center or calls[-1].layer is not network.head:
         raise ConfigError(f"the network runs from {calls[0].name} to {calls[-1].name}", "freeze one from center to head")
     return calls
 
@@ -161,11 +181,13 @@ def _store_contractions(name: str, layer: StoredMatrices, exact: StoredMatrices 
 def _make_sound(call: Call, exact: nn.Module) -> None:
     """Shrink what a layer stores until it is proved to be 1-Lipschitz; ``exact`` is the same layer in float64."""
     layer = call.layer
-    if isinstance(layer, FoldedResidual) and isinstance(exact, FoldedResidual):
+    if type(layer) is FoldedResidual and isinstance(exact, FoldedResidual):
         values, original = layer.step, exact.step
-    elif isinstance(layer, FoldedLinearForm) and isinstance(exact, FoldedLinearForm):
+    elif type(layer) is FoldedLinearForm and isinstance(exact, FoldedLinearForm):
         values, original = layer.weight, exact.weight
     else:
+        if not lipschitz_upper_bound(layer, call.x)[1] <= 1:
+            raise ConfigError(f"{call.name}, a {type(layer).__name__}, is not known to be 1-Lipschitz", "audit the network")
         return
 
     def matrices(shrinkage: float) -> Tensor:

@@ -61,7 +61,7 @@ def rounding_of(layer: nn.Module, x: Tensor, arithmetic: Arithmetic) -> Rounding
     Raises:
         ConfigError: A layer of which no bound is known.
     """
-    if isinstance(layer, EXACT):
+    if type(layer) in EXACT:
         return NOTHING
     if bound := BOUNDS.get(type(layer)):
         return bound(layer, x, arithmetic)
