@@ -77,7 +77,7 @@ def test_other_models_and_other_types():
     with pytest.raises(ConfigError, match="num_classes=0"):
         sll_zoo.freeze(network(num_classes=0))
     for dtype in (torch.bfloat16, torch.int32):
-        with pytest.raises(ConfigError, match="choose torch.float64 or torch.float32"):
+        with pytest.raises(ConfigError, match=r"choose torch\.float64 or torch\.float32"):
             sll_zoo.freeze(network(), dtype)
 
 
