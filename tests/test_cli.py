@@ -158,10 +158,16 @@ def test_an_interrupted_training_says_so_and_exports_nothing(tmp_path):
     command = [sys.executable, "-m", "sll_zoo", "fit", "--config", str(ROOT / "configs/digits/sll_nano.yaml")]
     command += ["--trainer.max_epochs", "100000"]  # it does not end before the signal comes
     errors = tmp_path / "errors"
-    with errors.open("w") as stderr, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr) as run:
+    # A shell starts what runs in its background deaf to SIGINT, and children inherit that.
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    with errors.open("w") as stderr, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, **heard) as run:
         while run.poll() is None and not list(tmp_path.glob("outputs/**/*.ckpt")):
             time.sleep(0.1)
         run.send_signal(signal.SIGINT)
+        try:
+            run.wait(60)
+        finally:
+            run.kill()
     assert (run.returncode, errors.read_text().splitlines()[-1]) == (130, "sll-zoo: interrupted; nothing was exported")
     assert not (tmp_path / "checkpoints").exists()
 
