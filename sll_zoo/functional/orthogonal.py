@@ -1,4 +1,4 @@
-"""Orthogonal matrices by the Cayley transform, real and complex, and the application of an operator frequency by frequency."""
+"""Orthogonal matrices by the Cayley transform, real and complex, and what is made of them, frequency by frequency."""
 
 from __future__ import annotations
 
@@ -63,3 +63,37 @@ def from_frequencies(x: Inexact[Tensor, "h half_w c batch"], size: tuple[int, in
     """Return the images (batch, c, *size) of which :func:`to_frequencies` gave ``x``."""
     images: Tensor = torch.fft.irfft2(x.permute(3, 2, 0, 1), s=size)
     return images.contiguous()  # as of other convolutions: ``view`` works
+
+
+def apply_matrices(
+    matrices: Inexact[Tensor, "*frequencies rows cols"], x: Float[Tensor, "batch cols *space"]
+) -> Float[Tensor, "batch rows *space"]:
+    """Return a matrix applied to vectors (batch, cols), or one for each frequency applied to images (batch, cols, h, w)."""
+    if x.ndim == 2:
+        return x @ matrices.to(x.dtype).mT
+    frequencies = to_frequencies(x)
+    return from_frequencies(matrices.to(frequencies.dtype) @ frequencies, (x.shape[2], x.shape[3]))
+
+
+def sandwich(
+    x: Float[Tensor, "batch in_ *space"],
+    a: Inexact[Tensor, "*frequencies out out"],
+    b: Inexact[Tensor, "*frequencies in_ out"],
+    psi: Float[Tensor, " out"],
+    bias: Float[Tensor, " out"] | None,
+) -> Float[Tensor, "batch out *space"]:
+    """Return √2 Aᵀ Ψ relu(√2 Ψ⁻¹ B x + b): 1-Lipschitz if A Aᵀ + B Bᵀ ≼ I.
+
+    Args:
+        x: Vectors, or images.
+        a: Aᴴ, one matrix for each frequency of images.
+        b: Bᴴ, likewise.
+        psi: The diagonal of Ψ, positive.
+        bias: b, or None.
+
+    Source: Wang and Manchester 2023 (arXiv 2301.11526).
+    """
+    shape = (-1, *(1,) * (x.ndim - 2))
+    z = math.sqrt(2) * apply_matrices(b.mH, x) / psi.view(shape)
+    hidden = psi.view(shape) * F.relu(z if bias is None else z + bias.view(shape))
+    return math.sqrt(2) * apply_matrices(a, hidden)

@@ -55,8 +55,7 @@ class LipschitzLinear(_LinearForm):
 
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True, **placement: Unpack[Placement]) -> None:
         super().__init__()
-        self.weight, self.bias = weight_and_bias((out_features, in_features), bias, **placement)
-        orthogonal_(self.weight)
+        self.weight, self.bias = weight_and_bias((out_features, in_features), bias, orthogonal_, **placement)
 
 
 class LipschitzConv2d(_LinearForm):
@@ -87,8 +86,8 @@ class LipschitzConv2d(_LinearForm):
         super().__init__()
         require_odd(kernel_size)
         self.padding_mode = padding_mode
-        self.weight, self.bias = weight_and_bias((out_channels, in_channels, kernel_size, kernel_size), bias, **placement)
-        orthogonal_(self.weight)
+        shape = (out_channels, in_channels, kernel_size, kernel_size)
+        self.weight, self.bias = weight_and_bias(shape, bias, orthogonal_, **placement)
 
 
 class FoldedLinearForm(nn.Module):

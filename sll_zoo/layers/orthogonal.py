@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sll_zoo.functional.orthogonal import COMPLEX, cayley, from_frequencies, kernel_to_frequencies, normalised, to_frequencies
+from sll_zoo.functional.orthogonal import COMPLEX, apply_matrices, cayley, kernel_to_frequencies, normalised
 from sll_zoo.functional.rescaling import full_precision
 from sll_zoo.layers.linear_form import LipschitzLinear
 from sll_zoo.layers.parameters import Placement, require_odd, weight_and_bias
@@ -89,5 +89,5 @@ class OrthogonalConv2d(nn.Module):
         size, dtype = (x.shape[2], x.shape[3]), torch.promote_types(x.dtype, torch.float32)
         with full_precision(x.device.type):
             q = cayley(kernel_to_frequencies(normalised(self.weight, self.log_norm), size)).to(COMPLEX[dtype])
-            y = from_frequencies(q @ to_frequencies(x.to(dtype)), size).to(x.dtype)
+            y = apply_matrices(q, x.to(dtype)).to(x.dtype)
         return y if self.bias is None else y + self.bias.to(x.dtype)[:, None, None]

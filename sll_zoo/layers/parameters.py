@@ -7,6 +7,7 @@ nothing away: drawn at random, ten AOL layers in a row lose all but 1e-10 of a s
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TypedDict
 
 import torch
@@ -29,9 +30,13 @@ def require_odd(kernel_size: int) -> None:
 
 
 def weight_and_bias(
-    shape: tuple[int, ...], bias: bool, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    shape: tuple[int, ...],
+    bias: bool,
+    fill: Callable[[Tensor], object] = nn.init.xavier_normal_,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
 ) -> tuple[nn.Parameter, nn.Parameter | None]:
-    """Return a weight (Xavier normal) and a bias (uniform, ±1/√fan_in).
+    """Return a weight, filled by ``fill``, and a bias (uniform, ±1/√fan_in).
 
     Raises:
         ConfigError: A size below 1.
@@ -39,7 +44,7 @@ def weight_and_bias(
     if min(shape) < 1:
         raise ConfigError(f"weight of shape {shape}", "every size must be at least 1")
     weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-    nn.init.xavier_normal_(weight)
+    fill(weight)
     if not bias:
         return weight, None
     bound = 1 / math.sqrt(weight[0].numel())

@@ -11,11 +11,19 @@ from typing import Unpack
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from sll_zoo.functional.orthogonal import COMPLEX, cayley, from_frequencies, kernel_to_frequencies, normalised, to_frequencies
+from sll_zoo.functional.orthogonal import COMPLEX, cayley, kernel_to_frequencies, normalised, sandwich
 from sll_zoo.functional.rescaling import LOG_Q_LIMIT, full_precision
 from sll_zoo.layers.parameters import Placement, orthogonal_, require_odd, weight_and_bias
+
+
+@torch.no_grad()
+def _balanced_(weight: Tensor) -> None:
+    """Make a weight (out + in, out, ...) of which the Cayley transform is orthogonal matrices over √2, A = I/√2 among them."""
+    out = weight.shape[1]
+    weight[:out] = 0
+    orthogonal_(weight[out:])
+    weight.mul_(math.tan(math.pi / 8))  # (1 − t²)/(1 + t²) = 2t/(1 + t²) = 1/√2
 
 
 class _Sandwich(nn.Module):
@@ -27,11 +35,7 @@ class _Sandwich(nn.Module):
 
     def __init__(self, out: int, in_: int, kernel: tuple[int, ...], bias: bool, placement: Placement) -> None:
         super().__init__()
-        self.weight, _ = weight_and_bias((out + in_, out, *kernel), False, **placement)
-        with torch.no_grad():
-            orthogonal_(self.weight[out:])
-            self.weight[:out] = 0
-            self.weight.mul_(math.tan(math.pi / 8))  # (1 − t²)/(1 + t²) = 2t/(1 + t²) = 1/√2
+        self.weight, _ = weight_and_bias((out + in_, out, *kernel), False, _balanced_, **placement)
         self.log_norm = nn.Parameter(self.weight.detach().norm().log())
         self.log_psi = nn.Parameter(torch.zeros(out, **placement))
         self.bias = nn.Parameter(torch.ones(out, **placement)) if bias else None
@@ -44,12 +48,18 @@ class _Sandwich(nn.Module):
         q = cayley(kernel_to_frequencies(weight, size)).to(COMPLEX[dtype]) if size else cayley(weight).to(dtype)
         return q[..., :out, :], q[..., out:, :]
 
-    def _hidden(self, z: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return Ψ σ(√2 Ψ⁻¹ z + b) for z = B x."""
-        shape = (-1, *(1,) * (z.ndim - 2))
-        psi = self.log_psi.to(dtype).clamp(-LOG_Q_LIMIT, LOG_Q_LIMIT).exp().view(shape)
-        bias = 0 if self.bias is None else self.bias.to(dtype).view(shape)
-        return psi * F.relu(math.sqrt(2) * z / psi + bias)
+    def _apply_to(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Return what the layer makes of vectors, or of images of ``size``."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        with full_precision(x.device.type):
+            a, b = self.factors(dtype, size)
+            bias = None if self.bias is None else self.bias.to(dtype)
+            return sandwich(x.to(dtype), a, b, self.psi().to(dtype), bias).to(x.dtype)
+
+    def psi(self) -> Float[Tensor, " out"]:
+        """Return the diagonal of Ψ, in float32 at least."""
+        log_psi = self.log_psi.to(torch.promote_types(self.log_psi.dtype, torch.float32))
+        return log_psi.clamp(-LOG_Q_LIMIT, LOG_Q_LIMIT).exp()
 
 
 class SandwichLinear(_Sandwich):
@@ -76,10 +86,7 @@ class SandwichLinear(_Sandwich):
 
     def forward(self, x: Float[Tensor, "batch in_"]) -> Float[Tensor, "batch out"]:
         """Apply the layer."""
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        with full_precision(x.device.type):
-            a, b = self.factors(dtype)
-            return (math.sqrt(2) * self._hidden(x.to(dtype) @ b, dtype) @ a.mT).to(x.dtype)
+        return self._apply_to(x)
 
 
 class SandwichConv2d(_Sandwich):
@@ -119,8 +126,4 @@ class SandwichConv2d(_Sandwich):
 
     def forward(self, x: Float[Tensor, "batch in_ h w"]) -> Float[Tensor, "batch out h w"]:
         """Apply the layer."""
-        size, dtype = (x.shape[2], x.shape[3]), torch.promote_types(x.dtype, torch.float32)
-        with full_precision(x.device.type):
-            a, b = self.factors(dtype, size)
-            hidden = self._hidden(from_frequencies(b.mH @ to_frequencies(x.to(dtype)), size), dtype)
-            return (math.sqrt(2) * from_frequencies(a @ to_frequencies(hidden), size)).to(x.dtype)
+        return self._apply_to(x, (x.shape[2], x.shape[3]))

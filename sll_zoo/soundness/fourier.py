@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.functional.orthogonal import (
-    COMPLEX,
-    cayley,
-    from_frequencies,
-    kernel_to_frequencies,
-    normalised,
-    to_frequencies,
-)
-from sll_zoo.functional.rescaling import LOG_Q_LIMIT
+from sll_zoo.functional.orthogonal import COMPLEX, apply_matrices, cayley, kernel_to_frequencies, normalised, sandwich
 from sll_zoo.layers import OrthogonalConv2d, SandwichConv2d, SandwichLinear
 
 
@@ -34,13 +24,6 @@ class StoredMatrices(nn.Module):
         stored = COMPLEX[dtype] if matrices.is_complex() else dtype
         self.register_buffer("matrices", matrices.detach().to(stored, copy=True))
 
-    def apply_to(self, matrices: Tensor, x: Tensor) -> Tensor:
-        """Return ``matrices``, some of those stored, applied to vectors (batch, cols) or images (batch, cols, h, w)."""
-        if x.ndim == 2:
-            return x @ matrices.to(x.dtype).mT
-        moved = to_frequencies(x)
-        return from_frequencies(matrices.to(moved.dtype) @ moved, (x.shape[2], x.shape[3]))
-
 
 class StoredOrthogonal(StoredMatrices):
     """x ↦ Q x + b for a circular convolution with orthogonal Q."""
@@ -53,7 +36,7 @@ class StoredOrthogonal(StoredMatrices):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
-        y = self.apply_to(self.matrices, x)
+        y = apply_matrices(self.matrices, x)
         return y if self.bias is None else y + self.bias.view(-1, 1, 1)
 
 
@@ -65,16 +48,13 @@ class StoredSandwich(StoredMatrices):
 
     def __init__(self, layer: SandwichLinear | SandwichConv2d, size: tuple[int, int] | None, dtype: torch.dtype) -> None:
         super().__init__(torch.cat(layer.factors(torch.float64, size), -2), dtype)
-        psi = layer.log_psi.detach().double().clamp(-LOG_Q_LIMIT, LOG_Q_LIMIT).exp()
-        self.register_buffer("psi", psi.to(dtype))
-        self.register_buffer("bias", torch.zeros_like(psi).to(dtype) if layer.bias is None else layer.bias.detach().to(dtype))
+        self.register_buffer("psi", layer.psi().detach().to(dtype))
+        self.register_buffer("bias", torch.zeros_like(self.psi) if layer.bias is None else layer.bias.detach().to(dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
-        out, shape = len(self.psi), (-1, *(1,) * (x.ndim - 2))
-        psi, bias = self.psi.view(shape), self.bias.view(shape)
-        hidden = psi * torch.relu(math.sqrt(2) * self.apply_to(self.matrices[..., out:, :].mH, x) / psi + bias)
-        return math.sqrt(2) * self.apply_to(self.matrices[..., :out, :], hidden)
+        out = len(self.psi)
+        return sandwich(x, self.matrices[..., :out, :], self.matrices[..., out:, :], self.psi, self.bias)
 
 
 def stored(layer: nn.Module, x: Tensor, dtype: torch.dtype) -> StoredMatrices | None:
