@@ -1,4 +1,4 @@
-"""What the command ``attack`` reads, says and writes: images up to a limit, a table, and the images that refute a certificate."""
+"""What the command ``attack`` says and writes: a table, and the images that refute a certificate."""
 
 from __future__ import annotations
 

@@ -17,11 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from sll_zoo.adversaries import Search, autoattack, pgd, require_autoattack, shorten
-from sll_zoo.certification import certify, check_images
+from sll_zoo.certification import certify, check_images, evaluation_form
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
-from sll_zoo.layers import fold, is_folded
-from sll_zoo.soundness import FrozenNetwork
 
 METHODS = ("pgd", "autoattack")
 # Of its certified radius, in which each image is attacked: where a radius that is too large shows first.
@@ -139,7 +137,7 @@ def attack(
     ascend = partial(pgd, steps=steps, restarts=restarts, generator=torch.Generator().manual_seed(seed))
     search = _search(method, ascend, seed)
     check_images(images)
-    network: Any = model if isinstance(model, FrozenNetwork) or is_folded(model) else fold(model)
+    network = evaluation_form(model)
     prediction, radius = _certified(network, images, batch_size)
     images = images.to(radius.device, torch.float64)
     labels = _checked_labels(labels, images, network).to(radius.device)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sll_zoo.bounds import SLACK, lipschitz_estimate, lipschitz_upper_bound, reference, unit_rows
 from sll_zoo.chain import Call, hooked, same, trace
 from sll_zoo.errors import InputError
+from sll_zoo.files import json_number
 from sll_zoo.layers import FAMILIES, UnitRowsLinear, fold
 from sll_zoo.models import LipschitzClassifier
 
@@ -66,9 +67,9 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the audit in JSON's types, with null for NaN and infinity."""
-        rows = [{key: _finite(value) for key, value in (vars(layer) | {"gap": layer.gap}).items()} for layer in self.layers]
-        pairwise = [_finite(value) for value in self.pairwise]
-        return {"layers": rows, "constant": _finite(self.constant), "pairwise": pairwise, "problems": self.problems}
+        rows = [{key: json_number(value) for key, value in (vars(layer) | {"gap": layer.gap}).items()} for layer in self.layers]
+        pairwise = [json_number(value) for value in self.pairwise]
+        return {"layers": rows, "constant": json_number(self.constant), "pairwise": pairwise, "problems": self.problems}
 
     @property
     def problems(self) -> list[str]:
@@ -119,10 +120,6 @@ def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[A
     constants = claimed[~torch.eye(len(claimed), dtype=torch.bool)]
     pairwise = (constants.min().item(), constants.max().item()) if len(constants) else (float("nan"),) * 2
     return Audit(tuple(found), constant, pairwise)
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _audit_layer(call: Call, family: str, claimed: Tensor) -> LayerAudit:

@@ -60,16 +60,29 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
         )
     _check_model(model)
     check_images(images)
-    if sound or isinstance(model, FrozenNetwork):
-        network = model if isinstance(model, FrozenNetwork) else freeze(model)
-        images = images.to(network.constants.device, torch.float64)
-        return Certificate(*sound_radius(network, images, network(images)))
-    frozen: Any = model if is_folded(model) else fold(model)
-    constants: Tensor = frozen.pairwise_lipschitz()
-    logits = frozen(images.to(constants.device, torch.float64))
+    network: Any = evaluation_form(model, sound)
+    constants: Tensor = network.pairwise_lipschitz()
+    images = images.to(constants.device, torch.float64)
+    logits = network(images)
+    if isinstance(network, FrozenNetwork):
+        return Certificate(*sound_radius(network, images, logits))
     check_constants(constants, logits.shape[1])
     prediction, radius = certified_radius(logits, constants)
     return Certificate(prediction, radius, torch.zeros_like(radius))
+
+
+def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
+    """Return the network on which certificates rest: the model itself if it is frozen, or folded in float64, else made so.
+
+    Args:
+        model: A network that :func:`certify` accepts, in train mode too; it is not changed.
+        sound: Whether to freeze it.
+    """
+    if isinstance(model, FrozenNetwork):
+        return model
+    if sound:
+        return freeze(model)
+    return model if is_folded(model) else fold(model)
 
 
 def _check_model(model: nn.Module) -> None:

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.certification import certify
+from sll_zoo.certification import certify, evaluation_form
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
-from sll_zoo.layers import fold
-from sll_zoo.soundness import FrozenNetwork, freeze
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +82,11 @@ def evaluate(
         InputError: No image at all, images that ``certify`` refuses, or labels that are no class indices, one for each image.
     """
     start = time.perf_counter()
-    if isinstance(model, FrozenNetwork):
-        frozen: nn.Module = model
-    else:
-        frozen = freeze(model) if sound else fold(model)
+    network = evaluation_form(model, sound)
     parts = []
     for images, labels in batches:
         _check_labels(labels, len(images))
-        certificate = certify(frozen, images)
+        certificate = certify(network, images)
         parts.append((labels.cpu(), certificate.prediction.cpu(), certificate.radius.cpu(), certificate.slack.cpu()))
     if not sum(len(labels) for labels, *_ in parts):
         raise InputError("the data set has no images", "give at least one batch")

@@ -1,11 +1,23 @@
-"""Writing files so that nobody ever sees a half-written one."""
+"""Writing files so that nobody ever sees a half-written one, and what JSON can hold."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+
+
+def json_number(value: Any) -> Any:
+    """Return the value, and None for a number that JSON does not have: NaN and infinity.
+
+    Example:
+        >>> [json_number(value) for value in (1.5, float("inf"), "inf")]
+        [1.5, None, 'inf']
+    """
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

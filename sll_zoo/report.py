@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import math
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from jinja2 import Environment, StrictUndefined
 from sll_zoo.data import HeldOut
 from sll_zoo.errors import ConfigError
 from sll_zoo.evaluation import Evaluation
-from sll_zoo.files import written_whole
+from sll_zoo.files import json_number, written_whole
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.plot import data_uri, image_png, plot_certified_accuracy
@@ -155,7 +154,7 @@ def write_report(folder: Path, report: Report, evaluation: Evaluation, data: Hel
     curve = plot_certified_accuracy({report.model: evaluation}, f"{report.data}: {report.n} images", folder / CURVE)
     page = render_page(report, evaluation, data, curve.read_bytes())
     with written_whole(folder / NUMBERS) as temporary:
-        write_json(temporary, {key: _finite(value) for key, value in asdict(report).items()})
+        write_json(temporary, {key: json_number(value) for key, value in asdict(report).items()})
     with written_whole(folder / SAMPLES) as temporary, temporary.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["index", "label", "prediction", "radius"])
@@ -202,8 +201,3 @@ def _tiles(places: Iterable[int], evaluation: Evaluation, data: HeldOut) -> list
         }
         for place in places
     ]
-
-
-def _finite(value: Any) -> Any:
-    """Return null for a number that JSON does not have."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -132,7 +132,7 @@ class CertifiedClassifier(LightningModule):
         self._log_accuracy("test", self.test_accuracy)
 
     def predict_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the certificate of a batch: ``prediction`` and ``radius``, (batch,) each."""
+        """Return the certificate of a batch: ``prediction``, ``radius`` and ``slack``, (batch,) each."""
         images, _ = batch
         return vars(certify(self._frozen[0], images))
 
