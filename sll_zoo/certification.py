@@ -45,8 +45,8 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
             yourself; a frozen network is always certified so.
 
     Guarantee: in exact arithmetic on the stored weights; rounding is accounted for at ties only. With ``sound``, in floating
-        point: some 1e-9 are taken off each radius in float64 (``slack``), and orthogonal and sandwich convolutions rest on an
-        assumption about Fourier transforms. An image with logits that are not finite has radius 0.
+        point: ``slack`` is taken off each radius, below 1e-8 in float64 for the networks measured; orthogonal and sandwich
+        convolutions rest on an assumption about Fourier transforms. An image with logits that are not finite has radius 0.
 
     Raises:
         InputError: A model without constants, in train mode, of half precision or on several devices; images of another shape,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sll_zoo.certification import certify, evaluation_form
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
+from sll_zoo.soundness import FrozenNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +77,14 @@ def evaluate(
         model: A network that :func:`~sll_zoo.certify` accepts; it is not changed.
         batches: Pairs of images (b, channels, height, width) in [0, 1] and labels (b,).
         radii: L2 radii in pixels of [0, 1].
-        sound: Whether rounding is subtracted from each radius, as ``certify(..., sound=True)`` does.
+        sound: Whether rounding is subtracted from each radius, as ``certify(..., sound=True)`` does; of a frozen network always.
 
     Raises:
         InputError: No image at all, images that ``certify`` refuses, or labels that are no class indices, one for each image.
     """
     start = time.perf_counter()
     network = evaluation_form(model, sound)
+    frozen = isinstance(network, FrozenNetwork)
     parts = []
     for images, labels in batches:
         _check_labels(labels, len(images))
@@ -92,7 +94,9 @@ def evaluate(
         raise InputError("the data set has no images", "give at least one batch")
     label, prediction, proved, slack = (torch.cat(part) for part in zip(*parts, strict=True))
     _, *counts = certified_counts(prediction, proved, label, [0.0, *radii]).tolist()
-    return Evaluation(label, prediction, proved, slack, dict(zip(radii, counts, strict=True)), sound, time.perf_counter() - start)
+    return Evaluation(
+        label, prediction, proved, slack, dict(zip(radii, counts, strict=True)), frozen, time.perf_counter() - start
+    )
 
 
 def _check_labels(labels: Tensor, n: int) -> None:

@@ -57,15 +57,7 @@ class CertifiedAccuracy(CertificateMetric):
         return self._averaged(self.certified.double() / self.total[:, None])
 
     def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
-        """Draw a point for each radius, or a line over the classes, by :mod:`torchmetrics.utilities.plot`.
-
-        Args:
-            val: What ``compute`` or ``forward`` returned, or a list of such as a series in time; by default of now.
-            ax: Axes of matplotlib to draw into.
-
-        Returns:
-            Figure and axes.
-        """
+        """Draw a point for each radius, or a line over the classes; see :meth:`CertificateMetric.plot`."""
         values = self.compute() if val is None else val
         by_radius = self._by_radius(values) if isinstance(values, Tensor) else [self._by_radius(value) for value in values]
         axes: Any

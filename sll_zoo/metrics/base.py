@@ -70,6 +70,18 @@ class CertificateMetric(Metric):
         """Return the metric as it is: in a smaller dtype its counts would no longer be exact."""
         return self
 
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw the value by :mod:`torchmetrics.utilities.plot`, with a point for each class where there are several.
+
+        Args:
+            val: What ``compute`` or ``forward`` returned, or a list of such as a series in time; by default of now.
+            ax: Axes of matplotlib to draw into.
+
+        Returns:
+            Figure and axes.
+        """
+        return self._plot(val, ax)
+
     def _count(self, target: Tensor, correct: Tensor, radius: Tensor) -> None:
         """Add a batch to the states: the class of each image, whether it is classified correctly, and its radius."""
         raise NotImplementedError

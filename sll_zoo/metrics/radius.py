@@ -6,7 +6,6 @@ Reference: average certified radius, Zhai et al. 2020, "MACER" (arXiv 2001.02378
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -98,18 +97,6 @@ class MeanCertifiedRadius(RadiusMetric):
             rank_zero_warn(f"the mean radius is infinite, as that of {count} images is: give cap=, the diameter of the images")
         return self._averaged(means.to(self.device))
 
-    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
-        """Draw the mean, or a point for each class, by :mod:`torchmetrics.utilities.plot`.
-
-        Args:
-            val: What ``compute`` or ``forward`` returned, or a list of such as a series in time; by default of now.
-            ax: Axes of matplotlib to draw into.
-
-        Returns:
-            Figure and axes.
-        """
-        return self._plot(val, ax)
-
 
 class CertifiedAccuracyCurve(RadiusMetric):
     """Certified accuracy at every radius: a staircase that falls at the radius of each correct image.
@@ -150,15 +137,7 @@ class CertifiedAccuracyCurve(RadiusMetric):
         return _radius(step), total / len(present)
 
     def plot(self, val: Curve | None = None, ax: Any = None) -> Any:
-        """Draw the staircase, or one for each class, by :func:`torchmetrics.utilities.plot.plot_curve`.
-
-        Args:
-            val: What ``compute`` or ``forward`` returned; by default of now.
-            ax: Axes of matplotlib to draw into.
-
-        Returns:
-            Figure and axes.
-        """
+        """Draw the staircase, or one for each class; see :meth:`CertificateMetric.plot`. A series in time is not for curves."""
         radii, accuracy = self.compute() if val is None else val
         labels = ("L2 radius", "certified accuracy")
         if isinstance(radii, Tensor) and isinstance(accuracy, Tensor):

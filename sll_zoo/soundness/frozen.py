@@ -100,8 +100,8 @@ class FrozenNetwork(nn.Module):
 def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwork:
     """Return the network as it is to be executed, with every layer proved to be 1-Lipschitz as stored and its rounding bounded.
 
-    Rescalings are computed in float64 and shrunk, by some 1e-9 in float64, until a Cholesky decomposition proves the condition
-    for the rounded numbers.
+    Rescalings are computed in float64 and shrunk (by 4e-13 to 3e-8 in the networks measured in float64) until a Cholesky
+    decomposition proves the condition for the rounded numbers.
 
     Args:
         model: A network of the zoo; it is not changed.
