@@ -1,20 +1,16 @@
-"""What is written around a training: the trained network, and certificates one image at a time."""
+"""The trained network, measured and written as the Hub holds it."""
 
 from __future__ import annotations
 
-import csv
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
 
 from sll_zoo.errors import ConfigError
 from sll_zoo.evaluation import Evaluation, evaluate
-from sll_zoo.files import written_whole
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.zoo.card import describe
@@ -70,39 +66,6 @@ class ExportModel(Callback):
             label_names=data.class_names,
         )
         self.written = f"{self.folder}: {describe(record)}"
-
-
-class WriteCertificates(BasePredictionWriter):
-    """When ``predict`` has ended, write a CSV file with the index, class and radius of each image; one file for each process.
-
-    Args:
-        path: Where to; with several processes, each puts its rank before the suffix.
-
-    Attributes:
-        written: The path; empty before.
-    """
-
-    def __init__(self, path: str = "outputs/certificates.csv") -> None:
-        super().__init__("epoch")
-        self.path = Path(path)
-        self.written = ""
-
-    def write_on_epoch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002 - Lightning's signature
-        predictions: Sequence[Any],
-        batch_indices: Sequence[Any],
-    ) -> None:
-        """Write the file."""
-        path = self.path if trainer.world_size == 1 else self.path.with_suffix(f".{trainer.global_rank}{self.path.suffix}")
-        with written_whole(path) as temporary, temporary.open("w", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["image", "prediction", "radius"])
-            # Indices come by data loader, of which there is one; predictions then come without that level.
-            for indices, batch in zip(batch_indices[0], predictions, strict=True):
-                rows.writerows(zip(indices, batch["prediction"].tolist(), batch["radius"].tolist(), strict=True))
-        self.written = str(path)
 
 
 def _datamodule(trainer: Trainer) -> Any:
