@@ -11,9 +11,10 @@ from sll_zoo.evaluation import Evaluation, evaluate
 from sll_zoo.layers import fold
 from sll_zoo.losses import OffsetCrossEntropy
 from sll_zoo.metrics import CertifiedAccuracy, CertifiedAccuracyCurve, MeanCertifiedRadius
+from sll_zoo.publishing import publish
 from sll_zoo.soundness import freeze
 from sll_zoo.tasks import CertifiedClassifier
-from sll_zoo.zoo import create_model, list_models
+from sll_zoo.zoo import create_model, list_models, pull
 
 __version__ = "0.1.0"
 
@@ -35,4 +36,6 @@ __all__ = [
     "fold",
     "freeze",
     "list_models",
+    "publish",
+    "pull",
 ]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 from fractions import Fraction
-from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
 
 import numpy as np
 import torch
 
 from sll_zoo.attacking import JUST_BELOW, Attack
+from sll_zoo.environment import versions_of
 from sll_zoo.errors import ConfigError
 from sll_zoo.files import written_whole
 from sll_zoo.functional.certificate import radius_label
@@ -76,7 +75,6 @@ def write_lies(found: Attack, model: str, path: Path) -> str:
         "radius": found.radius,
     }
     arrays = {name: array[found.lies].cpu().numpy() for name, array in tensors.items()}
-    versions = {"python": python_version(), **{package: version(package) for package in PACKAGES}}
     with written_whole(path) as temporary:
-        np.savez(temporary, allow_pickle=False, model=model, versions=json.dumps(versions), **arrays)
+        np.savez(temporary, allow_pickle=False, model=model, versions=json.dumps(versions_of(PACKAGES)), **arrays)
     return REFUTED.format(lies=int(found.lies.sum()), n=found.n, model=model, path=path)

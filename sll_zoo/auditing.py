@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.bounds import SLACK, lipschitz_estimate, lipschitz_upper_bound, reference, unit_rows
+from sll_zoo.bounds import NORM_ONE, SLACK, UPPER_BOUNDS, lipschitz_estimate, lipschitz_upper_bound, reference, unit_rows
 from sll_zoo.chain import Call, hooked, same, trace
 from sll_zoo.errors import InputError
 from sll_zoo.files import json_number
@@ -99,27 +99,52 @@ def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[A
         )
     model = copy.deepcopy(model).double().eval().requires_grad_(False)
     x = torch.rand(2, *model.config.input_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    calls, y = trace(model, x)
+    calls, broken = _structure(model, x)
     claimed = model.pairwise_lipschitz() if isinstance(model.head, UnitRowsLinear) else torch.full((1, 1), torch.nan)
-    # Each layer takes what the one before it gave, and the network returns what the last one gave.
-    before = [x, *(call.y for call in calls)]
-    found = [
-        LayerAudit(name or "network", type(module).__name__, problem="it has a hook, of whose effect nothing is known")
-        for name, module in hooked(model)
-    ]
-    for call, given in progress(list(zip(calls, before, strict=False))):
+    found = []
+    for call in progress(calls):
         layer = _audit_layer(call, model.config.family, claimed)
-        if not layer.problem and not same(call.x, given):
-            layer = LayerAudit(call.name, layer.kind, problem="its input is not the output of the layer before it")
-        found.append(layer)
-    if model.num_classes and [call.name == "head" for call in calls] != [False] * (len(calls) - 1) + [True]:
-        found.append(LayerAudit("head", type(model.head).__name__, problem="it is not the last layer, once"))
-    if not same(before[-1], y):
-        found.append(LayerAudit("output", type(model).__name__, problem="the network changes the output of its last layer"))
+        misplaced = broken.pop(call.name, None)
+        found.append(misplaced if misplaced and not layer.problem else layer)
+    found.extend(broken.values())
     constant = math.prod(layer.upper_bound for layer in found if layer.name != "head")
     constants = claimed[~torch.eye(len(claimed), dtype=torch.bool)]
     pairwise = (constants.min().item(), constants.max().item()) if len(constants) else (float("nan"),) * 2
     return Audit(tuple(found), constant, pairwise)
+
+
+def structural_problems(model: LipschitzClassifier) -> list[str]:
+    """Return what is wrong with a network as a chain of layers of known kinds, by one forward pass; nothing of it is bounded."""
+    x = torch.rand(1, *model.config.input_shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        calls, broken = _structure(model, x.to(model.center.mean))
+    known = (*FAMILIES[model.config.family].classes, *UPPER_BOUNDS, *NORM_ONE)
+    unknown = [
+        f"{call.name} ({type(call.layer).__name__}): nothing is known of it" for call in calls if type(call.layer) not in known
+    ]
+    return [f"{layer.name} ({layer.kind}): {layer.problem}" for layer in broken.values()] + unknown
+
+
+def _structure(model: LipschitzClassifier, x: Tensor) -> tuple[list[Call], dict[str, LayerAudit]]:
+    """Return the layers as they are executed, and by name those that are no links of a chain that the head closes."""
+    calls, y = trace(model, x)
+    broken = {
+        name or "network": LayerAudit(
+            name or "network", type(module).__name__, problem="it has a hook, of whose effect nothing is known"
+        )
+        for name, module in hooked(model)
+    }
+    # Each layer takes what the one before it gave, and the network returns what the last one gave.
+    before = [x, *(call.y for call in calls)]
+    for call, given in zip(calls, before, strict=False):
+        if not same(call.x, given):
+            kind = type(call.layer).__name__
+            broken[call.name] = LayerAudit(call.name, kind, problem="its input is not the output of the layer before it")
+    if model.num_classes and [call.name == "head" for call in calls] != [False] * (len(calls) - 1) + [True]:
+        broken["head"] = LayerAudit("head", type(model.head).__name__, problem="it is not the last layer, once")
+    if not same(before[-1], y):
+        broken["output"] = LayerAudit("output", type(model).__name__, problem="the network changes the output of its last layer")
+    return calls, broken
 
 
 def _audit_layer(call: Call, family: str, claimed: Tensor) -> LayerAudit:

@@ -37,5 +37,9 @@ class WeightsError(SllZooError, RuntimeError):
     """Weights that are missing, damaged, or not those of the model that asks for them."""
 
 
+class PublishError(SllZooError, RuntimeError):
+    """Weights that are not fit to be published, or that the Hub refuses."""
+
+
 class UntrainedHeadWarning(UserWarning):
     """The body of a model is pretrained, its new head is not."""

@@ -10,9 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
 from typing import Any
 
 import safetensors.torch
@@ -20,6 +18,7 @@ import torch
 from jinja2 import Environment, StrictUndefined
 
 from sll_zoo.data import HeldOut
+from sll_zoo.environment import versions_of
 from sll_zoo.errors import ConfigError
 from sll_zoo.evaluation import Evaluation
 from sll_zoo.files import json_number, written_whole
@@ -119,7 +118,7 @@ def describe_run(
         dtype=str(evaluation.proved.dtype).removeprefix("torch."),
         device=next(model.parameters()).device.type,
         threads=torch.get_num_threads(),
-        versions={"python": python_version(), **{package: version(package) for package in PACKAGES}},
+        versions=versions_of(PACKAGES),
         correct=int(evaluation.correct.sum()),
         radii=list(evaluation.counts),
         counts=list(evaluation.counts.values()),

@@ -3,115 +3,189 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, StrictUndefined
 
 from sll_zoo.files import written_whole
 from sll_zoo.zoo.record import Measurement, Record, read_records
 
 BEGIN, END = "<!-- table: generated from the records -->", "<!-- end of table -->"
+TEMPLATE = Path(__file__).with_name("card.md.jinja")
+CURVE_FILE = "curve.png"
+TRAINING_FILE = "training.yaml"
 
-CARD = """---
-library_name: timm
-license: apache-2.0
-pipeline_tag: image-classification
-tags: [timm, sll_zoo, certified-robustness, lipschitz, image-classification]
----
-# {name}
-
-An image classifier on 1-Lipschitz features (family `{family}`, {parameters:,} parameters), trained on {dataset}. For each image
-it gives a class and an L2 radius, in pixels of [0, 1], within which that class is proved not to change.
-
-## Use
-```python
-import sll_zoo  # registers the model with timm
-
-model = sll_zoo.create_model("{name}", pretrained=True).eval()
-certificate = sll_zoo.certify(model, images)  # images: (batch, channels, height, width) in [0, 1], not normalised
-certificate.prediction, certificate.radius
-```
-
-## Measured
-{n} held-out images of {dataset}, certified in float64.
-
-{table}
-
-Certified accuracy at ε: the fraction of images classified correctly at every point of the L2 ball of radius ε around them.
-{baseline_note}
-## What the certificate says
-That no perturbation shorter than the radius, of any kind, changes the class: a statement about all of them, not about the
-attacks that were tried. It holds in exact arithmetic on the stored weights. It says nothing of larger perturbations, of other
-norms, or of whether the class is right.
-
-## Training
-`sll-zoo fit --config {config}`: seed {seed}, {epochs} epochs, {seconds:.0f} s on {device}, with {versions}.
-
-sha256 of model.safetensors: `{sha256}`
-
-## Source
-Araujo, Havens, Delattre, Allauzen, Hu: A Unified Algebraic Perspective on Lipschitz Neural Networks, ICLR 2023,
-[arXiv 2303.03169](https://arxiv.org/abs/2303.03169).
-"""
-
-BASELINE_NOTE = """
-The nearest-neighbour margin classifier needs no training: logit c is minus the distance to the nearest training image of class c,
-which is 1-Lipschitz, and the same certificate applies.
-"""
+# Data sets as the Hub names them, for the card's metadata.
+HUB_DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100", "tiny_imagenet": "zh-plus/tiny-imagenet"}
+# What a reader would otherwise take for something else.
+NOTES = {
+    "cifar10_jpeg": "They are JPEG-compressed copies of CIFAR-10's images, not CIFAR-10: numbers on the two cannot be compared.",
+    "digits": "They are scikit-learn's 8 × 8 handwritten digits.",
+}
 
 
-def render_card(name: str, record: Record) -> str:
-    """Return a model's README.md; ``name`` is what ``create_model`` loads it by."""
-    rows = {name: record.measured, "nearest-neighbour margin": record.baseline}
-    return CARD.format(
-        name=name,
-        parameters=record.parameters,
-        family=record.family,
-        dataset=record.dataset,
-        n=record.n,
-        table=_table(["classifier"], [([title], measured) for title, measured in rows.items() if measured]),
-        baseline_note=BASELINE_NOTE if record.baseline else "",
-        versions=", ".join(f"{package} {version}" for package, version in record.versions.items()),
-        device=record.device,
-        sha256=record.sha256,
-        **record.training,
+def render_card(record: Record, config: dict[str, Any], load_name: str, files: list[str]) -> str:
+    """Return a model's README.md.
+
+    Args:
+        record: Of the weights.
+        config: The model's config.json.
+        load_name: What ``create_model`` loads it by.
+        files: The names of the files beside the card.
+    """
+    measured, training = record.measured, record.training
+    channels, height, width = config["pretrained_cfg"]["input_size"]
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701 - Markdown
+    return (
+        environment.from_string(TEMPLATE.read_text("utf-8")).render(
+            record=record,
+            measured=measured,
+            training=training,
+            origin=record.origin,
+            load_name=load_name,
+            num_classes=config["num_classes"],
+            shape=f"{channels} × {height} × {width}",
+            shape_arguments=f"{channels}, {height}, {width}",
+            metadata=_metadata(record),
+            n=f"{measured.n:,}" if measured else "",
+            note=NOTES.get(measured.dataset, "") if measured else "",
+            table=_card_table(record.name, measured) if measured else "",
+            mean_radius=_radius(measured.accuracy.mean_radius) if measured else "",
+            picture=CURVE_FILE if CURVE_FILE in files else "",
+            has_config=TRAINING_FILE in files,
+            duration=_duration(training.seconds) if training else "",
+            versions=", ".join(f"{package} {number}" for package, number in training.versions.items()) if training else "",
+            size=size_in_words(record.size),
+        )
+        + "\n"
     )
+
+
+def _metadata(record: Record) -> str:
+    """Return the YAML that the Hub reads: what the model is, and its accuracies with norm, ε and n."""
+    measured = record.measured
+    hub_dataset = HUB_DATASETS.get(measured.dataset) if measured else None
+    data = ModelCardData(
+        library_name="timm",
+        license=record.license,
+        pipeline_tag="image-classification",
+        tags=["timm", "sll_zoo", "certified-robustness", "lipschitz", "image-classification"],
+        datasets=[hub_dataset] if hub_dataset else None,
+        metrics=["accuracy"] if measured else None,
+        model_name=record.name if measured else None,
+        eval_results=_eval_results(measured) if measured else None,
+    )
+    return str(data.to_yaml())
+
+
+def _eval_results(measured: Measurement) -> list[EvalResult]:
+    about: dict[str, Any] = {
+        "task_type": "image-classification",
+        "dataset_type": HUB_DATASETS.get(measured.dataset, measured.dataset),
+        "dataset_name": measured.dataset,
+        "dataset_split": "test",
+    }
+    results = [EvalResult(**about, metric_type="accuracy", metric_name="Clean accuracy", metric_value=measured.accuracy.clean)]
+    rows = [("certified", "Lipschitz margin", measured.n, row) for row in measured.accuracy.certified]
+    if measured.empirical:
+        attacked = measured.empirical
+        rows += [("empirical", attacked.method, attacked.n, row) for row in attacked.accuracy]
+    for kind, method, n, row in rows:
+        results.append(
+            EvalResult(
+                **about,
+                metric_type=f"{kind}_accuracy",
+                metric_name=f"{kind.capitalize()} accuracy (L2, eps={row.label})",
+                metric_value=row.accuracy,
+                metric_args={"norm": measured.norm, "eps": row.eps, "n": n, "method": method},
+            )
+        )
+    return results
+
+
+def _card_table(name: str, measured: Measurement) -> str:
+    """Return ε against certified and empirical accuracy, and the baseline's, a line for each ε."""
+    columns = {f"{name}, certified": measured.accuracy.certified}
+    if measured.empirical:
+        columns["under attack"] = measured.empirical.accuracy
+    if measured.baseline:
+        columns["nearest-neighbour margin, certified"] = measured.baseline.certified
+    clean = {
+        "under attack": "",
+        "nearest-neighbour margin, certified": percent(measured.baseline.clean) if measured.baseline else "",
+    }
+    rows = [["0 (clean)", *(clean.get(title, percent(measured.accuracy.clean)) for title in columns)]]
+    for row in measured.accuracy.certified:
+        cells = [{other.eps: percent(other.accuracy) for other in column}.get(row.eps, "") for column in columns.values()]
+        rows.append([row.label, *cells])
+    return table(["ε", *columns], rows)
 
 
 def render_models(records: dict[str, Record]) -> str:
     """Return the table of all shipped weights."""
-    lead = ["model", "parameters", "data set", "images"]
-    rows = [
-        ([f"`{name}`", f"{record.parameters:,}", record.dataset, str(record.n)], record.measured)
-        for name, record in records.items()
-    ]
-    return _table(lead, rows)
+    rows = []
+    for record in records.values():
+        if measured := record.measured:
+            certified = [percent(row.accuracy) for row in measured.accuracy.certified]
+            about = [
+                f"`{record.name}`",
+                f"{record.parameters:,}",
+                size_in_words(record.size),
+                measured.dataset,
+                f"{measured.n:,}",
+            ]
+            rows.append([*about, percent(measured.accuracy.clean), *certified])
+    labels = next((r.measured.accuracy.certified for r in records.values() if r.measured), ())
+    lead = ["model", "parameters", "file", "data set", "images", "clean"]
+    return table([*lead, *(f"certified at {row.label}" for row in labels)], rows)
 
 
 def describe(record: Record) -> str:
     """Return a record in one line."""
-    certified = ", ".join(f"{percent(accuracy)} at {label}" for label, accuracy in record.measured.certified.items())
-    images = f"{record.n} images of {record.dataset}"
-    return f"{record.parameters:,} parameters; {images}: {percent(record.measured.clean)} clean; certified {certified}"
+    parameters = f"{record.parameters:,} parameters"
+    if not (measured := record.measured):
+        return f"{parameters}; nothing measured"
+    certified = ", ".join(f"{percent(row.accuracy)} at {row.label}" for row in measured.accuracy.certified)
+    images = f"{measured.n:,} images of {measured.dataset}"
+    return f"{parameters}; {images}: {percent(measured.accuracy.clean)} clean; certified {certified}"
 
 
 def refresh_tables(root: Path) -> None:
     """Rewrite the table of models in the README files of a checkout, between its two marks."""
-    table = render_models(read_records())
+    content = render_models(read_records())
     for path in (root / "README.md", root / "checkpoints" / "README.md"):
         text = path.read_text("utf-8")
         between = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
         with written_whole(path) as temporary:
-            temporary.write_text(between.sub(lambda _: f"{BEGIN}\n{table}\n{END}", text), "utf-8")
+            temporary.write_text(between.sub(lambda _: f"{BEGIN}\n{content}\n{END}", text), "utf-8")
 
 
-def _table(lead: list[str], rows: list[tuple[list[str], Measurement]]) -> str:
-    labels = list(rows[0][1].certified) if rows else []
-    lines = [[*lead, "clean", *(f"certified at {label}" for label in labels)]]
-    lines.append(["---"] * len(lines[0]))
-    for cells, measured in rows:
-        lines.append([*cells, percent(measured.clean), *(percent(measured.certified[label]) for label in labels)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a table in Markdown."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
 
 
 def percent(fraction: float) -> str:
     """Return a fraction as it is printed: ``97.25 %`` for 0.9725."""
     return f"{100 * fraction:.2f} %"
+
+
+def size_in_words(size: int) -> str:
+    """Return a number of bytes as it is printed.
+
+    Example:
+        >>> size_in_words(829_000), size_in_words(41_400_000)
+        ('829 kB', '41.4 MB')
+    """
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+
+
+def _radius(radius: float | None) -> str:
+    return "infinite" if radius is None else f"{radius:.4f}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 600 else str(timedelta(seconds=round(seconds)))

@@ -1,6 +1,6 @@
 """The named models: architectures, data sets, and their registration with timm.
 
-A named model is a size in a family, for the data sets of its tags; weights that are shipped have a record in ``records.json``.
+A named model is a size in a family, for the data sets of its tags; weights that are shipped have a record in ``records/``.
 """
 
 from __future__ import annotations
@@ -121,6 +121,12 @@ def _resolve_cfg(name: str, cfg: str | dict[str, Any] | PretrainedCfg | None, ov
     if unsupported := overlay.keys() & {"url", "state_dict"}:
         raise ConfigError(f"weights by {', '.join(unsupported)}=", "give file= or hf_hub_id=, or use load_state_dict")
     return replace(cfg, architecture=name, **overlay)
+
+
+def full_name(name: str) -> str:
+    """Return ``architecture.tag``, with the architecture's first tag where none is given."""
+    architecture, _, tag = name.partition(".")
+    return f"{architecture}.{tag or TAGS[architecture][0]}"
 
 
 def refuse_features_only(kwargs: dict[str, Any]) -> None:

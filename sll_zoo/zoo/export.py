@@ -1,38 +1,57 @@
-"""Writing a trained network as the Hub holds it: config.json, model.safetensors and a card, from one record."""
+"""Writing a network as the Hub holds it: config.json, model.safetensors, a card and a picture, from one record."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
 from typing import Any
 
 import safetensors.torch
 
+from sll_zoo.attacking import Attack
+from sll_zoo.environment import versions_of
 from sll_zoo.errors import WeightsError
 from sll_zoo.evaluation import Evaluation
-from sll_zoo.files import written_whole
+from sll_zoo.files import json_number, written_whole
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.zoo.card import refresh_tables, render_card
-from sll_zoo.zoo.record import Measurement, Record, write_json, write_record
+from sll_zoo.plot import plot_certified_accuracy
+from sll_zoo.zoo.card import CURVE_FILE, TRAINING_FILE, refresh_tables, render_card
+from sll_zoo.zoo.record import (
+    Accuracies,
+    AtRadius,
+    Attacked,
+    Measurement,
+    Record,
+    Sample,
+    Training,
+    to_dict,
+    write_json,
+    write_record,
+)
 from sll_zoo.zoo.weights import CHECKPOINTS, CONFIG_FILE, WEIGHTS_FILE
 
-PACKAGES = ("torch", "lightning", "timm", "scikit-learn")
+CARD_FILE = "README.md"
+# All that a repository of the zoo consists of.
+FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, CURVE_FILE, TRAINING_FILE)
+PACKAGES = ("sll_zoo", "torch", "timm", "numpy")
+# Certificates that a record keeps, to be computed again wherever the weights go.
+SAMPLE = 32
 
 
 def export_model(
     model: LipschitzClassifier,
     folder: Path,
     *,
-    dataset: str,
-    evaluation: Evaluation,
-    baseline: Evaluation | None,
-    training: dict[str, Any],
     label_names: Sequence[str],
+    measured: Measurement | None = None,
+    curves: Mapping[str, Evaluation] | None = None,
+    training: Training | None = None,
+    training_yaml: str = "",
+    origin: str | None = None,
 ) -> Record:
     """Write ``folder`` and return the record of what it holds.
 
@@ -40,52 +59,111 @@ def export_model(
     ``create_model(name, pretrained=True)`` loads the new weights.
 
     Args:
-        model: The trained network, built by ``create_model``, whose name and tag it keeps.
+        model: The network, built by ``create_model``, whose name it keeps.
         folder: Where the files go; each is replaced whole.
-        dataset: On which the network was trained and measured.
-        evaluation: Of the network on held-out images.
-        baseline: Of a nearest-neighbour margin classifier on the same, or None.
-        training: What it takes to repeat the training.
         label_names: Of the classes, in order.
+        measured: What the network reaches on held-out images, of :func:`measurement`; None if nobody has measured it.
+        curves: Evaluations to draw, by the name that the legend shows.
+        training: What it takes to repeat the training; None if it was not this code's.
+        training_yaml: The configuration of the command line.
+        origin: Where weights come from that were not trained here, in a sentence.
 
     Raises:
         WeightsError: Weights with NaN or infinity; nothing is written.
     """
     described: dict[str, Any] = vars(model)["pretrained_cfg"]  # of timm's factory
-    name = f"{described['architecture']}.{described['tag']}"
+    tag = re.sub(r"[^A-Za-z0-9]+", "_", measured.dataset).strip("_") if measured else described["tag"]
     # In float32, whatever the training ran in: that is what create_model builds.
     state = {key: value.detach().cpu().float().contiguous() for key, value in model.state_dict().items()}
     if broken := [key for key, value in state.items() if not value.isfinite().all()]:
-        raise WeightsError(f"the trained network has NaN or infinity in {broken[0]}", "lower the learning rate and train again")
+        raise WeightsError(f"the network has NaN or infinity in {broken[0]}", "lower the learning rate and train again")
     content = safetensors.torch.save(state)
     record = Record(
+        name=f"{described['architecture']}.{tag}",
         family=model.config.family,
-        sha256=hashlib.sha256(content).hexdigest(),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        dataset=dataset,
-        n=evaluation.n,
-        measured=_measurement(evaluation),
-        baseline=_measurement(baseline) if baseline else None,
+        sha256=hashlib.sha256(content).hexdigest(),
+        size=len(content),
+        origin=origin,
         training=training,
-        device=next(model.parameters()).device.type,
-        versions={"python": python_version(), **{package: version(package) for package in PACKAGES}},
+        measured=measured,
+        versions=versions_of(PACKAGES),
     )
-    shipped = folder.resolve() == (CHECKPOINTS / name).resolve()
+    config = _config(described, model, record, label_names)
     with written_whole(folder / WEIGHTS_FILE) as temporary:
         temporary.write_bytes(content)
     with written_whole(folder / CONFIG_FILE) as temporary:
-        write_json(temporary, _config(described, model, record, label_names))
-    with written_whole(folder / "README.md") as temporary:
-        temporary.write_text(render_card(name if shipped else "local-dir:.", record), "utf-8")
+        write_json(temporary, config)
+    if training_yaml:
+        with written_whole(folder / TRAINING_FILE) as temporary:
+            temporary.write_text(training_yaml, "utf-8")
+    if curves and measured:
+        plot_certified_accuracy(curves, f"{measured.dataset}: {measured.n:,} held-out images", folder / CURVE_FILE)
+    shipped = folder.resolve() == (CHECKPOINTS / record.name).resolve()
+    write_card(folder, record, config, record.name if shipped else "local-dir:.")
     if shipped:
-        write_record(name, record)
+        write_record(record)
         refresh_tables(CHECKPOINTS.parent)
     return record
 
 
+def write_card(folder: Path, record: Record, config: dict[str, Any], load_name: str) -> None:
+    """Write a folder's README.md, for weights that ``create_model`` loads by ``load_name``."""
+    files = [path.name for path in folder.iterdir()]
+    with written_whole(folder / CARD_FILE) as temporary:
+        temporary.write_text(render_card(record, config, load_name, files), "utf-8")
+
+
+def measurement(
+    evaluation: Evaluation,
+    dataset: str,
+    fingerprint: str,
+    *,
+    baseline: Evaluation | None = None,
+    attacked: Attack | None = None,
+    method: str = "",
+) -> Measurement:
+    """Return what a record says of an evaluation.
+
+    Args:
+        evaluation: Of the network, on the held-out images of a data set in their order.
+        dataset: Its name.
+        fingerprint: Of :func:`~sll_zoo.data.fingerprint`.
+        baseline: Of a nearest-neighbour margin classifier on the same images.
+        attacked: Of the network, on some of the images.
+        method: By which attack.
+    """
+    places = [place * evaluation.n // min(SAMPLE, evaluation.n) for place in range(min(SAMPLE, evaluation.n))]
+    return Measurement(
+        dataset=dataset,
+        fingerprint=fingerprint,
+        n=evaluation.n,
+        dtype="float64",
+        sound=evaluation.sound,
+        accuracy=_accuracies(evaluation),
+        empirical=Attacked(method=method, n=attacked.n, accuracy=_at_radii(attacked.empirical)) if attacked else None,
+        baseline=_accuracies(baseline) if baseline else None,
+        sample=Sample(
+            index=tuple(places),
+            prediction=tuple(evaluation.prediction[places].tolist()),
+            radius=tuple(map(json_number, evaluation.proved[places].tolist())),
+        ),
+    )
+
+
+def _accuracies(evaluation: Evaluation) -> Accuracies:
+    return Accuracies(
+        clean=evaluation.clean, mean_radius=json_number(evaluation.mean_radius), certified=_at_radii(evaluation.certified)
+    )
+
+
+def _at_radii(accuracies: Mapping[float, float]) -> tuple[AtRadius, ...]:
+    return tuple(AtRadius(eps=eps, label=radius_label(eps), accuracy=value) for eps, value in sorted(accuracies.items()))
+
+
 def _config(described: dict[str, Any], model: LipschitzClassifier, record: Record, label_names: Sequence[str]) -> dict[str, Any]:
     """Return timm's config.json, with the whole shape of the network and, under ``certified``, the record."""
-    kept = ("tag", "fixed_input_size", "interpolation", "crop_pct", "classifier", "license", "paper_ids")
+    kept = ("fixed_input_size", "interpolation", "crop_pct", "classifier", "license", "paper_ids")
     return {
         "architecture": described["architecture"],
         "num_classes": model.num_classes,
@@ -93,17 +171,12 @@ def _config(described: dict[str, Any], model: LipschitzClassifier, record: Recor
         "label_names": list(label_names),
         "model_args": asdict(model.config),
         "pretrained_cfg": {
+            "tag": record.name.partition(".")[2],
             **{key: described[key] for key in kept},
             "num_classes": model.num_classes,
             "input_size": model.config.input_shape,
             "mean": [0.0] * model.in_chans,
             "std": [1.0] * model.in_chans,
         },
-        "certified": asdict(record),
+        "certified": to_dict(record),
     }
-
-
-def _measurement(evaluation: Evaluation) -> Measurement:
-    return Measurement(
-        clean=evaluation.clean, certified={radius_label(eps): accuracy for eps, accuracy in evaluation.certified.items()}
-    )

@@ -7,11 +7,12 @@ from typing import Any, cast
 
 import timm
 
-from sll_zoo.errors import UnknownNameError
+from sll_zoo.auditing import structural_problems
+from sll_zoo.errors import UnknownNameError, WeightsError
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.zoo import hub
 from sll_zoo.zoo.entries import ARCHITECTURES, TAGS, refuse_features_only, what_there_is
-from sll_zoo.zoo.weights import CONFIG_FILE, WEIGHTS_FILE, read_config
+from sll_zoo.zoo.weights import CONFIG_FILE, WEIGHTS_FILE, read_checkpoint, read_config, require_same_tensors, stated_record
 
 
 def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> LipschitzClassifier:
@@ -35,14 +36,56 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> Lipschit
     """
     refuse_features_only(kwargs)
     source, _, place = name.partition(":") if isinstance(name, str) else ("", "", "")
-    if source not in ("hf-hub", "local-dir"):
-        _require_known(name)
-        return cast("LipschitzClassifier", timm.create_model(name, pretrained=pretrained, **kwargs))
-    folder = Path(place) if source == "local-dir" else _download(place, pretrained, kwargs.get("cache_dir"))
+    if source == "local-dir":
+        return _from_folder(Path(place), pretrained, kwargs)
+    if source == "hf-hub":
+        return _from_hub(hub.Repository(place, kwargs.pop("cache_dir", None)), pretrained, kwargs)
+    _require_known(name)
+    return cast("LipschitzClassifier", timm.create_model(name, pretrained=pretrained, **kwargs))
+
+
+def _from_folder(folder: Path, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClassifier:
+    """Return a network of which nothing is known but its folder, when its structure has been checked."""
     architecture = read_config(folder / CONFIG_FILE)["architecture"]
     if architecture not in ARCHITECTURES:
         raise UnknownNameError(f"{folder / CONFIG_FILE} is of architecture {architecture!r}", what_there_is(architecture))
-    return cast("LipschitzClassifier", timm.create_model(f"local-dir:{folder}", pretrained=pretrained, **kwargs))
+    model = cast("LipschitzClassifier", timm.create_model(f"local-dir:{folder}", pretrained=pretrained, **kwargs))
+    if pretrained and (problems := structural_problems(model)):
+        raise WeightsError(f"{folder} is of a network that breaks its claim ({problems[0]})", "do not use it")
+    return model
+
+
+def _from_hub(repository: hub.Repository, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClassifier:
+    """Return the network of a repository; what of it is refused does not stay in the cache."""
+    config = repository.download(CONFIG_FILE)
+    files = [config]
+    try:
+        record = stated_record(read_config(config))
+        if pretrained:
+            # In the folder of the configuration, so that timm need not go to the Hub once more.
+            files.append(repository.download(WEIGHTS_FILE, record.size if record else None))
+        return _from_folder(config.parent, pretrained, kwargs)
+    except (WeightsError, UnknownNameError):
+        if not kwargs:  # else what was asked for may be what does not fit
+            for file in files:
+                hub.discard(file)
+        raise
+
+
+def load_checkpoint(path: Path) -> LipschitzClassifier:
+    """Return the network of a checkpoint that a Lightning Trainer wrote of a ``CertifiedClassifier``.
+
+    Raises:
+        WeightsError: A file that is no such checkpoint, or does not hold every tensor of the network that it names.
+    """
+    checkpoint = read_checkpoint(path)
+    named = checkpoint["hyper_parameters"]
+    model = create_model(named["name"], **(named.get("model_args") or {}))
+    prefix = "model."
+    state = {key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)}
+    require_same_tensors(path, state, model.state_dict())
+    model.load_state_dict(state)
+    return model
 
 
 def list_models(filter: str = "", pretrained: bool = False) -> list[str]:  # noqa: A002 - timm's name for it
@@ -64,10 +107,3 @@ def _require_known(name: str) -> None:
     architecture, dot, tag = name.partition(".") if isinstance(name, str) else (name, "", "")
     if architecture not in ARCHITECTURES or (dot and tag not in TAGS[architecture]):
         raise UnknownNameError(f"no model {name!r}", what_there_is(str(name)))
-
-
-def _download(model_id: str, pretrained: bool, cache_dir: str | Path | None) -> Path:
-    """Return the folder in the Hub's cache with what is needed of a repository, so that timm need not go to the Hub once more."""
-    if pretrained:
-        hub.download(model_id, WEIGHTS_FILE, cache_dir)
-    return hub.download(model_id, CONFIG_FILE, cache_dir).parent

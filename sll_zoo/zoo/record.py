@@ -1,77 +1,212 @@
-"""What was measured of each set of weights that the zoo ships: the one source of every number that is printed about them."""
+"""What is known of a set of weights: the one source of every number that is printed about them.
+
+A record is checked against its schema whenever it is read, from this package or from a repository on the Hub.
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+import itertools
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
 
 from sll_zoo.files import written_whole
+from sll_zoo.functional.certificate import radius_label
 
-RECORDS_FILE = Path(__file__).with_name("records.json")
+RECORDS = Path(__file__).with_name("records")
+
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=1)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """Accuracies of one classifier on one set of images.
+class AtRadius(Struct, frozen=True, kw_only=True):
+    """An accuracy within an L2 ball.
+
+    Attributes:
+        eps: The ball's radius in pixels of [0, 1].
+        label: The same as the literature writes it, ``36/255``.
+        accuracy: Fraction of images.
+    """
+
+    eps: Annotated[float, Meta(gt=0)]
+    label: str
+    accuracy: Fraction
+
+    def __post_init__(self) -> None:
+        """Refuse a text that says another radius than the number."""
+        if self.label != radius_label(self.eps):
+            raise ValueError(f"eps {self.eps} is written {radius_label(self.eps)}, not {self.label}")
+
+
+class Accuracies(Struct, frozen=True, kw_only=True):
+    """Clean and certified accuracy of one classifier.
 
     Attributes:
         clean: Fraction of images classified correctly.
-        certified: The same throughout an L2 ball, by the ball's radius as the literature writes it (``36/255``).
+        mean_radius: Mean certified radius, where a wrong prediction counts as 0; None if it is infinite.
+        certified: Fractions classified correctly throughout a ball, by ascending radius.
     """
 
-    clean: float
-    certified: dict[str, float]
+    clean: Fraction
+    mean_radius: Annotated[float, Meta(ge=0)] | None
+    certified: tuple[AtRadius, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse accuracies that rise with the radius."""
+        if any(a.eps >= b.eps or a.accuracy < b.accuracy for a, b in itertools.pairwise(self.certified)):
+            raise ValueError("certified accuracies must fall as the radii rise")
+        if self.certified and self.certified[0].accuracy > self.clean:
+            raise ValueError("more images are certified than classified correctly")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """A set of weights, where it comes from, and what it reaches.
+class Attacked(Struct, frozen=True, kw_only=True):
+    """What an attack left.
 
     Attributes:
-        family: Of its layers, a key of ``sll_zoo.layers.FAMILIES``.
-        sha256: Of ``model.safetensors``, in hexadecimal.
-        parameters: Number of trained numbers.
-        dataset: On which it was trained and measured.
-        n: Number of held-out images measured.
-        measured: What the weights reach on them, certified in float64.
-        baseline: What a nearest-neighbour margin classifier on the same training images reaches, if it was measured.
-        training: The configuration, its seed and epochs, and the seconds that training took.
-        device: The kind of device that trained.
+        method: The attack, with its steps and restarts.
+        n: Number of images attacked.
+        accuracy: Fractions classified correctly of which no image of another class was found in the ball.
+    """
+
+    method: str
+    n: Count
+    accuracy: tuple[AtRadius, ...]
+
+
+class Sample(Struct, frozen=True, kw_only=True):
+    """Certificates of a few images, to be computed again and compared.
+
+    Attributes:
+        index: Of each image in the held-out part.
+        prediction: Its class by the network.
+        radius: Its certified radius; None if it is infinite.
+    """
+
+    index: tuple[Annotated[int, Meta(ge=0)], ...]
+    prediction: tuple[Annotated[int, Meta(ge=0)], ...]
+    radius: tuple[Annotated[float, Meta(ge=0)] | None, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse columns of unequal length."""
+        if not len(self.index) == len(self.prediction) == len(self.radius):
+            raise ValueError("index, prediction and radius differ in length")
+
+
+class Measurement(Struct, frozen=True, kw_only=True):
+    """What weights reach on held-out images.
+
+    Attributes:
+        dataset: Name of the data set.
+        fingerprint: Of the held-out images and labels, by :func:`~sll_zoo.data.fingerprint`.
+        n: Number of images.
+        norm: Of the perturbations.
+        dtype: In which the certificates were computed.
+        sound: Whether rounding was subtracted from each radius.
+        accuracy: Of the network.
+        empirical: Of the network under attack, if it was attacked.
+        baseline: Of a nearest-neighbour margin classifier on the same training images, if it was measured.
+        sample: Certificates of some of the images.
+    """
+
+    dataset: str
+    fingerprint: Sha256
+    n: Count
+    norm: Literal["L2"] = "L2"
+    dtype: Literal["float32", "float64"] = "float64"
+    sound: bool = False
+    accuracy: Accuracies
+    empirical: Attacked | None = None
+    baseline: Accuracies | None = None
+    sample: Sample
+
+    def __post_init__(self) -> None:
+        """Refuse an attack on all images that left less than is certified."""
+        if self.empirical and self.empirical.n == self.n:
+            certified = {row.eps: row.accuracy for row in self.accuracy.certified}
+            if any(row.accuracy < certified.get(row.eps, 0) for row in self.empirical.accuracy):
+                raise ValueError("an attack leaves fewer images than are certified")
+
+
+class Training(Struct, frozen=True, kw_only=True):
+    """What it takes to repeat a training.
+
+    Attributes:
+        command: The command line; None for a training from Python.
+        seeds: One for each training; the weights are those of the first.
+        epochs: Passes over the training images.
+        seconds: Wall time.
+        device: On what it ran.
+        commit: Of this project, if it ran in a checkout.
         versions: Of the packages at work.
     """
 
-    family: str
-    sha256: str
-    parameters: int
-    dataset: str
-    n: int
-    measured: Measurement
-    baseline: Measurement | None
-    training: dict[str, Any]
+    command: str | None
+    seeds: tuple[int, ...]
+    epochs: Annotated[int, Meta(ge=0)]
+    seconds: Annotated[float, Meta(ge=0)]
     device: str
+    commit: str | None
     versions: dict[str, str]
 
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Record:
-        """Return the record that ``dataclasses.asdict`` was given."""
-        baseline = fields["baseline"] and Measurement(**fields["baseline"])
-        return cls(**{**fields, "measured": Measurement(**fields["measured"]), "baseline": baseline})
+
+class Record(Struct, frozen=True, kw_only=True):
+    """A set of weights: what they are, where they come from, and what they reach.
+
+    Attributes:
+        name: ``architecture.tag``.
+        family: Of the layers, a key of ``sll_zoo.layers.FAMILIES``.
+        parameters: Number of trained numbers.
+        sha256: Of ``model.safetensors``, in hexadecimal.
+        size: Of that file, in bytes.
+        license: Of the weights, an SPDX identifier in lower case, as the Hub writes it.
+        origin: Where weights come from that were not trained here, in a sentence.
+        training: How they were trained here.
+        measured: What they reach; None if nobody has measured it.
+        versions: Of the packages that measured and wrote.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9_]+\.[A-Za-z0-9_-]+$")]
+    family: str
+    parameters: Count
+    sha256: Sha256
+    size: Count
+    license: str = "apache-2.0"
+    origin: str | None = None
+    training: Training | None
+    measured: Measurement | None
+    versions: dict[str, str]
 
 
-def read_records(path: Path = RECORDS_FILE) -> dict[str, Record]:
+def to_dict(record: Record) -> dict[str, Any]:
+    """Return a record in JSON's types."""
+    content: dict[str, Any] = msgspec.to_builtins(record)
+    return content
+
+
+def from_dict(content: Any) -> Record:
+    """Return the record that :func:`to_dict` gave.
+
+    Raises:
+        msgspec.ValidationError: What is not one, with the path of the first field that is wrong.
+    """
+    return msgspec.convert(content, Record)
+
+
+def read_records(folder: Path = RECORDS) -> dict[str, Record]:
     """Return the records of all shipped weights by ``architecture.tag``."""
-    return {name: Record.from_dict(fields) for name, fields in json.loads(path.read_text("utf-8")).items()}
+    records = (msgspec.json.decode(path.read_bytes(), type=Record) for path in sorted(folder.glob("*.json")))
+    return {record.name: record for record in records}
 
 
-def write_record(name: str, record: Record, path: Path = RECORDS_FILE) -> None:
-    """Add or replace one record."""
-    records = {**read_records(path), name: record}
-    with written_whole(path) as temporary:
-        write_json(temporary, {key: asdict(value) for key, value in sorted(records.items())})
+def write_record(record: Record, folder: Path = RECORDS) -> None:
+    """Add or replace a record."""
+    with written_whole(folder / f"{record.name}.json") as temporary:
+        write_json(temporary, to_dict(record))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write readable JSON."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import safetensors
 import safetensors.torch
 import torch
@@ -18,21 +20,30 @@ from torch import Tensor
 from sll_zoo.errors import UntrainedHeadWarning, WeightsError
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.zoo import hub
-from sll_zoo.zoo.record import Record
+from sll_zoo.zoo.record import Record, from_dict
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 # In a checkout, beside the package: one folder for each architecture.tag, as the Hub holds it.
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
+REEXPORT = "give a folder or repository that sll_zoo exported"
+RESTORE = "restore it (in a checkout: git checkout checkpoints sll_zoo/zoo/records), or delete it to load it again from the Hub"
+# What is found in place of weights, by its first bytes, and what to do about it.
+NOT_WEIGHTS = (
+    (b"<", "an HTML or XML page", "a proxy or a login page may have answered: delete the file and load it again"),
+    (b"PK\x03\x04", "a pickle of torch.save, which can run code", "ask its author for model.safetensors"),
+    (b"\x80\x02", "a pickle, which can run code", "ask its author for model.safetensors"),
+    (b"version https://git-lfs", "a pointer of git-lfs", "run `git lfs pull`"),
+)
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model's weights are: a file, or else a repository on the Hub; and their hash, where it is known."""
+    """Where a model's weights are: a file, or else a repository on the Hub; and their record, where there is one."""
 
     path: Path | None = None
     hub_id: str | None = None
-    sha256: str | None = None
+    record: Record | None = None
 
 
 def find_weights(cfg: PretrainedCfg, record: Record | None) -> Source | None:
@@ -47,14 +58,14 @@ def find_weights(cfg: PretrainedCfg, record: Record | None) -> Source | None:
     """
     if cfg.source == "local-dir":
         folder = Path(str(cfg.file))
-        return Source(path=_existing(folder / WEIGHTS_FILE), sha256=stated_hash(read_config(folder / CONFIG_FILE)))
+        return Source(path=_existing(folder / WEIGHTS_FILE), record=stated_record(read_config(folder / CONFIG_FILE)))
     if cfg.source == "hf-hub":  # before ``file``, which a repository's own config.json could name
         return Source(hub_id=cfg.hf_hub_id)
     if cfg.file:
         return Source(path=_existing(Path(cfg.file)))
     if record:
         local = CHECKPOINTS / f"{cfg.architecture}.{cfg.tag}" / WEIGHTS_FILE
-        return Source(local if local.exists() else None, cfg.hf_hub_id, record.sha256)
+        return Source(local if local.exists() else None, cfg.hf_hub_id, record)
     return Source(hub_id=cfg.hf_hub_id) if cfg.hf_hub_id else None
 
 
@@ -70,12 +81,11 @@ def load_pretrained(model: LipschitzClassifier, source: Source, num_classes: int
     Raises:
         WeightsError: A file that is not safetensors, not the pinned one, not of this model, or that holds NaN or infinity.
     """
-    path, sha256 = _fetch(source, cache_dir)
-    state = _read(path, sha256)
+    path, state = _fetch(source, cache_dir)
     if model.num_classes != num_classes:
         state = {key: value for key, value in state.items() if not key.startswith("head.")}
         state |= {key: value for key, value in model.state_dict().items() if key.startswith("head.")}
-    _require_same_tensors(path, state, model.state_dict())
+    require_same_tensors(path, state, model.state_dict())
     expected_mean = model.center.mean.clone()
     model.load_state_dict(state, strict=True)
     # A training in bfloat16 has rounded the mean to 8 bits.
@@ -90,29 +100,51 @@ def load_pretrained(model: LipschitzClassifier, source: Source, num_classes: int
         )
 
 
-def _fetch(source: Source, cache_dir: str | Path | None) -> tuple[Path, str | None]:
+def _fetch(source: Source, cache_dir: str | Path | None) -> tuple[Path, dict[str, Tensor]]:
+    """Return the file and its tensors; one from the Hub that is refused does not stay in the cache."""
     if source.path:
-        return source.path, source.sha256
+        return source.path, read_weights(source.path, source.record)
     assert source.hub_id  # noqa: S101 - one of the two is there, by construction
-    if source.sha256:
-        # A pinned file need not be asked for again: its hash says whether it is the right one.
-        path = hub.cached(source.hub_id, WEIGHTS_FILE, cache_dir) or hub.download(source.hub_id, WEIGHTS_FILE, cache_dir)
-        return path, source.sha256
-    config = read_config(hub.download(source.hub_id, CONFIG_FILE, cache_dir))
-    return hub.download(source.hub_id, WEIGHTS_FILE, cache_dir), stated_hash(config)
-
-
-def _read(path: Path, sha256: str | None) -> dict[str, Tensor]:
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if sha256 and found != sha256:
-        raise WeightsError(
-            f"{path} ({len(content)} bytes) has sha256 {found[:12]}…, not {sha256[:12]}…: it is damaged or another file",
-            "restore it (git checkout checkpoints sll_zoo/zoo/records.json), or delete it to load it again from the Hub",
-        )
+    repository = hub.Repository(source.hub_id, cache_dir)
+    record = source.record
+    # A pinned file need not be asked for again: its hash says whether it is the right one.
+    known = repository.cached(WEIGHTS_FILE) if record else None
+    if known:
+        try:
+            return known, read_weights(known, record)
+        except WeightsError:
+            hub.discard(known)
+    if not record:
+        record = stated_record(read_config(repository.download(CONFIG_FILE)))
+    path = repository.download(WEIGHTS_FILE, record.size if record else None)
     try:
+        return path, read_weights(path, record)
+    except WeightsError:
+        hub.discard(path)
+        raise
+
+
+def read_weights(path: Path, record: Record | None) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, of which nothing is executed.
+
+    Args:
+        path: Of the file.
+        record: That the file must agree with; None for any.
+
+    Raises:
+        WeightsError: A file of another kind or size or hash, or that holds NaN or infinity.
+    """
+    content = path.read_bytes()
+    try:
+        if record:
+            _require_recorded(path, content, record)
         state = safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
+    except (WeightsError, safetensors.SafetensorError, KeyError) as error:  # KeyError: a dtype that torch does not have
+        for start, kind, remedy in NOT_WEIGHTS:
+            if content.lstrip().startswith(start):
+                raise WeightsError(f"{path} ({len(content):,} bytes) is {kind}, not a safetensors file", remedy) from error
+        if isinstance(error, WeightsError):
+            raise
         raise WeightsError(f"{path} is not a safetensors file ({error})", "load or download it again") from error
     broken = sorted(key for key, value in state.items() if not value.isfinite().all())
     if broken:
@@ -120,7 +152,17 @@ def _read(path: Path, sha256: str | None) -> dict[str, Tensor]:
     return state
 
 
-def _require_same_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+def _require_recorded(path: Path, content: bytes, record: Record) -> None:
+    if len(content) != record.size:
+        kind = "is truncated" if len(content) < record.size else "is too large"
+        raise WeightsError(f"{path} {kind}: it has {len(content):,} bytes, not {record.size:,}", RESTORE)
+    found = hashlib.sha256(content).hexdigest()
+    if found != record.sha256:
+        raise WeightsError(f"{path} has sha256 {found[:12]}…, not {record.sha256[:12]}…: it is damaged or another file", RESTORE)
+
+
+def require_same_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Raise WeightsError unless a file's tensors have the names and shapes that a network expects."""
     shapes = {key: tuple(value.shape) for key, value in found.items() if value.is_floating_point()}
     wanted = {key: tuple(value.shape) for key, value in expected.items()}
     different = sorted(key for key in shapes.keys() | wanted.keys() if shapes.get(key) != wanted.get(key))
@@ -150,16 +192,33 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text("utf-8"))
         cfg = PretrainedCfg(**config["pretrained_cfg"])
-        parts = (config["architecture"], config.get("certified", {}), config.get("model_args", {}), config["num_classes"])
-        well_formed = all(map(isinstance, parts, (str, dict, dict, int))) and len(cfg.input_size) == 3
+        parts = (config["architecture"], config.get("model_args", {}), config["num_classes"])
+        well_formed = all(map(isinstance, parts, (str, dict, int))) and len(cfg.input_size) == 3
+        stated_record(config)
+    except msgspec.ValidationError as error:
+        raise WeightsError(f"{path} states a record that is none ({error})", REEXPORT) from error
     except (ValueError, KeyError, TypeError, RecursionError):
         well_formed = False
     if not well_formed:
-        raise WeightsError(f"{path} is no model's config.json", "give a folder or repository that sll_zoo exported")
+        raise WeightsError(f"{path} is no model's config.json", REEXPORT)
     return cast("dict[str, Any]", config)
 
 
-def stated_hash(config: dict[str, Any]) -> str | None:
-    """Return the sha256 that a config.json states of its weights, if it does."""
-    stated = config.get("certified", {}).get("sha256")
-    return stated if isinstance(stated, str) else None
+def stated_record(config: dict[str, Any]) -> Record | None:
+    """Return the record that a config.json states of its weights, if it does."""
+    return from_dict(config["certified"]) if "certified" in config else None
+
+
+def read_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any]:
+    """Return what a checkpoint of a ``CertifiedClassifier`` holds; nothing of it is executed.
+
+    Raises:
+        WeightsError: A file that is no such checkpoint, or not a whole one.
+    """
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except (AttributeError, RuntimeError, LookupError, ValueError, EOFError, OSError, pickle.UnpicklingError):
+        checkpoint = None
+    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
+        raise WeightsError(f"{path} is no checkpoint, or not a whole one", "give a .ckpt that `sll-zoo fit` wrote")
+    return checkpoint

@@ -1,0 +1,98 @@
+"""Commands around the model zoo: ``list``, ``pull``, ``publish``, ``convert``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markdown import Markdown
+
+from sll_zoo.publishing import convert, publish
+from sll_zoo.zoo import list_models, pull
+from sll_zoo.zoo.card import describe, size_in_words
+from sll_zoo.zoo.entries import TAGS
+from sll_zoo.zoo.listing import Listed, listed_models
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to the parsers of a command line."""
+    listing = commands.add_parser("list", help="list the models")
+    listing.add_argument("--pretrained", action="store_true", help="only those with weights, and what they reach")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    listing.set_defaults(run=_list)
+
+    pulling = commands.add_parser("pull", help="fetch a model's weights before they are needed")
+    pulling.add_argument("model", metavar="MODEL", help="a name of `sll-zoo list --pretrained`, or hf-hub:org/name[@revision]")
+    pulling.add_argument("--to", type=Path, metavar="DIR", help="copy them there, for a machine without a network")
+    pulling.set_defaults(run=_pull)
+
+    publishing = commands.add_parser("publish", help="check weights and put them on the Hugging Face Hub")
+    publishing.add_argument("source", metavar="SOURCE", help="a folder such as checkpoints/NAME, a model's name, or a .ckpt")
+    publishing.add_argument("repo_id", metavar="REPO_ID", help="org/name; made if there is none")
+    publishing.add_argument("--private", action="store_true", help="visible to its owners only")
+    publishing.add_argument("--revision", default="main", help="the branch; made if there is none (%(default)s)")
+    publishing.add_argument("--tag", help="put on the commit, such as v1.0; never moved")
+    _add_data(publishing)
+    publishing.add_argument("--dry-run", action="store_true", help="check everything, show files and card, send nothing")
+    publishing.set_defaults(run=_publish)
+
+    converting = commands.add_parser("convert", help="turn a checkpoint of the paper's authors into a folder to publish")
+    converting.add_argument("official", type=Path, metavar="OFFICIAL.pth", help="a checkpoint of the authors' repository")
+    converting.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the folder goes")
+    _add_data(converting)
+    converting.set_defaults(run=_convert)
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", metavar="DATA", help="held-out images to measure on, as for certify, if nothing is recorded")
+
+
+def _list(options: argparse.Namespace) -> None:
+    if not options.pretrained:
+        names = {name: TAGS[name] for name in list_models()}
+        print(json.dumps(names, indent=2) if options.json else "\n".join(f"{k:22} {', '.join(v)}" for k, v in names.items()))
+        return
+    models = listed_models()
+    if options.json:
+        print(json.dumps([model.to_dict() for model in models], indent=2))
+        return
+    for model in models:
+        print(_line(model))
+
+
+def _line(model: Listed) -> str:
+    record = model.record
+    where = f"{model.location}{'' if model.available else ', not downloaded yet'}"
+    return f"{record.name}: {describe(record)}; {size_in_words(record.size)}, {record.license}; {where}"
+
+
+def _pull(options: argparse.Namespace) -> None:
+    print(f"{options.model} is in {pull(options.model, options.to)}")
+
+
+def _publish(options: argparse.Namespace) -> None:
+    found = publish(
+        options.source,
+        options.repo_id,
+        private=options.private,
+        revision=options.revision,
+        tag=options.tag,
+        data=options.data,
+        dry_run=options.dry_run,
+    )
+    if options.dry_run:
+        Console().print(Markdown(found.card.split("---\n", 2)[2]))
+    for name, size in found.files.items():
+        print(f"{name:20} {size_in_words(size):>9}")
+    if options.dry_run:
+        print(f"every check passed; nothing was sent to {found.repo_id}")
+    else:
+        print(f"{found.url}{'' if found.changed else ' (nothing changed)'}")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    record = convert(options.official, options.out, options.data)
+    print(f"{options.out}: {record.name}, {describe(record)}")

@@ -1,0 +1,48 @@
+"""Where a measurement was made: versions, device, commit."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of Python and of installed packages.
+
+    Example:
+        >>> list(versions_of(["torch"]))
+        ['python', 'torch']
+    """
+    return {"python": platform.python_version(), **{package: version(package) for package in packages}}
+
+
+def describe_device(device: torch.device) -> str:
+    """Return a device in words: a GPU's name, or the processor's architecture and the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
+    return device.type
+
+
+def commit(checkout: Path = CHECKOUT) -> str | None:
+    """Return the commit of a checkout of this project, with ``-dirty`` if tracked files differ from it; None where there is none.
+
+    Args:
+        checkout: The folder that holds ``.git``.
+    """
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)  # noqa: S603 - no input of others
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

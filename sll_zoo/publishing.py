@@ -1,0 +1,194 @@
+"""Publishing weights on the Hugging Face Hub: checked, measured again, described by a card, and uploaded in one commit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from sll_zoo.auditing import audit
+from sll_zoo.certification import certify
+from sll_zoo.data import HeldOut, fingerprint, open_data
+from sll_zoo.errors import InputError, PublishError, UnknownNameError
+from sll_zoo.evaluation import evaluate
+from sll_zoo.models import LipschitzClassifier
+from sll_zoo.zoo import create_model
+from sll_zoo.zoo.convert import convert_checkpoint
+from sll_zoo.zoo.export import export_model, measurement, write_card
+from sll_zoo.zoo.factory import load_checkpoint
+from sll_zoo.zoo.pull import pull
+from sll_zoo.zoo.record import Measurement, Record
+from sll_zoo.zoo.upload import Publication, require_login, require_names, upload
+from sll_zoo.zoo.weights import CONFIG_FILE, read_config, stated_record
+
+# Between two machines, radii in float64 differ by rounding only.
+TOLERANCE = 1e-9
+CONVERTED = (
+    "The weights are those of the paper's authors, trained by their code (github.com/araujoalexandre/Lipschitz-SLL-Networks) and "
+    "converted from their checkpoint `{file}`."
+)
+
+
+def publish(
+    source: str,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str = "main",
+    tag: str | None = None,
+    data: str | None = None,
+    dry_run: bool = False,
+) -> Publication:
+    """Check weights, and upload them with configuration, card and picture in one commit.
+
+    Nothing is uploaded unless the weights are finite, load strictly into a fresh network that gives the same logits bit by bit,
+    every layer keeps its claim (:func:`~sll_zoo.audit`), and the recorded certificates are found again, if the data is at hand.
+    Publishing the same thing again changes nothing, and a tag that exists is never moved.
+
+    Args:
+        source: A folder such as ``checkpoints/sll_nano.digits``, a name that ``create_model`` has weights for, or a ``.ckpt`` of
+            Lightning.
+        repo_id: ``org/name`` on the Hub; the repository is made if there is none.
+        private: Whether only its owners can see it.
+        revision: The branch; it is made if there is none.
+        tag: To be put on the commit, such as ``v1.0``.
+        data: Held-out images to measure weights on of which nothing is recorded: a data set's name or a folder.
+        dry_run: Whether to check and return everything, and send nothing.
+
+    Raises:
+        PublishError: The weights fail a check, or the Hub refuses: nothing, or nothing visible, was uploaded.
+        WeightsError: The source does not exist, or cannot be loaded.
+        UnknownNameError, InputError: The same of the data.
+    """
+    require_names(repo_id, revision, tag)
+    if not dry_run:
+        require_login(repo_id, private)
+    with TemporaryDirectory(prefix="sll-zoo-") as staged:
+        folder = Path(staged)
+        model = _stage(source, folder, data)
+        config = read_config(folder / CONFIG_FILE)
+        record = stated_record(config)
+        if record is None:
+            raise PublishError(
+                f"{source} has no record of its weights", "export it with `sll-zoo fit`, or publish its checkpoint"
+            )
+        _require_sound(model, folder, record)
+        write_card(folder, record, config, f"hf-hub:{repo_id}{f'@{tag}' if tag else ''}")
+        found = Publication(
+            repo_id=repo_id,
+            files={path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+            card=(folder / "README.md").read_text("utf-8"),
+        )
+        return found if dry_run else upload(found, folder, f"{record.name}, by sll_zoo", private, revision, tag)
+
+
+def convert(official: Path, folder: Path, data: str | None = None) -> Record:
+    """Write the weights of a checkpoint of the paper's authors as a folder that :func:`publish` takes.
+
+    Args:
+        official: Read by :func:`~sll_zoo.zoo.convert.convert_checkpoint`.
+        folder: Where to; it is made.
+        data: Held-out images to measure the weights on, a data set's name or a folder; None to measure nothing.
+
+    Raises:
+        WeightsError: The file is no such checkpoint.
+        PublishError: The audit finds a layer that breaks its claim; nothing is written.
+    """
+    model = convert_checkpoint(official)
+    with TemporaryDirectory(prefix="sll-zoo-") as staged:
+        record = export_model(model, Path(staged), label_names=_label_names(model), origin=CONVERTED.format(file=official.name))
+        if data:
+            record = _measure(model, Path(staged), data)
+        _require_sound(model, Path(staged), record)
+        pull(f"local-dir:{staged}", folder)
+    return record
+
+
+def _stage(source: str, folder: Path, data: str | None) -> LipschitzClassifier:
+    """Fill ``folder`` with what is to be published, and return the network of the source."""
+    if Path(source).suffix == ".ckpt":
+        model = load_checkpoint(Path(source))
+        export_model(model.eval(), folder, label_names=_label_names(model))
+    else:
+        pull(f"local-dir:{source}" if Path(source).is_dir() else source, folder)
+        model = create_model(f"local-dir:{folder}", pretrained=True)
+    if data:
+        _measure(model.eval(), folder, data)
+    return model.eval()
+
+
+def _label_names(model: LipschitzClassifier) -> list[str]:
+    return [str(label) for label in range(model.num_classes)]
+
+
+def _measure(model: LipschitzClassifier, folder: Path, data: str) -> Record:
+    """Write ``folder`` anew, with what the network reaches on ``data``."""
+    config = read_config(folder / CONFIG_FILE)
+    record = stated_record(config)
+    if record and record.measured:
+        raise PublishError(
+            f"the weights were measured before, on {record.measured.dataset}", "leave --data out: what is recorded is checked"
+        )
+    held_out = open_data(data, model.config.input_shape, model.num_classes)
+    evaluation = evaluate(model, held_out.batches())
+    return export_model(
+        model,
+        folder,
+        label_names=held_out.class_names,
+        measured=measurement(evaluation, Path(held_out.name).name, fingerprint(held_out.batches())),
+        curves={"this network": evaluation},
+        training=record.training if record else None,
+        origin=record.origin if record else None,
+    )
+
+
+@torch.no_grad()
+def _require_sound(model: LipschitzClassifier, folder: Path, record: Record) -> None:
+    """Raise PublishError for weights that do not keep what their card will say."""
+    fresh = create_model(f"local-dir:{folder}", pretrained=True).eval()
+    images = torch.rand(4, *model.config.input_shape, generator=torch.Generator().manual_seed(0))
+    if not torch.equal(model.float()(images), fresh(images)):
+        raise PublishError("the file gives other logits than the network that it was made of", "export the network again")
+    if problems := audit(fresh).problems:
+        raise PublishError(f"the audit found {len(problems)} problems ({problems[0]})", "train or convert the weights again")
+    if record.measured and (held_out := _at_hand(record.measured, fresh)):
+        recertify(fresh, record.measured, held_out)
+
+
+def _at_hand(measured: Measurement, model: LipschitzClassifier) -> HeldOut | None:
+    """Return the images that a record was measured on, if they are on this machine."""
+    try:
+        return open_data(measured.dataset, model.config.input_shape, model.num_classes)
+    except (UnknownNameError, InputError):
+        return None
+
+
+def recertify(model: LipschitzClassifier, measured: Measurement, held_out: HeldOut) -> None:
+    """Certify the recorded sample again and compare each image's class and radius.
+
+    Args:
+        model: The network.
+        measured: What is recorded of it.
+        held_out: The images that it was measured on.
+
+    Raises:
+        PublishError: Other images, or another class or radius than is recorded.
+    """
+    if (found := fingerprint(held_out.batches())) != measured.fingerprint:
+        raise PublishError(
+            f"{held_out.name} has fingerprint {found[:12]}…, the record {measured.fingerprint[:12]}…", "measure the weights again"
+        )
+    sample = measured.sample
+    images = torch.stack([held_out.image(place) for place in sample.index])
+    certificate = certify(model, images, sound=measured.sound)
+    recorded = torch.tensor([float("inf") if radius is None else radius for radius in sample.radius], dtype=torch.float64)
+    same = certificate.prediction == torch.tensor(sample.prediction)
+    same &= torch.isclose(certificate.radius, recorded, rtol=TOLERANCE, atol=TOLERANCE)
+    if not same.all():
+        place = int((~same).nonzero()[0])
+        raise PublishError(
+            f"image {sample.index[place]} of {held_out.name} has class {certificate.prediction[place]} and radius "
+            f"{certificate.radius[place]:.9g}, the record says {sample.prediction[place]} and {recorded[place]:.9g}",
+            "measure the weights again",
+        )

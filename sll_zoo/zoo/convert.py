@@ -1,0 +1,225 @@
+"""The checkpoints of the SLL paper's authors as networks of the zoo.
+
+Their code: github.com/araujoalexandre/Lipschitz-SLL-Networks, commit 87865db, and its first release, commit faaa02e, which computes
+T differently and names its layers otherwise.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Iterable
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sll_zoo.errors import WeightsError
+from sll_zoo.functional.rescaling import LOG_Q_LIMIT, abs_gram
+from sll_zoo.models import LipschitzClassifier
+from sll_zoo.zoo.entries import DATASETS, SIZES, TAGS
+from sll_zoo.zoo.factory import create_model
+
+STATE = "model_state_dict"
+REMEDY = "give a .pth file that the training of Lipschitz-SLL-Networks wrote"
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+PAPER_SIZES = ("small", "medium", "large", "xlarge")
+# The released convolution pads by 1 whatever its kernel, and the released network pools by 4.
+KERNEL, POOL = (3, 3), 4
+# The first release registers its layers twice: one more key for every tensor.
+ALIASES = {"model.base.1.": "model.stable_block.", "model.base.2.": "model.layers_linear."}
+# Its dense layer adds this to the q that it divides by, and not to the q that it multiplies by ...
+EPSILON = 1e-6
+# ... which makes its step longer than that of any 1-Lipschitz layer: beyond this fraction it is no rounding but another function.
+LONGEST_EXCESS = 1e-3
+# It does not say how many classes its truncation keeps: the paper truncates for CIFAR-10.
+TRUNCATED_CLASSES = 10
+
+
+def convert_checkpoint(path: Path) -> LipschitzClassifier:
+    """Return the network of a checkpoint of the paper's authors, in eval mode, with their weights.
+
+    The sizes are read from the tensors' shapes, and with them the data set. Where they are those of the paper the network is, for
+    example, ``sll_large.cifar100``; otherwise it is ``sll_small`` with sizes of its own. It computes in the file's precision,
+    float32 at least.
+
+    From commit 87865db: the logits are the same in exact arithmetic and agree to rounding in float64.
+
+    * Its convolution multiplies and divides by the same q, so that log q = 0 here. Its dense layer follows the theorem.
+    * The mean is not in the file: it is that of the data set, rounded to float32 as it is when theirs subtracts it.
+    * A row of the head shorter than 1e-12 is not of unit length there. Rows that are nothing beside the largest entry (1e-18 of
+      it in the residual layers, 5e-10 in the head, in float32) count as zero here.
+
+    From the first release, commit faaa02e:
+
+    * q is |q|, and the convolution follows the theorem, too. In float32, log |q| is rounded once.
+    * Its dense layer has Tᵢ = Σⱼ |WᵀW|ᵢⱼ qⱼ/(qᵢ + ε) with ε = 1e-6, which is too small. Here ε is added to both, which makes the
+      layer 1-Lipschitz and its steps shorter, by the fraction ε Σⱼ |WᵀW|ᵢⱼ / Σⱼ |WᵀW|ᵢⱼ (qⱼ + ε).
+    * Where it has no head, the first ten features are the logits: the head's rows are then those of the identity.
+
+    Args:
+        path: A file that their training wrote: its ``model_state_dict`` or the tensors alone, under names with or without
+            ``module.`` in front. It is read without running code of the file.
+
+    Raises:
+        WeightsError: No such file; a file that is damaged, that would run code, that holds NaN or infinity, or that has other
+            tensors than one network of theirs; a q so uneven that the layer here would bound it, or, in the first release, so
+            small that its layer is far from 1-Lipschitz; a network for other data than CIFAR-10, CIFAR-100 or Tiny-ImageNet.
+    """
+    tensors = _without_aliases(_read(path))
+    first = any(key.startswith("model.stable_block.") for key in tensors)
+    if first:
+        tensors |= _truncation(tensors)
+    keys = _keys(tensors, first)
+    _require_same(path, tensors, keys.values())
+    state = {ours: _flat(tensors[theirs]) if ours.endswith("bias") else tensors[theirs] for ours, theirs in keys.items()}
+    model = _build(path, state).to(state["head.weight"].dtype)
+    for ours, value in state.items():
+        if value.shape != (wanted := model.state_dict()[ours].shape):
+            raise WeightsError(f"{keys[ours]} of {path} is of shape {tuple(value.shape)}, not {tuple(wanted)}", REMEDY)
+    for ours in [ours for ours in state if ours.endswith("log_q")]:
+        state[ours] = _log_q(f"{keys[ours]} of {path}", state[ours], state[ours.replace("log_q", "weight")], first)
+    model.load_state_dict(state | {"center.mean": model.center.mean}, strict=True)
+    return model.eval()
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file, finite and in one precision, without ``module.`` in front of their names."""
+    content = _load(path)
+    content = content.get(STATE, content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not content:
+        raise WeightsError(f"{path} holds no tensors by name", REMEDY)
+    for key, value in content.items():
+        if not isinstance(key, str) or not _is_plain(value):
+            raise WeightsError(f"{key!r} of {path} is no tensor of real numbers", REMEDY)
+        if not value.isfinite().all():
+            raise WeightsError(f"{path} has NaN or infinity in {key}", "take an earlier checkpoint")
+    prefix = "module." if all(key.startswith("module.") for key in content) else ""
+    dtype = reduce(torch.promote_types, (value.dtype for value in content.values()), torch.float32)
+    return {key.removeprefix(prefix): value.detach().to(dtype) for key, value in content.items()}
+
+
+def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise WeightsError(f"{path} is not a file", REMEDY)
+    try:
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(f"{path} is no checkpoint, or would run code when it is read", REMEDY) from error
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path} is damaged, or no checkpoint ({type(error).__name__})", "download it again") from error
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, Tensor) and value.dtype in FLOATS and value.layout == torch.strided and value.device.type == "cpu"
+
+
+def _without_aliases(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors without those that are there under a second name; a second one that differs stays, and is refused."""
+    kept = dict(tensors)
+    for alias, name in ALIASES.items():
+        for key in [key for key in tensors if key.startswith(alias)]:
+            twin = tensors.get(name + key.removeprefix(alias))
+            if twin is not None and torch.equal(twin, tensors[key]):
+                del kept[key]
+    return kept
+
+
+def _truncation(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the head that keeps the first features, for a first release without one."""
+    dense = tensors.get("model.layers_linear.1.weights")
+    if dense is None or dense.ndim != 2 or any(key.startswith("model.last_last.") for key in tensors):
+        return {}
+    rows = torch.eye(TRUNCATED_CLASSES, dense.shape[1], dtype=dense.dtype)
+    return {"model.last_last.weight": rows, "model.last_last.bias": rows.new_zeros(TRUNCATED_CLASSES)}
+
+
+def _keys(tensors: dict[str, Tensor], first: bool) -> dict[str, str]:
+    """Return their name of each of our tensors, for as many layers as the file seems to have."""
+    convs = max(1, sum(key.endswith(".kernel") for key in tensors))
+    # Of the names that end in weight, one is the head's.
+    denses = sum(key.endswith(".weights" if first else ".weight") for key in tensors) - (0 if first else 1)
+    denses = max(0, denses)
+    if first:  # the flattening is the first of layers_linear
+        names = [f"model.stable_block.{index}" for index in range(convs)]
+        names += [f"model.layers_linear.{index + 1}" for index in range(denses)] + ["model.last_last"]
+    else:  # the padding comes before the convolutions, pooling and flattening after them
+        names = [f"model.model.{place}" for place in (*range(1, convs + 1), *range(convs + 3, convs + 3 + denses + 1))]
+    conv = {"weight": "kernel", "bias": "bias", "log_q": "q"}
+    dense = {**conv, "weight": "weights" if first else "weight"}
+    layers = [(f"convs.{index}", conv) for index in range(convs)] + [(f"denses.{index}", dense) for index in range(denses)]
+    layers.append(("head", {"weight": "weight", "bias": "bias"}))
+    pairs = zip(layers, names, strict=True)
+    return {f"{ours}.{part}": f"{theirs}.{name}" for (ours, parts), theirs in pairs for part, name in parts.items()}
+
+
+def _require_same(path: Path, found: Iterable[str], expected: Iterable[str]) -> None:
+    leftover, missing = sorted({*found} - {*expected}), sorted({*expected} - {*found})
+    if leftover or missing:
+        parts = [f"{', '.join(names[:3])} {verb}" for names, verb in ((leftover, "left over"), (missing, "missing")) if names]
+        raise WeightsError(f"{path} does not hold one released network: {'; '.join(parts)}", REMEDY)
+
+
+def _flat(bias: Tensor) -> Tensor:
+    """Return a bias (1, inner) or (1, inner, 1, 1) as (inner,), and another one as it is."""
+    return bias.flatten() if bias.numel() in bias.shape else bias
+
+
+def _build(path: Path, state: dict[str, Tensor]) -> LipschitzClassifier:
+    """Return the network of these shapes, by the name that has them."""
+    sizes = {key: tuple(state[key].shape) for key in ("convs.0.weight", "denses.0.weight", "head.weight") if key in state}
+    if [len(size) for size in sizes.values()] != [4, 2, 2][: len(sizes)] or sizes["convs.0.weight"][2:] != KERNEL:
+        raise WeightsError(f"{path} has layers of shape {', '.join(map(str, sizes.values()))}", REMEDY)
+    inner, width = sizes["convs.0.weight"][:2]
+    classes, features = sizes["head.weight"]
+    layers = Counter(key.split(".")[0] for key in state if key.endswith("log_q"))
+    shape: dict[str, Any] = {
+        "width": width,
+        "conv_inner": inner,
+        "conv_layers": layers["convs"],
+        "dense_layers": layers["denses"],
+    }
+    if layers["denses"]:
+        shape["dense_inner"] = sizes["denses.0.weight"][0]
+    size = next((size for size in PAPER_SIZES if shape.items() <= vars(SIZES[size]).items()), "small")
+    tag = next(
+        (tag for tag in TAGS[f"sll_{size}"] if _features(tag, width) == features and DATASETS[tag].num_classes == classes), None
+    )
+    if tag is None:
+        raise WeightsError(
+            f"{path} is of {classes} classes, {width} channels and {features} features: not for {', '.join(TAGS['sll_small'])}",
+            "the mean that it subtracts is not in the file, so that no other can be converted",
+        )
+    return create_model(f"sll_{size}.{tag}", **shape)
+
+
+def _features(tag: str, width: int) -> int:
+    _, height, breadth = DATASETS[tag].input_size
+    return width * (height // POOL) * (breadth // POOL)
+
+
+def _log_q(name: str, q: Tensor, weight: Tensor, first: bool) -> Tensor:
+    """Return the log q with which our layer does what theirs does."""
+    dense = weight.ndim == 2
+    if first:
+        if dense:
+            _require_small_excess(name, q.abs(), weight)
+        log_q = (q.abs() + (EPSILON if dense else 0.0)).log()
+    else:
+        log_q = q if dense else torch.zeros_like(q)
+    if not ((log_q - log_q.mean()).abs() <= LOG_Q_LIMIT).all():  # our layer would bound it
+        raise WeightsError(f"{name} is zero or too uneven", f"every q must be within e^±{LOG_Q_LIMIT:.0f} of the geometric mean")
+    return log_q
+
+
+def _require_small_excess(name: str, q: Tensor, weight: Tensor) -> None:
+    gram = abs_gram(weight)
+    excess = EPSILON * gram.sum(1) / (gram @ q)
+    if not (excess <= LONGEST_EXCESS).all():
+        raise WeightsError(
+            f"{name} is so small that the layer is not 1-Lipschitz: a step is too long by {excess.max():.1%}",
+            "train with the current release, which has no such q",
+        )

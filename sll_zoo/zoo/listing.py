@@ -1,0 +1,42 @@
+"""The models with weights: what is recorded of each, and where its weights are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sll_zoo.zoo.pull import locate
+from sll_zoo.zoo.record import Record, read_records, to_dict
+from sll_zoo.zoo.weights import WEIGHTS_FILE
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A model with weights.
+
+    Attributes:
+        record: What is known of them.
+        location: The folder that holds them, or ``hf-hub:org/name@revision``.
+        available: Whether they are on this machine: in ``checkpoints/`` or in the Hub's cache.
+    """
+
+    record: Record
+    location: str
+    available: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it in JSON's types."""
+        return {**to_dict(self.record), "location": self.location, "available": self.available}
+
+
+def listed_models() -> list[Listed]:
+    """Return the models that ``create_model(name, pretrained=True)`` has weights for; nothing is asked of the network."""
+    listed = []
+    for name, record in read_records().items():
+        place = locate(name)
+        if isinstance(place, Path):
+            listed.append(Listed(record, str(place), available=True))
+        else:
+            listed.append(Listed(record, f"hf-hub:{place.model_id}", available=place.cached(WEIGHTS_FILE) is not None))
+    return listed
