@@ -14,6 +14,7 @@ import torch
 import sll_zoo
 from sll_zoo.data import Digits
 from sll_zoo.layers import UnitRowsLinear
+from tests.hub.fixtures import hub, pytest_report_header  # noqa: F401  (for every folder)
 
 # Tensors in tests are tiny: more threads only wait for each other.
 torch.set_num_threads(1)

@@ -1,0 +1,54 @@
+"""The YAML at the head of a model card: what it says, and what is wrong with it."""
+
+import re
+
+import yaml
+
+HEAD = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
+
+
+def metadata(text):
+    """Return the head's content, an empty dict if there is none.
+
+    Raises:
+        yaml.YAMLError: It is not YAML.
+    """
+    head = HEAD.match(text)
+    return yaml.safe_load(head[1]) or {} if head else {}
+
+
+def problems(text):
+    """Return errors and warnings, as sentences."""
+    try:
+        known = metadata(text)
+    except yaml.YAMLError as error:
+        return [f"the metadata is not YAML: {error}"], []
+    if not isinstance(known, dict):
+        return [f"the metadata must be a mapping, not {type(known).__name__}"], []
+    errors = [
+        f'"{key}" must be a string or a list of strings'
+        for key in ("tags", "datasets", "metrics", "language", "license", "library_name", "pipeline_tag")
+        if not all(isinstance(value, str) for value in as_list(known.get(key, [])))
+    ]
+    warnings = [] if known else ["empty or missing yaml metadata in repo card"]
+    return errors + result_problems(known.get("model-index", [])), warnings
+
+
+def result_problems(index):
+    """Return what the Hub needs of a model-index and does not find."""
+    errors = []
+    for model in as_list(index):
+        if not (isinstance(model, dict) and isinstance(model.get("name"), str) and isinstance(model.get("results"), list)):
+            errors.append('"model-index" needs entries with "name" and "results"')
+            continue
+        for result in model["results"]:
+            complete = {"type"} <= result.get("task", {}).keys() and {"type", "name"} <= result.get("dataset", {}).keys()
+            measured = all({"type", "value"} <= metric.keys() for metric in result.get("metrics", [{}]))
+            if not (complete and measured):
+                needed = "task.type, dataset.type, dataset.name, metrics.type and metrics.value"
+                errors.append(f"a result of {model['name']} needs {needed}")
+    return errors
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,31 @@
+"""Which function answers which request: templates of raw paths, since an escaped slash belongs to a revision."""
+
+import re
+from urllib.parse import unquote
+
+from tests.hub.transport import RefusedError
+
+PARTS = {"repo": "[^/]+/[^/]+", "path": ".*"}  # every other one is [^/]+
+ROUTES = []
+
+
+def route(method, template):
+    """Let the function answer ``method`` of paths like the template: it gets the Hub, the request and the unquoted parts."""
+    pattern = re.sub(r"\\{(\w+)\\}", lambda part: f"(?P<{part[1]}>{PARTS.get(part[1], '[^/]+')})", re.escape(template))
+
+    def enter(function):
+        ROUTES.append((method, re.compile(pattern + "/?"), function))
+        return function
+
+    return enter
+
+
+def answer(hub, request):
+    """Return what the function of the path answers."""
+    method = "GET" if request.method == "HEAD" else request.method
+    for known, pattern, function in ROUTES:
+        match = pattern.fullmatch(request.path)
+        if known == method and match:
+            parts = {name: unquote(part) for name, part in match.groupdict().items()}
+            return function(hub, request, **parts)
+    raise RefusedError(404, f"{request.method} {request.path} is nothing that this Hub knows")
