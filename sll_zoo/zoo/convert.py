@@ -1,7 +1,7 @@
 """The checkpoints of the SLL paper's authors as networks of the zoo.
 
-Their code: github.com/araujoalexandre/Lipschitz-SLL-Networks, commit 87865db, and its first release, commit faaa02e, which computes
-T differently and names its layers otherwise.
+Their code: github.com/araujoalexandre/Lipschitz-SLL-Networks, commit 87865db, and its first release, commit faaa02e, which has
+another T and names its layers otherwise.
 """
 
 from __future__ import annotations
