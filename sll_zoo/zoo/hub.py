@@ -90,10 +90,10 @@ class Repository:
 
         Args:
             filename: Path inside the repository.
-            size: That the file must have, in bytes; None for any.
+            size: In bytes, above which the file is not wanted; None for any.
 
         Raises:
-            WeightsError: The name, revision or file does not exist, it has another size, or the Hub cannot be reached and the
+            WeightsError: The name, revision or file does not exist, it is larger than that, or the Hub cannot be reached and the
                 cache does not have it. Where nothing answers, this takes ``ANSWER_SECONDS``, not the minutes of the client's
                 retries, and only once.
         """
@@ -112,11 +112,9 @@ class Repository:
             raise WeightsError(
                 f"{filename} of {self.model_id} is not in the cache, and {endpoint()} cannot be reached", OFFLINE_REMEDY
             )
-        if size is not None and found not in (size, None):
-            raise WeightsError(
-                f"{filename} of {self.model_id} has {found:,} bytes on {endpoint()}, not {size:,}",
-                "it is truncated or another file",
-            )
+        if size is not None and found is not None and found > size:
+            more = f"{filename} of {self.model_id} has {found:,} bytes on {endpoint()}, {found - size:,} more than recorded"
+            raise WeightsError(more, "it is another file")
         try:
             return Path(
                 hf_hub_download(self.name, filename, revision=self.revision, cache_dir=self.cache_dir, library_name="sll_zoo")

@@ -1,51 +1,74 @@
-"""What is shipped is what its record says, and every table is made from the records."""
+"""What is shipped is what its record says, and every page and table is made from the records."""
 
-import dataclasses
 import hashlib
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
+import yaml
 
 import sll_zoo
-from sll_zoo.errors import WeightsError
-from sll_zoo.functional.certificate import radius_label
+from sll_zoo.data import fingerprint, open_data
+from sll_zoo.errors import PublishError, WeightsError
+from sll_zoo.publishing import recertify
 from sll_zoo.zoo.card import BEGIN, END, render_card, render_models
-from sll_zoo.zoo.export import export_model
-from sll_zoo.zoo.record import Record, read_records, write_record
+from sll_zoo.zoo.export import export_model, measurement
+from sll_zoo.zoo.record import RECORDS as FOLDER
+from sll_zoo.zoo.record import from_dict, read_records, to_dict, write_record
 from sll_zoo.zoo.weights import CHECKPOINTS, CONFIG_FILE, WEIGHTS_FILE
 
 RECORDS = read_records()
 ROOT = Path(__file__).parents[2]
+DIGITS = RECORDS["sll_nano.digits"]
 
 
 def test_every_record_has_its_folder_and_every_folder_its_record():
     assert {path.name for path in CHECKPOINTS.iterdir() if path.is_dir()} == set(RECORDS)
+    assert {path.stem for path in FOLDER.iterdir()} == set(RECORDS)
 
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_files_agree_with_the_record(name):
     folder, record = CHECKPOINTS / name, RECORDS[name]
-    assert hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest() == record.sha256
-    assert json.loads((folder / CONFIG_FILE).read_text())["certified"] == dataclasses.asdict(record)
-    assert (folder / "README.md").read_text("utf-8") == render_card(name, record)
+    content, config = (folder / WEIGHTS_FILE).read_bytes(), json.loads((folder / CONFIG_FILE).read_text())
+    assert (hashlib.sha256(content).hexdigest(), len(content)) == (record.sha256, record.size)
+    assert from_dict(config["certified"]) == record
+    files = [path.name for path in folder.iterdir()]
+    assert (folder / "README.md").read_text("utf-8") == render_card(record, config, name, files)
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_the_recorded_sample_is_certified_again(name):
+    model = sll_zoo.create_model(name, pretrained=True).eval()
+    measured = RECORDS[name].measured
+    if measured.dataset != "digits":
+        pytest.skip(f"{measured.dataset} is not at hand")
+    held_out = open_data(measured.dataset, model.config.input_shape, model.num_classes)
+    recertify(model, measured, held_out)
+    model.head.bias.data[0] += 1e-3
+    with pytest.raises(PublishError, match=r"image \d+ of digits has class . and radius .*, the record says"):
+        recertify(model, measured, held_out)
+    with pytest.raises(PublishError, match="has fingerprint"):
+        recertify(model, measured, held_out.limited(40))
 
 
 def test_the_shipped_digits_reach_what_their_record_says(pretrained, digits):
-    record = RECORDS["sll_nano.digits"]
+    measured = DIGITS.measured
     evaluation = sll_zoo.evaluate(pretrained, digits.test_dataloader())
-    assert evaluation.n == record.n == 400
-    assert evaluation.clean == record.measured.clean
-    assert {radius_label(eps): value for eps, value in evaluation.certified.items()} == record.measured.certified
-    assert record.parameters == sum(parameter.numel() for parameter in pretrained.parameters())
+    found = measurement(evaluation, "digits", fingerprint(digits.test_dataloader()))
+    assert found.n == 400
+    assert (found.accuracy.clean, found.accuracy.certified) == (measured.accuracy.clean, measured.accuracy.certified)
+    assert (found.fingerprint, found.sample.index) == (measured.fingerprint, measured.sample.index)
+    assert DIGITS.parameters == sum(parameter.numel() for parameter in pretrained.parameters())
 
 
 def test_the_shipped_digits_earn_their_place():
-    measured, baseline = RECORDS["sll_nano.digits"].measured, RECORDS["sll_nano.digits"].baseline
+    measured, baseline = DIGITS.measured.accuracy, DIGITS.measured.baseline
     assert measured.clean >= 0.96
-    assert measured.certified["36/255"] >= 0.88
-    assert all(measured.certified[label] > baseline.certified[label] for label in baseline.certified)
+    assert measured.certified[0].accuracy >= 0.88
+    assert all(ours.accuracy > theirs.accuracy for ours, theirs in zip(measured.certified, baseline.certified, strict=True))
 
 
 @pytest.mark.parametrize("path", ["README.md", "checkpoints/README.md"])
@@ -55,21 +78,61 @@ def test_tables_in_prose_are_made_from_the_records(path):
 
 
 def test_a_record_survives_its_file(tmp_path):
-    path = tmp_path / "records.json"
-    path.write_text("{}")
-    record = RECORDS["sll_nano.digits"]
-    write_record("b", dataclasses.replace(record, baseline=None), path)
-    write_record("a", record, path)
-    assert list(read_records(path)) == ["a", "b"]
-    assert read_records(path)["a"] == record == Record.from_dict(dataclasses.asdict(record))
+    for record in (DIGITS, msgspec.structs.replace(DIGITS, name="sll_nano.b", measured=None, training=None)):
+        write_record(record, tmp_path)
+    assert read_records(tmp_path) == {"sll_nano.b": from_dict(json.loads((tmp_path / "sll_nano.b.json").read_text()))} | RECORDS
 
 
-def test_a_network_with_nan_is_not_exported(pretrained, digits, tmp_path):
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("sha256",), "0" * 63, "sha256"),
+        (("size",), 0, "size"),
+        (("measured", "n"), "400", "Expected `int`"),
+        (("measured", "accuracy", "clean"), 99.25, "clean"),
+        (("measured", "accuracy", "clean"), 0.5, "more images are certified than classified"),
+        (("measured", "accuracy", "certified", 0, "label"), "0.14", "is written 36/255"),
+        (("measured", "accuracy", "certified", 3, "accuracy"), 0.9, "must fall"),
+        (("measured", "empirical", "accuracy", 0, "accuracy"), 0.1, "an attack leaves fewer"),
+        (("measured", "norm"), "Linf", "norm"),
+        (("measured", "sample", "radius"), [], "differ in length"),
+    ],
+)
+def test_a_record_that_cannot_be_true_is_refused(path, value, words):
+    content = to_dict(DIGITS)
+    at = content
+    for key in path[:-1]:
+        at = at[key] if isinstance(at, dict) else list(at)[key]
+    at[path[-1]] = value
+    with pytest.raises(msgspec.ValidationError, match=words):
+        from_dict(content)
+
+
+def test_the_card_tells_machines_what_it_tells_people():
+    card = (CHECKPOINTS / DIGITS.name / "README.md").read_text("utf-8")
+    metadata = yaml.safe_load(card.split("---\n")[1])
+    (model,) = metadata["model-index"]
+    metrics = [metric for result in model["results"] for metric in result["metrics"]]
+    certified = [metric for metric in metrics if metric["type"] == "certified_accuracy"]
+    assert [(m["value"], m["args"]["eps"], m["args"]["norm"], m["args"]["n"]) for m in certified] == [
+        (row.accuracy, row.eps, "L2", 400) for row in DIGITS.measured.accuracy.certified
+    ]
+    assert (metadata["library_name"], metadata["license"]) == ("timm", "apache-2.0")
+    for said in (DIGITS.sha256, DIGITS.measured.fingerprint, "97.75 %", "float64", DIGITS.training.device, "seed 0"):
+        assert said in card
+
+
+def test_the_snippet_of_the_card_runs_as_pasted(capsys):
+    snippet = (CHECKPOINTS / DIGITS.name / "README.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
+    assert snippet.startswith("import sll_zoo")
+    exec(compile(snippet, "card", "exec"), {})  # noqa: S102 - it is ours
+    assert "tensor" in capsys.readouterr().out
+
+
+def test_a_network_with_nan_is_not_exported(pretrained, tmp_path):
     pretrained.head.bias.data[0] = float("nan")
-    evaluation = sll_zoo.evaluate(pretrained, digits.test_dataloader())
-    described = {"dataset": "digits", "evaluation": evaluation, "baseline": None, "training": {}, "label_names": []}
     with pytest.raises(WeightsError, match="NaN or infinity"):
-        export_model(pretrained, tmp_path / "out", **described)
+        export_model(pretrained, tmp_path / "out", label_names=[])
     assert not (tmp_path / "out").exists()
 
 
@@ -77,9 +140,8 @@ def test_a_network_of_another_shape_than_its_tags_is_exported_and_loaded(digits,
     model = sll_zoo.create_model("sll_nano.digits", conv_layers=1, img_size=(8, 4), num_classes=3, mean=(0.25,))
     images, labels = (part[:20] for part in digits.tensors("test"))
     evaluation = sll_zoo.evaluate(model, [(images[..., :4], labels % 3)])
-    training = {"config": "some.yaml", "seed": 0, "epochs": 0, "seconds": 0.0}
-    described = {"dataset": "half digits", "evaluation": evaluation, "baseline": None, "training": training}
-    export_model(model, tmp_path, label_names="abc", **described)
+    record = export_model(model, tmp_path, label_names="abc", measured=measurement(evaluation, "half digits", "0" * 64))
+    assert record.name == "sll_nano.half_digits"
     loaded = sll_zoo.create_model(f"local-dir:{tmp_path}", pretrained=True)
     assert loaded.config == model.config
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in loaded.state_dict().items())

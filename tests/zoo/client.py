@@ -1,0 +1,60 @@
+"""What the tests of publish and pull run in a process of its own: the Hub's client reads its settings when it is imported.
+
+The process has the package as it is installed, without the checkout around it, and imports it late.
+"""
+
+import contextlib
+import io
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+
+class Client:
+    """A process with the Hub's client; a method here is a call there, and what that raises is raised here.
+
+    Args:
+        site: Folder that holds a copy of the package.
+        cache: Of the Hub's client, as the environment will name it.
+    """
+
+    def __init__(self, site, cache):
+        self.cache = cache
+        self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_start, initargs=(str(site),))
+
+    def load(self, name, **kwargs):
+        """Return the weights of ``create_model(name, pretrained=True)`` in the head's bias."""
+        return self.pool.submit(_load, name, kwargs).result()
+
+    def run(self, *arguments):
+        """Return status, output and errors of the command line."""
+        return self.pool.submit(_run, list(map(str, arguments))).result()
+
+    def publish(self, source, repo_id, **options):
+        """Return the publication."""
+        return self.pool.submit(_publish, str(source), repo_id, options).result()
+
+
+def _start(site):
+    sys.path.insert(0, site)
+
+
+def _load(name, kwargs):
+    import sll_zoo
+
+    return sll_zoo.create_model(name, pretrained=True, **kwargs).head.bias.tolist()
+
+
+def _run(arguments):
+    from sll_zoo.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(arguments)
+    return status, out.getvalue(), err.getvalue()
+
+
+def _publish(source, repo_id, options):
+    import sll_zoo
+
+    return sll_zoo.publish(source, repo_id, **options)

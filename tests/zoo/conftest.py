@@ -1,0 +1,66 @@
+"""A Hub and a client in a process of its own, for all tests of a file."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import sll_zoo
+from sll_zoo.zoo.weights import CHECKPOINTS
+from tests.hub.server import Hub
+from tests.zoo.client import Client
+
+NAME = "sll_nano.digits"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The package as it is installed: without ``checkpoints/`` beside it."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(Path(sll_zoo.__file__).parent, folder / "sll_zoo", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def _served(site, tmp_path_factory):
+    """A Hub, and a client that may write, in a home of its own."""
+    kept = dict(os.environ)
+    with Hub(tmp_path_factory.mktemp("hub")) as hub:
+        os.environ.clear()
+        home = tmp_path_factory.mktemp("home")
+        os.environ.update(hub.environment(home))
+        client = Client(site, home / "hub")
+        try:
+            client.pool.submit(os.getpid).result()  # the process starts with this environment
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
+        yield hub, client
+        client.pool.shutdown()
+
+
+@pytest.fixture
+def served(_served):
+    """The Hub, for one test: without faults, and without requests so far."""
+    hub, _ = _served
+    hub.rules.clear()
+    hub.requests.clear()
+    return hub
+
+
+@pytest.fixture
+def client(_served):
+    return _served[1]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the shipped weights, which a test may spoil."""
+    return shutil.copytree(CHECKPOINTS / NAME, tmp_path / NAME)
+
+
+@pytest.fixture
+def files(folder):
+    """What is in it, by name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
