@@ -186,7 +186,7 @@ def test_every_configuration_runs_and_a_dev_run_exports_nothing(path, tmp_path, 
 
 def test_fit_exports_where_it_is_told_and_the_checkpoint_serves_the_other_commands(tmp_path, capsys):
     config = yaml.safe_load((ROOT / "configs/digits/sll_nano.yaml").read_text())
-    config["trainer"]["callbacks"][0]["init_args"] |= {"folder": "mine", "config": "mine.yaml"}
+    config["trainer"]["callbacks"][0]["init_args"] |= {"folder": "mine", "attacked": 0}
     config["trainer"] |= {"max_epochs": 1, "enable_progress_bar": False, "enable_model_summary": False}
     Path("mine.yaml").write_text(yaml.safe_dump(config))
     assert main(["fit", "--config", "mine.yaml"]) == 0

@@ -21,10 +21,10 @@ def test_every_fence_of_the_readme_runs(fence, tmp_path, monkeypatch):
 @pytest.mark.parametrize("card", sorted(ROOT.glob("checkpoints/*/README.md")), ids=lambda card: card.parent.name)
 def test_the_fence_of_every_card_runs(card):
     (fence,) = re.findall(r"^```python\n(.*?)^```", card.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    shape = sll_zoo.create_model(card.parent.name).config.input_shape
-    scope = {"images": torch.rand(2, *shape)}
+    assert fence.startswith("import sll_zoo")
+    scope: dict = {}
     exec(compile(fence, str(card), "exec"), scope)  # noqa: S102 - the repository's own card
-    assert scope["certificate"].radius.shape == (2,)
+    assert scope["certificate"].radius.shape == (4,)
 
 
 def test_there_are_fences_to_run():

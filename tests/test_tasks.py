@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from lightning import Trainer
@@ -80,7 +82,7 @@ def test_an_export_is_refused_before_the_training_where_it_would_fail_after(tmp_
     file = tmp_path / "file"
     file.write_text("")
     for folder, task in ((file, {}), (tmp_path / "out", {"num_classes": 12})):
-        run = trainer(tmp_path, max_epochs=1, callbacks=[ExportModel(str(folder), "some.yaml")])
+        run = trainer(tmp_path, max_epochs=1, callbacks=[ExportModel(str(folder))])
         with pytest.raises(ConfigError):
             run.fit(CertifiedClassifier("sll_nano.digits", model_args=task), datamodule=Digits())
         assert run.global_step == 0
@@ -91,7 +93,7 @@ def test_a_training_in_bfloat16_exports_what_loads(tmp_path):
     run = trainer(
         tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=0, precision="bf16-true", enable_checkpointing=False
     )
-    run.callbacks.append(ExportModel(str(folder), "some.yaml"))
+    run.callbacks.append(ExportModel(str(folder)))
     run.fit(CertifiedClassifier("sll_nano.digits"), datamodule=Digits())
     assert sll_zoo.create_model(f"local-dir:{folder}", pretrained=True).head.weight.dtype == torch.float32
 
@@ -99,25 +101,26 @@ def test_a_training_in_bfloat16_exports_what_loads(tmp_path):
 def test_export_writes_what_create_model_loads(tmp_path):
     folder = tmp_path / "sll_nano.digits"
     run = trainer(tmp_path, max_epochs=1, limit_train_batches=3, limit_val_batches=0, enable_checkpointing=False)
-    run.callbacks.append(ExportModel(str(folder), "some.yaml", baseline=True))
+    run.callbacks.append(ExportModel(str(folder), baseline=True, attacked=20))
     task = CertifiedClassifier("sll_nano.digits")
     run.fit(task, datamodule=Digits())
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "curve.png", "model.safetensors"]
     loaded = sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
     x = torch.rand(3, 1, 8, 8)
     assert torch.equal(loaded(x), task(x))
     assert loaded.config == task.model.config
-    assert "some.yaml" in (folder / "README.md").read_text()
+    measured = json.loads((folder / "config.json").read_text())["certified"]["measured"]
+    assert (measured["n"], measured["empirical"]["n"]) == (400, 20)
 
 
 def test_nothing_is_exported_in_a_fast_dev_run_and_no_training_starts_without_data(tmp_path):
     folder = tmp_path / "export"
     run = trainer(tmp_path, fast_dev_run=True)
-    run.callbacks.append(ExportModel(str(folder), "some.yaml"))
+    run.callbacks.append(ExportModel(str(folder)))
     run.fit(CertifiedClassifier("sll_nano.digits"), datamodule=Digits())
     assert not folder.exists()
     loader = Digits()
     loader.setup()
-    without_data = trainer(tmp_path, max_epochs=1, callbacks=[ExportModel(str(folder), "some.yaml")])
+    without_data = trainer(tmp_path, max_epochs=1, callbacks=[ExportModel(str(folder))])
     with pytest.raises(ConfigError, match="data module"):
         without_data.fit(CertifiedClassifier("sll_nano.digits"), loader.train_dataloader(), loader.val_dataloader())

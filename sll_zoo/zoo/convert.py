@@ -1,15 +1,16 @@
 """The checkpoints of the SLL paper's authors as networks of the zoo.
 
 Their code: github.com/araujoalexandre/Lipschitz-SLL-Networks, commit 87865db, and its first release, commit faaa02e, which has
-another T and names its layers otherwise.
+another T and other names for its layers.
 """
 
 from __future__ import annotations
 
 import pickle
+import struct
+import warnings
 from collections import Counter
 from collections.abc import Iterable
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from sll_zoo.zoo.factory import create_model
 STATE = "model_state_dict"
 REMEDY = "give a .pth file that the training of Lipschitz-SLL-Networks wrote"
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# What torch.load was seen to raise at files that were cut or changed, beside UnpicklingError.
+UNREADABLE = (AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, struct.error)
 PAPER_SIZES = ("small", "medium", "large", "xlarge")
 # The released convolution pads by 1 whatever its kernel, and the released network pools by 4.
 KERNEL, POOL = (3, 3), 4
@@ -76,12 +79,13 @@ def convert_checkpoint(path: Path) -> LipschitzClassifier:
     _require_same(path, tensors, keys.values())
     state = {ours: _flat(tensors[theirs]) if ours.endswith("bias") else tensors[theirs] for ours, theirs in keys.items()}
     model = _build(path, state).to(state["head.weight"].dtype)
+    wanted = model.state_dict()
     for ours, value in state.items():
-        if value.shape != (wanted := model.state_dict()[ours].shape):
-            raise WeightsError(f"{keys[ours]} of {path} is of shape {tuple(value.shape)}, not {tuple(wanted)}", REMEDY)
+        if value.shape != wanted[ours].shape:
+            raise WeightsError(f"{keys[ours]} of {path} is {tuple(value.shape)}, not {tuple(wanted[ours].shape)}", REMEDY)
     for ours in [ours for ours in state if ours.endswith("log_q")]:
         state[ours] = _log_q(f"{keys[ours]} of {path}", state[ours], state[ours.replace("log_q", "weight")], first)
-    model.load_state_dict(state | {"center.mean": model.center.mean}, strict=True)
+    model.load_state_dict({**wanted, **state}, strict=True)  # of ours, the mean is not in the file
     return model.eval()
 
 
@@ -97,7 +101,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         if not value.isfinite().all():
             raise WeightsError(f"{path} has NaN or infinity in {key}", "take an earlier checkpoint")
     prefix = "module." if all(key.startswith("module.") for key in content) else ""
-    dtype = reduce(torch.promote_types, (value.dtype for value in content.values()), torch.float32)
+    dtype = torch.float64 if any(value.dtype == torch.float64 for value in content.values()) else torch.float32
     return {key.removeprefix(prefix): value.detach().to(dtype) for key, value in content.items()}
 
 
@@ -105,12 +109,14 @@ def _load(path: Path) -> Any:
     if not path.is_file():
         raise WeightsError(f"{path} is not a file", REMEDY)
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of odd pickles: what is in them is checked
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(f"{path} is no checkpoint, or would run code when it is read", REMEDY) from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path} is damaged, or no checkpoint ({type(error).__name__})", "download it again") from error
+    except UNREADABLE as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WeightsError(f"{path} is damaged or no checkpoint ({reason})", REMEDY) from error
 
 
 def _is_plain(value: object) -> bool:
@@ -119,13 +125,8 @@ def _is_plain(value: object) -> bool:
 
 def _without_aliases(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors without those that are there under a second name; a second one that differs stays, and is refused."""
-    kept = dict(tensors)
-    for alias, name in ALIASES.items():
-        for key in [key for key in tensors if key.startswith(alias)]:
-            twin = tensors.get(name + key.removeprefix(alias))
-            if twin is not None and torch.equal(twin, tensors[key]):
-                del kept[key]
-    return kept
+    twins = {alias + key.removeprefix(name): key for alias, name in ALIASES.items() for key in tensors if key.startswith(name)}
+    return {key: value for key, value in tensors.items() if key not in twins or not torch.equal(value, tensors[twins[key]])}
 
 
 def _truncation(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -140,9 +141,7 @@ def _truncation(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _keys(tensors: dict[str, Tensor], first: bool) -> dict[str, str]:
     """Return their name of each of our tensors, for as many layers as the file seems to have."""
     convs = max(1, sum(key.endswith(".kernel") for key in tensors))
-    # Of the names that end in weight, one is the head's.
-    denses = sum(key.endswith(".weights" if first else ".weight") for key in tensors) - (0 if first else 1)
-    denses = max(0, denses)
+    denses = max(0, sum(key.endswith((".weight", ".weights")) for key in tensors) - 1)  # one is the head's
     if first:  # the flattening is the first of layers_linear
         names = [f"model.stable_block.{index}" for index in range(convs)]
         names += [f"model.layers_linear.{index + 1}" for index in range(denses)] + ["model.last_last"]
@@ -169,45 +168,33 @@ def _flat(bias: Tensor) -> Tensor:
 
 
 def _build(path: Path, state: dict[str, Tensor]) -> LipschitzClassifier:
-    """Return the network of these shapes, by the name that has them."""
-    sizes = {key: tuple(state[key].shape) for key in ("convs.0.weight", "denses.0.weight", "head.weight") if key in state}
-    if [len(size) for size in sizes.values()] != [4, 2, 2][: len(sizes)] or sizes["convs.0.weight"][2:] != KERNEL:
-        raise WeightsError(f"{path} has layers of shape {', '.join(map(str, sizes.values()))}", REMEDY)
-    inner, width = sizes["convs.0.weight"][:2]
-    classes, features = sizes["head.weight"]
+    """Return an untrained network of these shapes, by the name that has them."""
+    sizes = [tuple(state[key].shape) for key in ("convs.0.weight", "head.weight", "denses.0.weight") if key in state]
+    if list(map(len, sizes)) != [4, 2, 2][: len(sizes)] or sizes[0][2:] != KERNEL:
+        raise WeightsError(f"{path} has layers of shape {', '.join(map(str, sizes))}", REMEDY)
+    (inner, width, *_), (classes, features), *dense = sizes
     layers = Counter(key.split(".")[0] for key in state if key.endswith("log_q"))
-    shape: dict[str, Any] = {
-        "width": width,
-        "conv_inner": inner,
-        "conv_layers": layers["convs"],
-        "dense_layers": layers["denses"],
-    }
-    if layers["denses"]:
-        shape["dense_inner"] = sizes["denses.0.weight"][0]
+    shape: dict[str, Any] = {"width": width, "conv_layers": layers["convs"], "conv_inner": inner}
+    shape |= {"dense_layers": layers["denses"], "dense_inner": dense[0][0]} if dense else {"dense_layers": 0}
     size = next((size for size in PAPER_SIZES if shape.items() <= vars(SIZES[size]).items()), "small")
-    tag = next(
-        (tag for tag in TAGS[f"sll_{size}"] if _features(tag, width) == features and DATASETS[tag].num_classes == classes), None
+    for tag in TAGS[f"sll_{size}"]:
+        _, height, breadth = DATASETS[tag].input_size
+        if (classes, features) == (DATASETS[tag].num_classes, width * (height // POOL) * (breadth // POOL)):
+            return create_model(f"sll_{size}.{tag}", **shape)
+    raise WeightsError(
+        f"{path} is of {classes} classes and {features} features of width {width}: not for {', '.join(TAGS[f'sll_{size}'])}",
+        "the mean that it subtracts is not in the file, so that no other can be converted",
     )
-    if tag is None:
-        raise WeightsError(
-            f"{path} is of {classes} classes, {width} channels and {features} features: not for {', '.join(TAGS['sll_small'])}",
-            "the mean that it subtracts is not in the file, so that no other can be converted",
-        )
-    return create_model(f"sll_{size}.{tag}", **shape)
-
-
-def _features(tag: str, width: int) -> int:
-    _, height, breadth = DATASETS[tag].input_size
-    return width * (height // POOL) * (breadth // POOL)
 
 
 def _log_q(name: str, q: Tensor, weight: Tensor, first: bool) -> Tensor:
     """Return the log q with which our layer does what theirs does."""
     dense = weight.ndim == 2
-    if first:
-        if dense:
-            _require_small_excess(name, q.abs(), weight)
-        log_q = (q.abs() + (EPSILON if dense else 0.0)).log()
+    if first and dense:
+        _require_small_excess(name, q.abs(), weight)
+        log_q = (q.abs() + EPSILON).log()
+    elif first:
+        log_q = q.abs().log()
     else:
         log_q = q if dense else torch.zeros_like(q)
     if not ((log_q - log_q.mean()).abs() <= LOG_Q_LIMIT).all():  # our layer would bound it

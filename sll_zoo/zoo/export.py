@@ -20,6 +20,7 @@ from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.plot import plot_certified_accuracy
 from sll_zoo.zoo.card import CURVE_FILE, TRAINING_FILE, refresh_tables, render_card
+from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE
 from sll_zoo.zoo.record import (
     Accuracies,
     AtRadius,
@@ -32,7 +33,7 @@ from sll_zoo.zoo.record import (
     write_json,
     write_record,
 )
-from sll_zoo.zoo.weights import CHECKPOINTS, CONFIG_FILE, WEIGHTS_FILE
+from sll_zoo.zoo.weights import CHECKPOINTS
 
 CARD_FILE = "README.md"
 # All that a repository of the zoo consists of.

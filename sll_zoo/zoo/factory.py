@@ -12,7 +12,8 @@ from sll_zoo.errors import UnknownNameError, WeightsError
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.zoo import hub
 from sll_zoo.zoo.entries import ARCHITECTURES, TAGS, refuse_features_only, what_there_is
-from sll_zoo.zoo.weights import CONFIG_FILE, WEIGHTS_FILE, read_checkpoint, read_config, require_same_tensors, stated_record
+from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE, read_checkpoint, read_config, stated_record
+from sll_zoo.zoo.weights import require_same_tensors
 
 
 def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> LipschitzClassifier:

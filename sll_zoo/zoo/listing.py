@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sll_zoo.zoo.pull import locate
+from sll_zoo.zoo.reading import WEIGHTS_FILE
 from sll_zoo.zoo.record import Record, read_records, to_dict
-from sll_zoo.zoo.weights import WEIGHTS_FILE
 
 
 @dataclass(frozen=True)

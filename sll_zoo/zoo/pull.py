@@ -13,7 +13,8 @@ from sll_zoo.zoo import hub
 from sll_zoo.zoo.entries import HUB_ORGANISATION, REVISION, full_name
 from sll_zoo.zoo.export import FILES
 from sll_zoo.zoo.factory import create_model
-from sll_zoo.zoo.weights import CHECKPOINTS, CONFIG_FILE, WEIGHTS_FILE
+from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE
+from sll_zoo.zoo.weights import CHECKPOINTS
 
 
 def pull(name: str, to: Path | None = None) -> Path:

@@ -1,0 +1,117 @@
+"""Reading what others may have written: weights, configurations and checkpoints, of which nothing is executed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import safetensors
+import safetensors.torch
+import torch
+from timm.models import PretrainedCfg
+from torch import Tensor
+
+from sll_zoo.errors import WeightsError
+from sll_zoo.zoo.record import Record, from_dict
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+REEXPORT = "give a folder or repository that sll_zoo exported"
+RESTORE = "restore it (in a checkout: git checkout checkpoints sll_zoo/zoo/records), or delete it to load it again from the Hub"
+# What is found in place of weights, by its first bytes, and what to do about it.
+NOT_WEIGHTS = (
+    (b"<", "an HTML or XML page", "a proxy or a login page may have answered: delete the file and load it again"),
+    (b"PK\x03\x04", "a pickle of torch.save, which can run code", "ask its author for model.safetensors"),
+    (b"\x80\x02", "a pickle, which can run code", "ask its author for model.safetensors"),
+    (b"version https://git-lfs", "a pointer of git-lfs", "run `git lfs pull`"),
+)
+
+
+def read_weights(path: Path, record: Record | None) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, of which nothing is executed.
+
+    Args:
+        path: Of the file.
+        record: That the file must agree with; None for any.
+
+    Raises:
+        WeightsError: A file of another kind or size or hash, or that holds NaN or infinity.
+    """
+    content = path.read_bytes()
+    try:
+        if record:
+            _require_recorded(path, content, record)
+        state = safetensors.torch.load(content)
+    except (WeightsError, safetensors.SafetensorError, KeyError) as error:  # KeyError: a dtype that torch does not have
+        for start, kind, remedy in NOT_WEIGHTS:
+            if content.lstrip().startswith(start):
+                raise WeightsError(f"{path} ({len(content):,} bytes) is {kind}, not a safetensors file", remedy) from error
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{path} is not a safetensors file ({error})", "load or download it again") from error
+    broken = sorted(key for key, value in state.items() if not value.isfinite().all())
+    if broken:
+        raise WeightsError(f"{path} has NaN or infinity in {', '.join(broken[:3])}", "train or load it again")
+    return state
+
+
+def _require_recorded(path: Path, content: bytes, record: Record) -> None:
+    if len(content) != record.size:
+        kind = "is truncated" if len(content) < record.size else "is too large"
+        raise WeightsError(f"{path} {kind}: it has {len(content):,} bytes, not {record.size:,}", RESTORE)
+    found = hashlib.sha256(content).hexdigest()
+    if found != record.sha256:
+        raise WeightsError(f"{path} has sha256 {found[:12]}…, not {record.sha256[:12]}…: it is damaged or another file", RESTORE)
+
+
+def require_file(path: Path) -> Path:
+    """Return the path of a file that exists, and raise WeightsError for one that does not."""
+    if not path.is_file():
+        raise WeightsError(f"{path} does not exist", f"give a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
+    return path
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return a model's config.json.
+
+    Raises:
+        WeightsError: It does not exist, or does not describe a model.
+    """
+    require_file(path)
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        cfg = PretrainedCfg(**config["pretrained_cfg"])
+        parts = (config["architecture"], config.get("model_args", {}), config["num_classes"])
+        well_formed = all(map(isinstance, parts, (str, dict, int))) and len(cfg.input_size) == 3
+        stated_record(config)
+    except msgspec.ValidationError as error:
+        raise WeightsError(f"{path} states a record that is none ({error})", REEXPORT) from error
+    except (ValueError, KeyError, TypeError, RecursionError):
+        well_formed = False
+    if not well_formed:
+        raise WeightsError(f"{path} is no model's config.json", REEXPORT)
+    return cast("dict[str, Any]", config)
+
+
+def stated_record(config: dict[str, Any]) -> Record | None:
+    """Return the record that a config.json states of its weights, if it does."""
+    return from_dict(config["certified"]) if "certified" in config else None
+
+
+def read_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any]:
+    """Return what a checkpoint of a ``CertifiedClassifier`` holds; nothing of it is executed.
+
+    Raises:
+        WeightsError: A file that is no such checkpoint, or not a whole one.
+    """
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except (AttributeError, RuntimeError, LookupError, ValueError, EOFError, OSError, pickle.UnpicklingError):
+        checkpoint = None
+    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
+        raise WeightsError(f"{path} is no checkpoint, or not a whole one", "give a .ckpt that `sll-zoo fit` wrote")
+    return checkpoint

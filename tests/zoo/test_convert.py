@@ -1,0 +1,213 @@
+"""What the released networks compute, from ``released.py``, is what the converted ones compute; anything else is refused."""
+
+import json
+import os
+
+import pytest
+import torch
+
+import sll_zoo
+from sll_zoo.errors import WeightsError
+from sll_zoo.evaluation import evaluate
+from sll_zoo.zoo.convert import convert_checkpoint
+from sll_zoo.zoo.export import export_model
+from tests.zoo.released import CLASSES, EDGE, current, first, logits, save
+
+DATA = sorted(CLASSES)
+SAME = 1e-10  # of logits near 1, float64 through a network
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.ckpt-1000.pth"
+
+
+def images(data):
+    return torch.rand(2, 3, EDGE[data], EDGE[data], dtype=torch.float64)
+
+
+def expanded(*shape):
+    """Return a tensor of one number, repeated: a file holds it once."""
+    return torch.ones(1).expand(shape)
+
+
+def difference(model, tensors, data):
+    x = images(data)
+    expected = logits(tensors, x, data)
+    assert expected.std() > 0.01
+    return (model.double()(x) - expected).abs().max().item()
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_the_current_release_keeps_its_logits(path, data):
+    tensors = current(data)
+    model = convert_checkpoint(save(tensors, path))
+    assert not model.training
+    assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
+    assert difference(model, tensors, data) < SAME
+
+
+# ε beside q of a million is beneath the tolerance.
+@pytest.mark.parametrize(("data", "head"), [*((data, True) for data in DATA), ("cifar10", False)])
+def test_the_first_release_keeps_its_logits_where_epsilon_does_not_count(path, data, head):
+    tensors = first(data, head, scale=1e6)
+    assert difference(convert_checkpoint(save(tensors, path)), tensors, data) < SAME
+
+
+def test_the_first_release_differs_by_its_epsilon_where_that_counts(path):
+    tensors = first("cifar10")
+    tensors["model.layers_linear.1.q"][0] = 0
+    assert SAME < difference(convert_checkpoint(save(tensors, path)), tensors, "cifar10") < 1e-5
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize("prefix", ["module.", ""])
+@pytest.mark.parametrize("make", [current, first])
+def test_the_wrapper_and_the_prefix_make_no_difference(path, make, wrapped, prefix):
+    tensors = make("cifar10")
+    bare, usual = convert_checkpoint(save(tensors, path, wrapped, prefix)), convert_checkpoint(save(tensors, path))
+    assert all(torch.equal(value, usual.state_dict()[key]) for key, value in bare.state_dict().items())
+
+
+def test_a_truncation_is_certified_with_the_square_root_of_two(path):
+    constants = convert_checkpoint(save(first("cifar10", head=False), path)).pairwise_lipschitz()
+    assert torch.allclose(constants, 2**0.5 * (1 - torch.eye(10, dtype=torch.float64)), rtol=1e-15)
+
+
+@pytest.mark.parametrize("sizes", [{"convs": 3, "denses": 1}, {"convs": 1, "denses": 3, "width": 5}, {"denses": 0}])
+def test_sizes_are_read_from_the_shapes(path, sizes):
+    model = convert_checkpoint(save(current("cifar100", **sizes), path))
+    wanted = {"convs": 2, "denses": 2, "width": 4} | sizes
+    assert (model.config.conv_layers, model.config.dense_layers, model.config.width) == tuple(wanted.values())
+    assert (model.config.conv_inner, model.config.num_classes, model.config.img_size) == (3, 100, (32, 32))
+
+
+def test_the_sizes_of_the_paper_get_their_name(path):
+    tensors = current("cifar10", convs=30, denses=10, width=60, conv_inner=5, dense_inner=2048, draw=expanded)
+    model = convert_checkpoint(save(tensors, path))
+    assert path.stat().st_size < 1e6
+    assert sum(parameter.numel() for parameter in model.parameters()) == sum(value.numel() for value in tensors.values())
+    assert (model.pretrained_cfg["architecture"], model.pretrained_cfg["tag"]) == ("sll_medium", "cifar10")
+
+
+def test_a_converted_network_is_exported_and_loaded(path, tmp_path):
+    model = convert_checkpoint(save(current("tiny_imagenet"), path))
+    evaluation = evaluate(model, [(torch.rand(2, 3, 64, 64), torch.tensor([0, 1]))])
+    training = {"config": "none", "seed": 0, "epochs": 1000, "seconds": 0.0}
+    described = {"dataset": "tiny_imagenet", "evaluation": evaluation, "baseline": None, "training": training}
+    export_model(model, tmp_path / "out", label_names=list(map(str, range(200))), **described)
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["architecture"] == "sll_small"
+    loaded = sll_zoo.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True)
+    assert loaded.config == model.config
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in loaded.state_dict().items())
+
+
+class Code:
+    def __reduce__(self):
+        return os.mkdir, ("made-by-a-checkpoint",)
+
+
+def test_a_file_with_code_is_refused_and_not_run(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    torch.save({"model_state_dict": current("cifar10"), "optimizer_state_dict": Code()}, path)
+    with pytest.raises(WeightsError, match="would run code"):
+        convert_checkpoint(path)
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 5000, -100])
+def test_a_truncated_file_is_refused(path, size):
+    save(current("cifar10"), path)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(WeightsError, match=r"damaged|no checkpoint"):
+        convert_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [b"<html>Not found</html>", b"PK\x03\x04", b"\x80\xffabc", bytes(1000)])
+def test_a_file_that_is_no_checkpoint_is_refused(path, content):
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="no checkpoint"):
+        convert_checkpoint(path)
+
+
+def test_what_is_not_a_file_is_refused(path):
+    for absent in (path, path.parent):
+        with pytest.raises(WeightsError, match="is not a file"):
+            convert_checkpoint(absent)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([torch.zeros(1)], "holds no tensors by name"),
+        ({"model_state_dict": {}}, "holds no tensors by name"),
+        ({"model_state_dict": 3}, "holds no tensors by name"),
+        ({"epoch": 3, "state_dict": {}}, "'epoch' .* is no tensor"),
+        ({0: torch.zeros(1)}, "0 .* is no tensor"),
+        ({"steps": torch.zeros(1, dtype=torch.long)}, "'steps' .* is no tensor of real numbers"),
+        ({"a": torch.zeros(2, 2).to_sparse()}, "'a' .* is no tensor"),
+        ({"a": torch.zeros(2, device="meta")}, "'a' .* is no tensor"),
+        (
+            {"conv1.weight": torch.zeros(3), "fc.bias": torch.zeros(3)},
+            r"conv1\.weight, fc\.bias left over; model\.model\.1\.bias",
+        ),
+    ],
+)
+def test_other_content_is_refused(path, content, words):
+    torch.save(content, path)
+    with pytest.raises(WeightsError, match=words):
+        convert_checkpoint(path)
+
+
+def put(key, value):
+    return lambda tensors: tensors.update({key: value})
+
+
+@pytest.mark.parametrize(
+    ("make", "edit", "words"),
+    [
+        (current, lambda tensors: tensors.pop("model.model.2.q"), r"model\.model\.2\.q missing"),
+        (current, lambda tensors: tensors.pop("model.model.7.weight"), r"model\.model\.6\.q, model\.model\.7\.bias left over"),
+        (current, put("normalize.mean", torch.zeros(3)), r"normalize\.mean left over"),
+        (current, put("model.model.5.weights", torch.zeros(3)), r"weights left over"),
+        (
+            current,
+            lambda tensors: tensors["model.model.2.bias"].fill_(torch.inf),
+            r"NaN or infinity in module\.model\.model\.2\.bias",
+        ),
+        (
+            current,
+            lambda tensors: tensors["model.model.7.weight"][0, :1].fill_(torch.nan),
+            r"NaN or infinity in module\.model\.model\.7",
+        ),
+        (current, put("model.model.2.q", torch.zeros(4)), r"model\.model\.2\.q of .* is \(4,\), not \(3,\)"),
+        (current, put("model.model.6.bias", torch.zeros(2, 3)), r"model\.model\.6\.bias of .* is \(2, 3\), not \(6,\)"),
+        (current, put("model.model.1.kernel", torch.zeros(3, 4, 5, 5)), r"layers of shape \(3, 4, 5, 5\)"),
+        (current, put("model.model.5.weight", torch.zeros(6)), r"layers of shape .*, \(6,\)"),
+        (current, put("model.model.7.weight", torch.zeros(11, 256)), "11 classes and 256 features of width 4: not for cifar10"),
+        (current, lambda tensors: tensors["model.model.6.q"][0].add_(60), r"model\.model\.6\.q .* too uneven"),
+        (first, put("model.base.1.0.q", torch.ones(3)), r"model\.base\.1\.0\.q left over"),
+        (first, lambda tensors: tensors.pop("model.last_last.bias"), r"model\.last_last\.bias missing"),
+        (first, lambda tensors: tensors.pop("model.layers_linear.1.weights"), r"model\.layers_linear\.1\.weights missing"),
+    ],
+)
+def test_tensors_of_no_released_network_are_refused(path, make, edit, words):
+    tensors = make("cifar10")
+    edit(tensors)
+    with pytest.raises(WeightsError, match=words):
+        convert_checkpoint(save(tensors, path))
+
+
+@pytest.mark.parametrize(
+    ("layer", "scale", "words"),
+    [
+        ("stable_block.1", 0.0, "zero or too uneven"),
+        ("layers_linear.2", 1e-4, "a step is too long by"),
+        ("layers_linear.2", 0.0, "inf%"),
+    ],
+)
+def test_a_q_of_the_first_release_that_is_too_small_is_refused(path, layer, scale, words):
+    tensors = {name: value for name, value in first("cifar10").items() if ".base." not in name}
+    tensors[f"model.{layer}.q"] *= scale
+    with pytest.raises(WeightsError, match=rf"model\.{layer}\.q .* {words}"):
+        convert_checkpoint(save(tensors, path))
