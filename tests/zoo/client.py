@@ -5,9 +5,12 @@ The process has the package as it is installed, without the checkout around it, 
 
 import contextlib
 import io
+import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+
+from tests.hub.server import WRITE_TOKEN
 
 
 class Client:
@@ -26,9 +29,9 @@ class Client:
         """Return the weights of ``create_model(name, pretrained=True)`` in the head's bias."""
         return self.pool.submit(_load, name, kwargs).result()
 
-    def run(self, *arguments):
+    def run(self, *arguments, token=WRITE_TOKEN):
         """Return status, output and errors of the command line."""
-        return self.pool.submit(_run, list(map(str, arguments))).result()
+        return self.pool.submit(_run, list(map(str, arguments)), token).result()
 
     def publish(self, source, repo_id, **options):
         """Return the publication."""
@@ -45,12 +48,14 @@ def _load(name, kwargs):
     return sll_zoo.create_model(name, pretrained=True, **kwargs).head.bias.tolist()
 
 
-def _run(arguments):
+def _run(arguments, token):
     from sll_zoo.cli import main
 
     out, err = io.StringIO(), io.StringIO()
+    os.environ["HF_TOKEN"] = token or ""
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(arguments)
+    os.environ["HF_TOKEN"] = WRITE_TOKEN
     return status, out.getvalue(), err.getvalue()
 
 

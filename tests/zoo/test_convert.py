@@ -1,16 +1,14 @@
 """What the released networks compute, from ``released.py``, is what the converted ones compute; anything else is refused."""
 
-import json
 import os
 
 import pytest
 import torch
 
 import sll_zoo
+from sll_zoo.cli import main
 from sll_zoo.errors import WeightsError
-from sll_zoo.evaluation import evaluate
 from sll_zoo.zoo.convert import convert_checkpoint
-from sll_zoo.zoo.export import export_model
 from tests.zoo.released import CLASSES, EDGE, current, first, logits, save
 
 DATA = sorted(CLASSES)
@@ -90,16 +88,17 @@ def test_the_sizes_of_the_paper_get_their_name(path):
     assert (model.pretrained_cfg["architecture"], model.pretrained_cfg["tag"]) == ("sll_medium", "cifar10")
 
 
-def test_a_converted_network_is_exported_and_loaded(path, tmp_path):
-    model = convert_checkpoint(save(current("tiny_imagenet"), path))
-    evaluation = evaluate(model, [(torch.rand(2, 3, 64, 64), torch.tensor([0, 1]))])
-    training = {"config": "none", "seed": 0, "epochs": 1000, "seconds": 0.0}
-    described = {"dataset": "tiny_imagenet", "evaluation": evaluation, "baseline": None, "training": training}
-    export_model(model, tmp_path / "out", label_names=list(map(str, range(200))), **described)
-    assert json.loads((tmp_path / "out" / "config.json").read_text())["architecture"] == "sll_small"
-    loaded = sll_zoo.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True)
+def test_the_command_writes_a_folder_that_loads_and_can_be_published(path, tmp_path, capsys):
+    save(current("tiny_imagenet"), path)
+    out = tmp_path / "out"
+    assert main(["convert", str(path), "--out", str(out)]) == 0
+    assert "nothing measured" in capsys.readouterr().out
+    model, loaded = convert_checkpoint(path), sll_zoo.create_model(f"local-dir:{out}", pretrained=True)
     assert loaded.config == model.config
-    assert all(torch.equal(value, model.state_dict()[key]) for key, value in loaded.state_dict().items())
+    assert all(torch.equal(value.float(), loaded.state_dict()[key]) for key, value in model.state_dict().items())
+    published = sll_zoo.publish(str(out), "org/name", dry_run=True)
+    assert f"converted from their checkpoint `{path.name}`" in published.card
+    assert "no certified accuracy of these weights was measured" in published.card
 
 
 class Code:

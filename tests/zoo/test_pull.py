@@ -196,3 +196,16 @@ def test_without_a_network_a_sentence_comes_within_ten_seconds(site, hub, tmp_pa
     seconds, _, sentence = run.stdout.partition(" ")
     assert float(seconds) < 10
     assert "cannot be reached: connect to the network; or copy a folder that `sll-zoo pull MODEL --to DIR` made" in sentence
+
+
+@pytest.mark.parametrize("unreachable", [{"HF_ENDPOINT": "http://127.0.0.1:9"}, {"HF_HUB_OFFLINE": "1"}])
+def test_a_warm_cache_needs_no_network(served, client, site, files, tmp_path, unreachable):
+    served.put("user/warm", files)
+    client.load("hf-hub:user/warm")
+    served.requests.clear()
+    environment = served.environment(client.cache.parent, PYTHONPATH=str(site)) | unreachable
+    command = [sys.executable, "-m", "sll_zoo", "certify", "hf-hub:user/warm", "digits"]
+    run = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "400 images" in run.stdout
+    assert not served.requests
