@@ -106,4 +106,7 @@ def resolve(hub, request, repo, rev, path):
     if file is None:
         raise RefusedError(404, "Entry not found", "EntryNotFound", **{"X-Repo-Commit": commit.id})
     headers = {"X-Repo-Commit": commit.id, "ETag": f'"{file.oid}"', "Accept-Ranges": "bytes"}
+    if hub.xorbs.hash_of(file.sha256):
+        route_to_token = f'<{hub.endpoint}/api/models/{repo}/xet-read-token/{commit.id}>; rel="xet-auth"'
+        headers |= {"X-Xet-Hash": hub.xorbs.hash_of(file.sha256), "Link": route_to_token}
     return Answer(200, hub.store.path(file.sha256), headers | {"Content-Type": "application/octet-stream"}, ranges=True)

@@ -4,10 +4,12 @@ import functools
 import hashlib
 import os
 import secrets
+import threading
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 
-from tests.hub import account, refs, routing, writing  # noqa: F401  (each enters its routes)
+from tests.hub import account, refs, routing, writing, xet  # noqa: F401  (each enters its routes)
 from tests.hub.access import Token
 from tests.hub.state import Store
 from tests.hub.transport import RefusedError, Server
@@ -39,8 +41,9 @@ class Hub:
 
     def __init__(self, folder, port=0):
         self.tokens, self.token = TOKENS, WRITE_TOKEN
-        self.store, self.folder = Store(folder), folder
+        self.store, self.xorbs = Store(folder), xet.Xorbs(Path(folder))
         self.requests, self.rules, self.secret = [], [], secrets.token_hex()
+        self.counting = threading.Lock()
         self.server = Server(port, self.respond)
         self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
 
@@ -55,7 +58,7 @@ class Hub:
 
     def respond(self, request):
         """Return the answer to a request, spoilt by the faults whose turn it is."""
-        with self.store.lock:
+        with self.counting:
             self.requests.append(request)
             rules = [rule for rule in self.rules if rule.strikes(request)]
 
