@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +31,8 @@ def serve(folder, port):
     os.environ["HF_HOME"] = str(folder / "own")  # where hf_xet writes its logs when it assembles files for the Hub
     from tests.hub.server import OWNER, Hub
 
+    for end in (signal.SIGINT, signal.SIGTERM):  # SIGINT is ignored at first in what a shell runs in the background
+        signal.signal(end, signal.default_int_handler)
     with Hub(folder, port) as hub:
         home = folder / "client"
         greeting = GREETING.format(endpoint=hub.endpoint, folder=folder, token=hub.token, owner=OWNER, home=home)

@@ -22,20 +22,17 @@ def some_bytes(size):
     return hashlib.shake_256(b"weights").digest(size)
 
 
-def start(hub, home, code, *arguments, **environment):
-    """Start Python on the code with a client that keeps its things in ``home``."""
-    command = [sys.executable, "-c", "import json, sys\n" + code, *map(str, arguments)]
-    return subprocess.Popen(
-        command, env=hub.environment(home, **environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def command(code, *arguments):
+    """Return the command line that runs the code, which has json and sys."""
+    return [sys.executable, "-c", "import json, sys\n" + code, *map(str, arguments)]
 
 
 def run(hub, home, code, *arguments, **environment):
-    """Run the code as ``start`` does and return what it printed, read as JSON."""
-    with start(hub, home, code, *arguments, **environment) as process:
-        out, problems = process.communicate(timeout=60)
-    assert process.returncode == 0, problems
-    return json.loads(out)
+    """Run the code with a client that keeps its things in ``home``, and return what it printed, read as JSON."""
+    chosen = hub.environment(home, **environment)
+    done = subprocess.run(command(code, *arguments), env=chosen, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def publish(hub, home, repo, folder, tag="", **environment):

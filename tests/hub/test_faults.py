@@ -21,9 +21,8 @@ def pull(hub, tmp_path):
     hub.put("zoo/m", {"model.safetensors": SMALL})
 
     def pull(repo="zoo/m"):
-        return Path(
-            hf_hub_download(repo, "model.safetensors", endpoint=hub.endpoint, token=False, cache_dir=tmp_path)
-        ).read_bytes()
+        path = hf_hub_download(repo, "model.safetensors", endpoint=hub.endpoint, token=False, cache_dir=tmp_path)
+        return Path(path).read_bytes()
 
     return pull
 
