@@ -3,6 +3,7 @@
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,9 @@ WEIGHTS = "*/model.safetensors"
 def pull(hub, tmp_path):
     hub.put("zoo/m", {"model.safetensors": SMALL})
 
-    def pull(repo="zoo/m"):
-        path = hf_hub_download(repo, "model.safetensors", endpoint=hub.endpoint, token=False, cache_dir=tmp_path)
+    def pull(repo="zoo/m", **options):
+        options |= {"endpoint": hub.endpoint, "token": False, "cache_dir": tmp_path}
+        path = hf_hub_download(repo, "model.safetensors", **options)
         return Path(path).read_bytes()
 
     return pull
@@ -30,6 +32,8 @@ def pull(hub, tmp_path):
 def test_a_download_that_was_cut_goes_on_where_it_stopped(hub, pull):
     hub.put("zoo/large", {"model.safetensors": LARGE})
     hub.fault(faults.cut(after=len(LARGE) - 1000), WEIGHTS, "GET", times=1)
+    with suppress(HTTPError):  # early 1.x leave it to the next call
+        pull("zoo/large")
     assert pull("zoo/large") == LARGE
     first, second = hub.asked(WEIGHTS, "GET")
     assert "range" not in first.headers
@@ -66,7 +70,7 @@ def test_another_size_than_announced_is_noticed_by_the_client(hub, pull, fault):
     hub.fault(fault, WEIGHTS, "GET", times=1)
     with pytest.raises(OSError, match="Consistency check failed"):
         pull()
-    assert pull() == SMALL
+    assert pull(force_download=True) == SMALL  # without it, early 1.x go on where the wrong file ends
 
 
 @pytest.mark.parametrize(

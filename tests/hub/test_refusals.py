@@ -69,7 +69,7 @@ def test_the_owner_makes_a_repository_private_and_gated(hub, pull):
     api(hub, WRITE_TOKEN).update_repo_settings("zoo/m", gated="auto")
     with pytest.raises(GatedRepoError):
         pull(NOBODY)
-    api(hub, WRITE_TOKEN).update_repo_settings("zoo/m", visibility="private")
+    api(hub, WRITE_TOKEN).update_repo_settings("zoo/m", private=True)
     with pytest.raises(RepositoryNotFoundError):
         pull(NOBODY)
 
