@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,7 +34,11 @@ def serve(folder, port):
 
     for end in (signal.SIGINT, signal.SIGTERM):  # SIGINT is ignored at first in what a shell runs in the background
         signal.signal(end, signal.default_int_handler)
-    with Hub(folder, port) as hub:
+    try:
+        hub = Hub(folder, port)
+    except OSError as error:
+        sys.exit(f"port {port}: {error.strerror}")
+    with hub:
         home = folder / "client"
         greeting = GREETING.format(endpoint=hub.endpoint, folder=folder, token=hub.token, owner=OWNER, home=home)
         print(greeting, flush=True)  # noqa: T201

@@ -21,7 +21,8 @@ def revision(hub, request, repo, rev):
 
 def information(hub, repository, commit, with_blobs=False):
     """Return what the Hub says of a model: the card's metadata, and its files."""
-    card = cards.metadata(hub.content(commit.files["README.md"]).decode()) if "README.md" in commit.files else {}
+    text = hub.content(commit.files["README.md"]).decode() if "README.md" in commit.files else ""
+    card = {} if cards.problems(text)[0] else cards.metadata(text)
     known = {key: card[key] for key in ("pipeline_tag", "library_name") if key in card}
     return known | {
         "_id": hashlib.sha1(repository.id.encode(), usedforsecurity=False).hexdigest()[:24],

@@ -108,7 +108,11 @@ class Hub:
 
         ``token`` None makes it anonymous; ``xet`` leaves on what is on by default.
         """
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_") and name.lower() not in PROXIES}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("HF_", "HUGGING_FACE_")) and name.lower() not in PROXIES
+        }
         chosen = {"HF_TOKEN": token} if token else {}
         chosen |= {} if xet else {"HF_HUB_DISABLE_XET": "1"}
         fixed = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}

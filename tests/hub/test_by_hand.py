@@ -46,6 +46,13 @@ def test_a_hub_without_a_folder_leaves_nothing(tmp_path):
     assert not used.exists()
 
 
+def test_a_port_that_is_taken_is_one_line_and_no_traceback(hub, tmp_path):
+    port = str(hub.server.server_port)
+    command = [sys.executable, "-m", "tests.hub", "--port", port, "--folder", str(tmp_path / "kept")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (1, f"port {port}: Address already in use\n")
+
+
 def python(environment, code, *arguments):
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout.strip()

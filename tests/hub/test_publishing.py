@@ -123,3 +123,9 @@ def test_branches_and_tags_may_have_slashes(api, hub, commit, tmp_path):
     api.delete_tag("zoo/m", tag="rc/1.0")
     api.delete_branch("zoo/m", branch="dev/one")
     assert [one.name for one in api.list_repo_refs("zoo/m").branches] == ["main"]
+
+
+def test_an_environment_without_a_token_is_nobody(hub, tmp_path):
+    whoami = "from huggingface_hub import get_token; print(json.dumps(get_token()))"
+    assert run(hub, tmp_path, whoami, token=None) is None
+    assert run(hub, tmp_path, whoami) == hub.token

@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from tests.hub.access import commit_of, readable, writable
 from tests.hub.routing import route
-from tests.hub.state import written_whole
+from tests.hub.state import WrongContentError, written_whole
 from tests.hub.transport import Answer, RefusedError
 
 ENTRY = struct.Struct("<32s4I")  # all entries of a shard have 48 bytes
@@ -39,6 +39,9 @@ class Xorbs:
     def add(self, shard):
         """Enter the files that a shard describes."""
         for name, file in described_files(shard):
+            missing = {term["hash"] for term in file["terms"] if not (self.xorbs / term["hash"]).exists()}
+            if missing:
+                raise RefusedError(400, f"the xorbs {missing} were not uploaded")
             with written_whole(self.listings / f"{name}.json") as stream:
                 stream.write(json.dumps(file).encode())
             self.files[name] = file
@@ -99,11 +102,11 @@ def check(hub, request, *roles):
         raise RefusedError(401, "this token is none for Xet")
 
 
-@route("POST", "/xet/v1/xorbs/default/{name}")
-def put_xorb(hub, request, name):
+@route("POST", "/xet/v1/xorbs/default/{xorb}")
+def put_xorb(hub, request, xorb):
     check(hub, request, "write")
-    new = not (hub.xorbs.xorbs / name).exists()
-    with written_whole(hub.xorbs.xorbs / name) as stream:
+    new = not (hub.xorbs.xorbs / xorb).exists()
+    with written_whole(hub.xorbs.xorbs / xorb) as stream:
         stream.writelines(request.pieces())
     return Answer.json({"was_inserted": new})
 
@@ -115,12 +118,12 @@ def put_shard(hub, request):
     return Answer.json({"result": 1})
 
 
-@route("GET", "/xet/v1/reconstructions/{name}")
-def reconstruction(hub, request, name):
+@route("GET", "/xet/v1/reconstructions/{file}")
+def reconstruction(hub, request, file):
     check(hub, request, "read", "write")
-    if name not in hub.xorbs.files:
-        raise RefusedError(404, f"no file has the Xet hash {name}")
-    terms = hub.xorbs.files[name]["terms"]
+    if file not in hub.xorbs.files:
+        raise RefusedError(404, f"no file has the Xet hash {file}")
+    terms = hub.xorbs.files[file]["terms"]
     ends = list(accumulate(term["unpacked_length"] for term in terms))
     first, last = asked_range(request, ends[-1])
     chosen = [(term, end) for term, end in zip(terms, ends, strict=True) if end > first and end - term["unpacked_length"] <= last]
@@ -146,11 +149,11 @@ def piece(hub, term):
     return {"range": chunks, "url": url, "url_range": {"start": offsets[chunks["start"]], "end": offsets[chunks["end"]] - 1}}
 
 
-@route("GET", "/xet/xorbs/{name}/{ticket}")
-def get_xorb(hub, _, name, ticket):
-    if ticket != hub.ticket(name, "read"):
+@route("GET", "/xet/xorbs/{xorb}/{ticket}")
+def get_xorb(hub, _, xorb, ticket):
+    if ticket != hub.ticket(xorb, "read"):
         raise RefusedError(403, "this url was not given out by this Hub")
-    return Answer(200, hub.xorbs.xorbs / name, {"Content-Type": "application/octet-stream"}, ranges=True)
+    return Answer(200, hub.xorbs.xorbs / xorb, {"Content-Type": "application/octet-stream"}, ranges=True)
 
 
 def fetch_missing(hub, sha256):
@@ -164,4 +167,7 @@ def fetch_missing(hub, sha256):
     group = XetSession().new_download_stream_group(
         endpoint=f"{hub.endpoint}/xet", token=hub.ticket("xet", "read"), token_expiry_unix_secs=int(time.time()) + 3600
     )
-    hub.store.receive(group.download_stream(XetFileInfo(name, size)), sha256, size)
+    try:
+        hub.store.receive(group.download_stream(XetFileInfo(name, size)), sha256, size)
+    except WrongContentError as error:
+        raise RefusedError(400, str(error)) from error
