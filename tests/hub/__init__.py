@@ -23,6 +23,8 @@ For tests, by the fixture ``hub``, which every folder of tests has::
 ``WRITE_TOKEN``, ``READ_TOKEN``, ``STRANGER_TOKEN`` of ``tests.hub.server``
     of ``zoo`` to write and to read, and of another user. A namespace belongs to whoever first makes a repository in it.
 
+What came by Xet is fetched by Xet, from ``/xet/xorbs/*``; clients without it, and what was ``put``, use ``/resolve/``.
+
 For people: ``python -m tests.hub``.
 
 Models only: no data sets, Spaces, pull requests or multipart uploads. .gitignore files are not looked at.

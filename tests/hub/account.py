@@ -1,5 +1,7 @@
 """Who one is, and repositories as a whole: create, delete, settings, list; the model card's check."""
 
+import re
+
 from tests.hub import cards
 from tests.hub.access import identity, known_user, may_found, readable, visible, writable, writer
 from tests.hub.reading import information
@@ -35,7 +37,7 @@ def create(hub, request):
         visible(hub, request, repo)
         return Answer.json({"url": url, "error": "You already created this model repo"}, 409)
     may_found(hub, who, repo.partition("/")[0])
-    hub.store.create(repo, who.user, private="private" in (wish.get("visibility"), wish.get("private") and "private"))
+    hub.store.create(repo, who.user, private=is_private(wish))
     return Answer.json({"url": url, "id": repo})
 
 
@@ -46,11 +48,18 @@ def delete(hub, request):
     return Answer.json({})
 
 
+def is_private(wish):
+    """Return whether a request asks for privacy, in the words of 1.x or of 2.x."""
+    return wish.get("visibility") == "private" or wish.get("private") is True
+
+
 def named(hub, who, wish):
     """Return the name and the url of the repository that a request is about."""
     if wish.get("type", "model") != "model":
         raise RefusedError(400, "this Hub has models only")
     repo = f"{wish.get('organization') or who.user}/{wish['name']}"
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", repo):
+        raise RefusedError(400, f"{repo} is no name of a repository")
     return repo, f"{hub.endpoint}/{repo}"
 
 
@@ -58,7 +67,7 @@ def named(hub, who, wish):
 def settings(hub, request, repo):
     repository, wish = writable(hub, request, repo), request.json()
     if "visibility" in wish or "private" in wish:
-        repository.private = wish.get("visibility") == "private" or bool(wish.get("private"))
+        repository.private = is_private(wish)
     repository.gated = wish.get("gated", repository.gated)
     hub.store.save(repository)
     return Answer.json({})

@@ -36,18 +36,22 @@ def problems(text):
 
 def result_problems(index):
     """Return what the Hub needs of a model-index and does not find."""
-    errors = []
-    for model in as_list(index):
-        if not (isinstance(model, dict) and isinstance(model.get("name"), str) and isinstance(model.get("results"), list)):
-            errors.append('"model-index" needs entries with "name" and "results"')
-            continue
-        for result in model["results"]:
-            complete = {"type"} <= result.get("task", {}).keys() and {"type", "name"} <= result.get("dataset", {}).keys()
-            measured = all({"type", "value"} <= metric.keys() for metric in result.get("metrics", [{}]))
-            if not (complete and measured):
-                needed = "task.type, dataset.type, dataset.name, metrics.type and metrics.value"
-                errors.append(f"a result of {model['name']} needs {needed}")
-    return errors
+    models = as_list(index)
+    if not all(has(model, "name", "results") for model in models):
+        return ['"model-index" needs entries with "name" and "results"']
+    results = [result for model in models for result in as_list(model["results"])]
+    if all(has(result, "task", "dataset", "metrics") and is_complete(result) for result in results):
+        return []
+    return ["a result needs task.type, dataset.type, dataset.name, and of each metric type and value"]
+
+
+def is_complete(result):
+    described = has(result["task"], "type") and has(result["dataset"], "type", "name")
+    return described and all(has(metric, "type", "value") for metric in as_list(result["metrics"]))
+
+
+def has(value, *keys):
+    return isinstance(value, dict) and set(keys) <= value.keys()
 
 
 def as_list(value):

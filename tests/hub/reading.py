@@ -21,7 +21,8 @@ def revision(hub, request, repo, rev):
 
 def information(hub, repository, commit, with_blobs=False):
     """Return what the Hub says of a model: the card's metadata, and its files."""
-    card = cards.metadata(hub.content(commit.files["README.md"]).decode()) if "README.md" in commit.files else {}
+    text = hub.content(commit.files["README.md"]).decode() if "README.md" in commit.files else ""
+    card = {} if cards.problems(text)[0] else cards.metadata(text)
     known = {key: card[key] for key in ("pipeline_tag", "library_name") if key in card}
     return known | {
         "_id": hashlib.sha1(repository.id.encode(), usedforsecurity=False).hexdigest()[:24],
@@ -106,4 +107,7 @@ def resolve(hub, request, repo, rev, path):
     if file is None:
         raise RefusedError(404, "Entry not found", "EntryNotFound", **{"X-Repo-Commit": commit.id})
     headers = {"X-Repo-Commit": commit.id, "ETag": f'"{file.oid}"', "Accept-Ranges": "bytes"}
+    if hub.xorbs.hash_of(file.sha256):
+        route_to_token = f'<{hub.endpoint}/api/models/{repo}/xet-read-token/{commit.id}>; rel="xet-auth"'
+        headers |= {"X-Xet-Hash": hub.xorbs.hash_of(file.sha256), "Link": route_to_token}
     return Answer(200, hub.store.path(file.sha256), headers | {"Content-Type": "application/octet-stream"}, ranges=True)

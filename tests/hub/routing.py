@@ -5,7 +5,8 @@ from urllib.parse import unquote
 
 from tests.hub.transport import RefusedError
 
-PARTS = {"repo": "[^/]+/[^/]+", "path": ".*"}  # every other one is [^/]+
+HASH = "[0-9a-f]{64}"
+PARTS = {"repo": "[^/]+/[^/]+", "path": ".*", "oid": HASH, "xorb": HASH, "file": HASH, "size": "[0-9]+"}  # else [^/]+
 ROUTES = []
 
 

@@ -4,10 +4,12 @@ import functools
 import hashlib
 import os
 import secrets
+import threading
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 
-from tests.hub import account, refs, routing, writing  # noqa: F401  (each enters its routes)
+from tests.hub import account, refs, routing, writing, xet  # noqa: F401  (each enters its routes)
 from tests.hub.access import Token
 from tests.hub.state import Store
 from tests.hub.transport import RefusedError, Server
@@ -39,8 +41,9 @@ class Hub:
 
     def __init__(self, folder, port=0):
         self.tokens, self.token = TOKENS, WRITE_TOKEN
-        self.store, self.folder = Store(folder), folder
+        self.store, self.xorbs = Store(folder), xet.Xorbs(Path(folder))
         self.requests, self.rules, self.secret = [], [], secrets.token_hex()
+        self.counting = threading.Lock()
         self.server = Server(port, self.respond)
         self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
 
@@ -55,7 +58,7 @@ class Hub:
 
     def respond(self, request):
         """Return the answer to a request, spoilt by the faults whose turn it is."""
-        with self.store.lock:
+        with self.counting:
             self.requests.append(request)
             rules = [rule for rule in self.rules if rule.strikes(request)]
 
@@ -105,7 +108,11 @@ class Hub:
 
         ``token`` None makes it anonymous; ``xet`` leaves on what is on by default.
         """
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_") and name.lower() not in PROXIES}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("HF_", "HUGGING_FACE_")) and name.lower() not in PROXIES
+        }
         chosen = {"HF_TOKEN": token} if token else {}
         chosen |= {} if xet else {"HF_HUB_DISABLE_XET": "1"}
         fixed = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}

@@ -128,11 +128,11 @@ class Handler(BaseHTTPRequestHandler):
         end = stop if answer.cut is None else min(stop, start + answer.cut)
         with answer.body.open("rb") if isinstance(answer.body, Path) else BytesIO(answer.body) as stream:
             stream.seek(start)
-            for at in range(start, end, PIECE):
-                piece = stream.read(min(PIECE, end - at))
-                self.wfile.write(piece)
+            step = int(answer.rate / 20) + 1 if answer.rate else PIECE  # 20 pieces a second
+            for at in range(start, end, step):
                 if answer.rate:
-                    self.server.stopping.wait(len(piece) / answer.rate)
+                    self.server.stopping.wait(1 / 20)
+                self.wfile.write(stream.read(min(step, end - at)))
         if end < stop:
             self.hang_up()
 

@@ -4,6 +4,7 @@ import base64
 import json
 from fnmatch import fnmatch
 
+from tests.hub import xet
 from tests.hub.access import commit_of, writable
 from tests.hub.routing import route
 from tests.hub.state import LARGE, WrongContentError, large_file
@@ -46,13 +47,14 @@ def is_large(path, size, sample, patterns):
 @route("POST", "/{repo}.git/info/lfs/objects/batch")
 def batch(hub, request, repo):
     writable(hub, request, repo)
-    objects = []
-    for wanted in request.json()["objects"]:
+    wish, objects = request.json(), []
+    for wanted in wish["objects"]:
         oid, size = wanted["oid"], wanted["size"]
         url = f"{hub.endpoint}/_lfs/{oid}/{size}/{hub.ticket(oid, size)}"
         actions = {} if hub.has(oid) else {"actions": {"upload": {"href": url}, "verify": {"href": url + "/verify"}}}
         objects.append({"oid": oid, "size": size} | actions)
-    return Answer.json({"transfer": "basic", "objects": objects})
+    transfer = "xet" if "xet" in wish.get("transfers", []) else "basic"  # before 1.20 clients left the choice to the Hub
+    return Answer.json({"transfer": transfer, "objects": objects})
 
 
 @route("PUT", "/_lfs/{oid}/{size}/{ticket}")
@@ -78,6 +80,10 @@ def commit(hub, request, repo, rev):
     no_pull_request(request)
     lines = [json.loads(line) for line in request.body().splitlines() if line.strip()]
     header = next(line["value"] for line in lines if line["key"] == "header")
+    writable(hub, request, repo)
+    for line in lines:
+        if line["key"] == "lfsFile":
+            xet.fetch_missing(hub, line["value"]["oid"])
     with hub.store.lock:
         repository = writable(hub, request, repo)
         if rev not in repository.branches:
