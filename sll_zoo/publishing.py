@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
@@ -24,6 +26,7 @@ from sll_zoo.zoo.upload import Publication, require_login, require_names, upload
 
 # Between two machines, radii in float64 differ by rounding only.
 TOLERANCE = 1e-9
+Progress = Callable[[list[Any]], Iterable[Any]]
 CONVERTED = (
     "The weights are those of the paper's authors, trained by their code (github.com/araujoalexandre/Lipschitz-SLL-Networks) and "
     "converted from their checkpoint `{file}`."
@@ -39,6 +42,7 @@ def publish(
     tag: str | None = None,
     data: str | None = None,
     dry_run: bool = False,
+    progress: Progress = iter,
 ) -> Publication:
     """Check weights, and upload them with configuration, card and picture in one commit.
 
@@ -55,6 +59,7 @@ def publish(
         tag: To be put on the commit, such as ``v1.0``.
         data: Held-out images to measure weights on of which nothing is recorded: a data set's name or a folder.
         dry_run: Whether to check and return everything, and send nothing.
+        progress: Wraps the list of layers that are audited, such as ``rich.progress.track``.
 
     Raises:
         PublishError: The weights fail a check, or the Hub refuses: nothing, or nothing visible, was uploaded.
@@ -73,7 +78,7 @@ def publish(
             raise PublishError(
                 f"{source} has no record of its weights", "export it with `sll-zoo fit`, or publish its checkpoint"
             )
-        _require_sound(model, folder, record)
+        _require_sound(model, folder, record, progress)
         write_card(folder, record, config, f"hf-hub:{repo_id}{f'@{tag}' if tag else ''}")
         found = Publication(
             repo_id=repo_id,
@@ -83,13 +88,14 @@ def publish(
         return found if dry_run else upload(found, folder, f"{record.name}, by sll_zoo", private, revision, tag)
 
 
-def convert(official: Path, folder: Path, data: str | None = None) -> Record:
+def convert(official: Path, folder: Path, data: str | None = None, progress: Progress = iter) -> Record:
     """Write the weights of a checkpoint of the paper's authors as a folder that :func:`publish` takes.
 
     Args:
         official: Read by :func:`~sll_zoo.zoo.convert.convert_checkpoint`.
         folder: Where to; it is made.
         data: Held-out images to measure the weights on, a data set's name or a folder; None to measure nothing.
+        progress: As for :func:`publish`.
 
     Raises:
         WeightsError: The file is no such checkpoint.
@@ -100,7 +106,7 @@ def convert(official: Path, folder: Path, data: str | None = None) -> Record:
         record = export_model(model, Path(staged), label_names=_label_names(model), origin=CONVERTED.format(file=official.name))
         if data:
             record = _measure(model, Path(staged), data)
-        _require_sound(model, Path(staged), record)
+        _require_sound(model, Path(staged), record, progress)
         pull(f"local-dir:{staged}", folder)
     return record
 
@@ -144,13 +150,13 @@ def _measure(model: LipschitzClassifier, folder: Path, data: str) -> Record:
 
 
 @torch.no_grad()
-def _require_sound(model: LipschitzClassifier, folder: Path, record: Record) -> None:
+def _require_sound(model: LipschitzClassifier, folder: Path, record: Record, progress: Progress) -> None:
     """Raise PublishError for weights that do not keep what their card will say."""
     fresh = create_model(f"local-dir:{folder}", pretrained=True).eval()
     images = torch.rand(4, *model.config.input_shape, generator=torch.Generator().manual_seed(0))
     if not torch.equal(model.float()(images), fresh(images)):
         raise PublishError("the file gives other logits than the network that it was made of", "export the network again")
-    if problems := audit(fresh).problems:
+    if problems := audit(fresh, progress).problems:
         raise PublishError(f"the audit found {len(problems)} problems ({problems[0]})", "train or convert the weights again")
     if record.measured and (held_out := _at_hand(record.measured, fresh)):
         recertify(fresh, record.measured, held_out)

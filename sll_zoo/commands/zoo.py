@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.progress import track
 
 from sll_zoo.publishing import convert, publish
 from sll_zoo.zoo import list_models, pull
 from sll_zoo.zoo.card import describe, size_in_words
 from sll_zoo.zoo.entries import TAGS
 from sll_zoo.zoo.listing import Listed, listed_models
+
+AUDITING = partial(track, description="auditing", console=Console(stderr=True))
 
 
 def add_commands(commands: Any) -> None:
@@ -82,6 +86,7 @@ def _publish(options: argparse.Namespace) -> None:
         tag=options.tag,
         data=options.data,
         dry_run=options.dry_run,
+        progress=AUDITING,
     )
     if options.dry_run:
         Console().print(Markdown(found.card.split("---\n", 2)[2]))
@@ -94,5 +99,5 @@ def _publish(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    record = convert(options.official, options.out, options.data)
+    record = convert(options.official, options.out, options.data, AUDITING)
     print(f"{options.out}: {record.name}, {describe(record)}")
