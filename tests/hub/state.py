@@ -6,12 +6,12 @@ commit is one rename of the repository's file: all of it is there or nothing.
 
 import hashlib
 import json
-import os
 import threading
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 
 LARGE = 10_000_000  # bytes; what is larger is no git object
 LFS_SUFFIXES = ("safetensors", "bin", "pt", "pth", "ckpt", "npz", "npy", "onnx", "h5", "zip", "gz")
@@ -149,22 +149,13 @@ class Store:
         return commit
 
 
-class written_whole:  # noqa: N801  (used like a function)
+@contextmanager
+def written_whole(path):
     """Give a stream whose bytes become the file ``path`` when the block ends well, and nothing otherwise."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __enter__(self):
-        self.stream = NamedTemporaryFile(dir=self.path.parent, prefix=".", delete=False)
-        return self.stream
-
-    def __exit__(self, failure, *_):
-        self.stream.close()
-        if failure:
-            os.unlink(self.stream.name)  # noqa: PTH108
-        else:
-            os.replace(self.stream.name, self.path)  # noqa: PTH105
+    with TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+        with (Path(folder) / path.name).open("wb") as stream:
+            yield stream
+        (Path(folder) / path.name).replace(path)
 
 
 def now():
