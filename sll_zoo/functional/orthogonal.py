@@ -41,7 +41,7 @@ def normalised(m: Float[Tensor, "*shape"], log_norm: Float[Tensor, ""]) -> Float
     log_norm is bounded (``LOG_NORM_LIMIT``), which is sound: the Cayley transform of every matrix is orthogonal.
     """
     norm = log_norm.double().clamp(-LOG_NORM_LIMIT, LOG_NORM_LIMIT).exp()
-    unit, _ = to_unit_size(m.double())
+    unit = to_unit_size(m.double())
     return unit * (norm * safe_reciprocal(unit.square().sum()).sqrt())
 
 

@@ -13,9 +13,9 @@ from sll_zoo.functional.spectral import squared_spectral_norm_upper_bound
 from sll_zoo.layers.residual import ResidualConv2d, ResidualLinear
 
 
-def _t(weight: Tensor) -> Tensor:
-    """Return ‖W‖² for every unit."""
-    return squared_spectral_norm_upper_bound(weight).expand(len(weight))
+def _t(weight: Tensor, scale: Tensor) -> Tensor:
+    """Return ‖W‖² of ``weight / scale`` for every unit."""
+    return squared_spectral_norm_upper_bound(weight.to(scale.dtype) / scale).expand(len(weight))
 
 
 class CPLLinear(ResidualLinear):

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sll_zoo.functional.rescaling import full_precision, safe_reciprocal, to_unit_size
+from sll_zoo.functional.products import full_precision
+from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 
 
 class UnitRowsLinear(nn.Module):
@@ -46,7 +47,7 @@ class UnitRowsLinear(nn.Module):
     def unit_rows(self) -> Float[Tensor, "classes features"]:
         """Return W̃."""
         with full_precision(self.weight.device.type):
-            weight, _ = to_unit_size(self.weight)  # of which W̃ does not depend
+            weight = to_unit_size(self.weight)  # of which W̃ does not depend
             return (weight * safe_reciprocal(weight.square().sum(1)).sqrt()[:, None]).to(self.weight.dtype)
 
     def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch classes"]:

@@ -13,13 +13,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sll_zoo.errors import ConfigError
-from sll_zoo.functional.rescaling import residual_step, tightened
+from sll_zoo.functional.rescaling import residual_step, row_sums, tightened
 from sll_zoo.layers.residual import ResidualConv2d, ResidualLinear
 
 
 def _require_power(power: int) -> None:
     if power not in (1, 2, 4, 8):
         raise ConfigError(f"power={power}", "choose 1 (SLL), 2, 4 or 8")
+
+
+def _t(weight: Tensor, scale: Tensor, log_q: Tensor, power: int) -> Tensor:
+    if power == 1:
+        return row_sums(weight, scale, log_q)
+    return tightened(weight.to(scale.dtype) / scale, log_q, power)
 
 
 class SLLLinear(ResidualLinear):
@@ -54,7 +60,7 @@ class SLLLinear(ResidualLinear):
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""
-        return residual_step(self.weight, lambda weight: tightened(weight, self.log_q, self.power))
+        return residual_step(self.weight, lambda weight, scale: _t(weight, scale, self.log_q, self.power))
 
 
 class SLLConv2d(ResidualConv2d):
@@ -89,4 +95,4 @@ class SLLConv2d(ResidualConv2d):
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""
-        return residual_step(self.weight, lambda weight: tightened(weight, self.log_q, self.power))
+        return residual_step(self.weight, lambda weight, scale: _t(weight, scale, self.log_q, self.power))

@@ -8,7 +8,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from sll_zoo.functional.rescaling import full_precision, safe_reciprocal, to_unit_size
+from sll_zoo.functional.products import full_precision
+from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 from sll_zoo.functional.spectral import squared_spectral_norm_upper_bound
 from sll_zoo.layers.linear_form import LipschitzConv2d, LipschitzLinear
 
@@ -16,7 +17,7 @@ from sll_zoo.layers.linear_form import LipschitzConv2d, LipschitzLinear
 def _constrained(weight: Tensor) -> Tensor:
     """Return W divided by an upper bound of its norm."""
     with full_precision(weight.device.type):
-        weight, _ = to_unit_size(weight)  # of which the quotient does not depend
+        weight = to_unit_size(weight)  # of which the quotient does not depend
         return weight * safe_reciprocal(squared_spectral_norm_upper_bound(weight)).sqrt()
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sll_zoo.bounds import lipschitz_upper_bound
 from sll_zoo.chain import Call, first_break, hooked, trace
 from sll_zoo.errors import ConfigError, InputError, WeightsError
-from sll_zoo.functional.rescaling import full_precision
+from sll_zoo.functional.products import full_precision
 from sll_zoo.layers import Center, FoldedLinearForm, FoldedResidual, UnitRowsLinear, fold
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.soundness.arithmetic import DOUBLE, arithmetic_of

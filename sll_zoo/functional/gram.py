@@ -1,0 +1,88 @@
+"""|WᵀW| q for a dense weight, with half of the product forward and one product backward, and no matrix kept but signs.
+
+The formula is ``(V @ V.mT).abs() @ q``. Autograd keeps two matrices for it and multiplies three times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sll_zoo.functional.products import derivatives_are_taken_in_reverse, full_precision, product
+
+# Rows of the Gram matrix at a time: few enough that half of 2,048 rows' products are left out, many enough for a fast product.
+BLOCK = 256
+
+
+def abs_gram_product(
+    weight: Float[Tensor, "inner features"], scale: Float[Tensor, ""], q: Float[Tensor, " inner"]
+) -> Float[Tensor, " inner"]:
+    """Return ``Σⱼ |V Vᵀ|ᵢⱼ qⱼ`` of V = ``weight / scale``.
+
+    Args:
+        weight: Of which a derivative may be asked.
+        scale: A constant, positive; by :func:`~sll_zoo.functional.rescaling.unit_scale`.
+        q: Positive, in float32 at least; its dtype is that of the result.
+    """
+    if derivatives_are_taken_in_reverse(weight, q):
+        sums: Tensor = _AbsGramProduct.apply(weight, scale, q)
+        return sums
+    return _formula(weight, scale, q)
+
+
+def _formula(weight: Tensor, scale: Tensor, q: Tensor) -> Tensor:
+    unit = weight.to(q.dtype) / scale
+    return (unit @ unit.mT).abs() @ q
+
+
+class _AbsGramProduct(torch.autograd.Function):
+    """The formula with derivatives of our own; derivatives of these are taken through the formula."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, scale: Tensor, q: Tensor) -> Tensor:
+        unit = weight.to(q.dtype) / scale
+        sums, signs = torch.zeros_like(q), torch.empty(len(q), len(q), dtype=torch.int8, device=q.device)
+        for rows, rest in _blocks(len(q)):
+            # A block on the diagonal and all to its right, which by symmetry is all below it, too.
+            # By PyTorch's own product, so that an entry that rounding decides has the sign that it has in the formula.
+            gram = unit[rows] @ unit[rows.start :].mT
+            signs[rows, rows.start :] = gram.sign()
+            signs[rest, rows] = signs[rows, rest].mT
+            gram.abs_()
+            sums[rows] += gram @ q[rows.start :]
+            sums[rest] += gram[:, len(gram) :].mT @ q[rows]
+        ctx.save_for_backward(weight, scale, q, signs, sums)
+        return sums
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weight, scale, q, signs, sums = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return _derivatives_by_formula(ctx, weight, scale, q, grad)
+        unit = weight.to(q.dtype) / scale
+        by_unit = torch.empty_like(unit)
+        with full_precision(weight.device.type):
+            for rows, _ in _blocks(len(q)):
+                outer = torch.outer(grad[rows], q).addr_(q[rows], grad)
+                by_unit[rows] = product(outer.mul_(signs[rows]), unit)
+        # The formula's |V Vᵀ| grad, of which by_unit holds all that is needed: ⟨∂ᵢ, Vᵢ⟩ = gradᵢ sumsᵢ + qᵢ (|V Vᵀ| grad)ᵢ.
+        by_q = (torch.linalg.vecdot(by_unit, unit) - grad * sums) / q
+        return by_unit.div_(scale).to(weight.dtype), None, by_q
+
+
+def _blocks(size: int) -> Iterator[tuple[slice, slice]]:
+    """Yield blocks of rows, and the rows below each."""
+    for start in range(0, size, BLOCK):
+        stop = min(start + BLOCK, size)
+        yield slice(start, stop), slice(stop, size)
+
+
+def _derivatives_by_formula(ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, grad: Tensor) -> tuple[Tensor | None, ...]:
+    wanted = [tensor for tensor, needed in zip((weight, q), ctx.needs_input_grad[::2], strict=True) if needed]
+    found = iter(torch.autograd.grad(_formula(weight, scale, q), wanted, grad, create_graph=True))
+    by_weight, by_q = (next(found) if needed else None for needed in ctx.needs_input_grad[::2])
+    return by_weight, None, by_q

@@ -1,0 +1,68 @@
+"""Matrix products: the precision that they keep, and the faster of two ways to compute them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+@contextmanager
+def full_precision(device_type: str) -> Iterator[None]:
+    """Suspend autocast, TF32 and the bfloat16 products of CPUs, whose errors of 1e-3 would make T too small.
+
+    Inside ``torch.compile`` these switches cannot be set and stay as they are; certificates run in float64, which neither
+    touches.
+    """
+    with torch.autocast(device_type, enabled=False):
+        if device_type not in ("cuda", "cpu") or torch.compiler.is_compiling():
+            yield
+            return
+        switches = _switches(device_type)
+        saved = [switch.fp32_precision for switch in switches]
+        try:
+            for switch in switches:
+                switch.fp32_precision = "ieee"
+            yield
+        finally:
+            for switch, value in zip(switches, saved, strict=True):
+                switch.fp32_precision = value
+
+
+def _switches(device_type: str) -> tuple[Any, Any]:
+    """Return where PyTorch keeps the precision of float32 products and convolutions."""
+    backends: Any = torch.backends
+    if device_type == "cuda":
+        return backends.cuda.matmul, backends.cudnn.conv
+    return backends.mkldnn.matmul, backends.mkldnn.conv
+
+
+def product(a: Float[Tensor, "rows inner"], b: Float[Tensor, "inner columns"]) -> Float[Tensor, "rows columns"]:
+    """Return ``a @ b``, for code that writes its own derivatives: through this product none pass.
+
+    PyTorch takes MKL's product for float32 on a CPU. oneDNN's, which is in PyTorch as well, is as exact, and on processors that
+    are not Intel's about twice as fast (``benchmarks/speed.md``).
+    """
+    if a.device.type != "cpu" or a.dtype != torch.float32 or torch.compiler.is_compiling() or not _onednn():
+        return a @ b
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.mT, None, "none", [], "")
+    return y
+
+
+def _onednn() -> bool:
+    backend: Any = torch.backends.mkldnn
+    return bool(backend.is_available() and backend.enabled)
+
+
+def derivatives_are_taken_in_reverse(*tensors: Tensor) -> bool:
+    """Return whether derivatives can only be asked for by ``backward``: not in forward mode, nor by ``torch.func``."""
+    if torch.compiler.is_compiling():
+        return True
+    unpack: Any = forward_ad.unpack_dual
+    forward = any(unpack(tensor).tangent is not None for tensor in tensors)
+    return not forward and not torch._C._are_functorch_transforms_active()
