@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sll_zoo.functional.products import derivatives_are_taken_in_reverse, full_precision, product
+from sll_zoo.functional.products import derivatives_are_taken_in_reverse, full_precision, linear
 
 # Rows of the Gram matrix at a time: few enough that half of 2,048 rows' products are left out, many enough for a fast product.
 BLOCK = 256
@@ -68,7 +68,7 @@ class _AbsGramProduct(torch.autograd.Function):
         with full_precision(weight.device.type):
             for rows, _ in _blocks(len(q)):
                 outer = torch.outer(grad[rows], q).addr_(q[rows], grad)
-                by_unit[rows] = product(outer.mul_(signs[rows]), unit)
+                by_unit[rows] = linear(outer.mul_(signs[rows]), unit.mT)
         # The formula's |V Vᵀ| grad, of which by_unit holds all that is needed: ⟨∂ᵢ, Vᵢ⟩ = gradᵢ sumsᵢ + qᵢ (|V Vᵀ| grad)ᵢ.
         by_q = (torch.linalg.vecdot(by_unit, unit) - grad * sums) / q
         return by_unit.div_(scale).to(weight.dtype), None, by_q

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import functional as F
 
 
 @contextmanager
@@ -42,15 +43,17 @@ def _switches(device_type: str) -> tuple[Any, Any]:
     return backends.mkldnn.matmul, backends.mkldnn.conv
 
 
-def product(a: Float[Tensor, "rows inner"], b: Float[Tensor, "inner columns"]) -> Float[Tensor, "rows columns"]:
-    """Return ``a @ b``, for code that writes its own derivatives: through this product none pass.
+def linear(
+    x: Float[Tensor, "rows inner"], weight: Float[Tensor, "columns inner"], bias: Float[Tensor, " columns"] | None = None
+) -> Float[Tensor, "rows columns"]:
+    """Return ``x @ weight.mT + bias``, for code that writes its own derivatives: through this none pass.
 
     PyTorch takes MKL's product for float32 on a CPU. oneDNN's, which is in PyTorch as well, is as exact, and on processors that
     are not Intel's about twice as fast (``benchmarks/speed.md``).
     """
-    if a.device.type != "cpu" or a.dtype != torch.float32 or torch.compiler.is_compiling() or not _onednn():
-        return a @ b
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.mT, None, "none", [], "")
+    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_compiling() or not _onednn():
+        return F.linear(x, weight, bias)
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return y
 
 

@@ -15,7 +15,7 @@ from sll_zoo.layers.fold import fold, is_folded
 from sll_zoo.layers.head import UnitRowsLinear
 from sll_zoo.layers.linear_form import FoldedLinearForm
 from sll_zoo.layers.orthogonal import OrthogonalConv2d, OrthogonalLinear
-from sll_zoo.layers.residual import FoldedResidual
+from sll_zoo.layers.residual import FoldedResidual, ResidualStack
 from sll_zoo.layers.sandwich import SandwichConv2d, SandwichLinear
 from sll_zoo.layers.shape import Center, NormOneAvgPool2d, PadChannels, TruncateChannels
 from sll_zoo.layers.sll import SLLConv2d, SLLLinear
@@ -86,6 +86,7 @@ __all__ = [
     "OrthogonalConv2d",
     "OrthogonalLinear",
     "PadChannels",
+    "ResidualStack",
     "SLLConv2d",
     "SLLLinear",
     "SandwichConv2d",

@@ -5,10 +5,11 @@ Reference: Araujo et al., ICLR 2023 (arXiv 2303.03169v2), in the sizes of its re
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sll_zoo.layers import FAMILIES, NormOneAvgPool2d, PadChannels
+from sll_zoo.layers import FAMILIES, NormOneAvgPool2d, PadChannels, ResidualStack
 from sll_zoo.models.classifier import LipschitzClassifier
 from sll_zoo.models.config import LipNetConfig
 
@@ -30,7 +31,7 @@ class LipNet(LipschitzClassifier):
         super().__init__(config)
         family = FAMILIES[config.family]
         self.pad = PadChannels(config.in_chans, config.width)
-        self.convs = nn.Sequential(
+        self.convs = ResidualStack(
             *(family.conv_block(config.width, config.conv_inner, config.kernel_size) for _ in range(config.conv_layers))
         )
         self.pool = NormOneAvgPool2d(config.pool)
@@ -41,5 +42,7 @@ class LipNet(LipschitzClassifier):
 
     def body(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch features"]:
         """Return the features (batch, num_features) of centred images."""
+        if x.device.type == "cpu" and x.dtype == torch.float32:
+            x = x.contiguous(memory_format=torch.channels_last)  # in which convolutions take half the time there
         features: Tensor = self.denses(self.pool(self.convs(self.pad(x))).flatten(1))
         return features
