@@ -37,10 +37,10 @@ def paper_optimizer(parameters: Any) -> Optimizer:
 class CertifiedClassifier(LightningModule):
     """Trains a network of the zoo for certified accuracy; the network itself is :attr:`model`.
 
-    Logs ``train/loss``, ``val/loss``, ``val/acc``, ``val/mean_radius``, ``val/certified_acc_36`` and so on (ε in 255ths), and the
-    same under ``test/``, where the network runs in float64; validation, which only steers, runs in the precision of the training.
-    Both count every image once on any number of processes, and refuse loaders that repeat some (:mod:`sll_zoo.data.loading` has
-    one that does not).
+    Logs ``train/loss`` and its mean ``train/epoch_loss``, ``val/loss``, ``val/acc``, ``val/mean_radius``, and
+    ``val/certified_acc_36`` and so on (ε in 255ths). The same comes under ``test/``, where the network runs in float64;
+    validation, which only steers, runs in the precision of the training. Both count every image once on any number of processes,
+    and refuse loaders that repeat some (:mod:`sll_zoo.data.loading` has one that does not).
 
     The certificate holds for any weights, hence also after fine-tuning, whatever was frozen.
 
@@ -106,6 +106,7 @@ class CertifiedClassifier(LightningModule):
         images, target = batch
         loss = self._loss(self(images), target, self.trainer.global_step / self._total_steps)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(target))
+        self.log("train/epoch_loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
         return loss
 
     def on_validation_start(self) -> None:
