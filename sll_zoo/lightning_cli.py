@@ -5,14 +5,16 @@ from __future__ import annotations
 import pickle
 import traceback
 from pathlib import Path
+from typing import Any
 
 import torch
 from jsonargparse import ArgumentError
-from lightning import LightningDataModule
+from lightning import Callback, LightningDataModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningCLI
 
-from sll_zoo.callbacks import ExportModel, WriteCertificates
+from sll_zoo.callbacks import ExportModel, ImageProgressBar, LogDiagnostics, TrainingReport, WriteCertificates
 from sll_zoo.demo import quiet_lightning
 from sll_zoo.errors import SllZooError, WeightsError
 from sll_zoo.files import written_whole
@@ -25,6 +27,7 @@ TRAINING = {
     "predict": "certify the held-out images with a checkpoint and write each one's class and radius",
 }
 TRACEBACK = Path("outputs/traceback.txt")
+WRITERS = (ExportModel, TrainingReport, WriteCertificates)
 # What a user can cause, the most telling first.
 MISTAKES = (SllZooError, ArgumentError, MisconfigurationException, OSError)
 
@@ -43,7 +46,22 @@ def mistake_of(error: BaseException | None) -> str:
 
 
 class _CLI(LightningCLI):
-    """LightningCLI that measures no untrained network."""
+    """LightningCLI that measures no untrained network, and adds the callbacks that every run has."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Return the trainer, with those callbacks that the configuration does not have in a form of its own."""
+        options = self.config_init[self.subcommand].trainer
+        given = options.callbacks or []
+        callbacks: list[Callback] = list(given) if isinstance(given, list) else [given]
+        wanted: list[tuple[type[Callback], type[Callback]]] = [
+            (WriteCertificates, WriteCertificates),
+            (LogDiagnostics, LogDiagnostics),
+            (TrainingReport, TrainingReport),  # after those that log
+        ]
+        if options.enable_progress_bar is not False:
+            wanted.append((ProgressBar, ImageProgressBar))
+        callbacks += [ours() for kind, ours in wanted if not any(isinstance(callback, kind) for callback in callbacks)]
+        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
     def _require_weights(self) -> None:
         options = self.config[self.subcommand]
@@ -88,7 +106,6 @@ def train(arguments: list[str]) -> list[str]:
             save_config_kwargs={"overwrite": True},
             parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
             trainer_defaults={
-                "callbacks": [WriteCertificates()],
                 "logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "outputs"}},
             },
             args=arguments,
@@ -106,5 +123,5 @@ def train(arguments: list[str]) -> list[str]:
         if stop.code != 1:
             raise
         raise KeyboardInterrupt from None  # Lightning ends an interrupted training with status 1
-    writers = [callback for callback in vars(cli.trainer)["callbacks"] if isinstance(callback, ExportModel | WriteCertificates)]
+    writers = [callback for callback in vars(cli.trainer)["callbacks"] if isinstance(callback, WRITERS)]
     return [writer.written for writer in writers if writer.written]
