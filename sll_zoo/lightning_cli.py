@@ -46,15 +46,14 @@ def mistake_of(error: BaseException | None) -> str:
 
 
 class _CLI(LightningCLI):
-    """LightningCLI that measures no untrained network, and adds the callbacks that every run has."""
+    """LightningCLI that measures no untrained network, and reports on every training."""
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Return the trainer, with those callbacks that the configuration does not have in a form of its own."""
+        """Return the trainer, with diagnostics, report and progress bar where the configuration has none of its own."""
         options = self.config_init[self.subcommand].trainer
         given = options.callbacks or []
         callbacks: list[Callback] = list(given) if isinstance(given, list) else [given]
         wanted: list[tuple[type[Callback], type[Callback]]] = [
-            (WriteCertificates, WriteCertificates),
             (LogDiagnostics, LogDiagnostics),
             (TrainingReport, TrainingReport),  # after those that log
         ]
@@ -106,6 +105,7 @@ def train(arguments: list[str]) -> list[str]:
             save_config_kwargs={"overwrite": True},
             parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
             trainer_defaults={
+                "callbacks": [WriteCertificates()],
                 "logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "outputs"}},
             },
             args=arguments,
