@@ -28,11 +28,10 @@ class LogDiagnostics(Callback):
     @torch.no_grad()
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Log the spread of each layer that has a log q."""
-        network = pl_module.get_submodule("model")
         pl_module.log_dict(
             {
-                f"log_q_spread/{name.removesuffix('.log_q')}": log_q.max() - log_q.min()
-                for name, log_q in network.named_parameters()
-                if name.endswith("log_q")
+                f"log_q_spread/{name.removeprefix('model.').removesuffix('.log_q')}": log_q.max() - log_q.min()
+                for name, log_q in pl_module.named_parameters()
+                if name.endswith(".log_q")
             }
         )

@@ -23,12 +23,12 @@ class Steps(LogDiagnostics):
         self.norms.append((gradients.norm().item(), optimizer.param_groups[0]["lr"]))
 
 
-def fit(folder, **options):
+def fit(folder, name="sll_nano.digits", **options):
     """Return what each step had, the task, and the rows of the log, without what is empty."""
     quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     steps, logger = Steps(), CSVLogger(folder)
     trainer = Trainer(callbacks=[steps], logger=logger, limit_train_batches=6, limit_val_batches=1, **quiet, **options)
-    task = CertifiedClassifier("sll_nano.digits")
+    task = CertifiedClassifier(name)
     trainer.fit(task, datamodule=Digits())
     with (Path(logger.log_dir) / "metrics.csv").open(newline="") as file:
         return steps, task, [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
@@ -50,6 +50,13 @@ def test_the_spread_of_log_q_comes_once_an_epoch_for_each_layer(tmp_path):
         log_q = task.model.get_submodule(name.removeprefix("log_q_spread/")).log_q
         assert 0 < value == pytest.approx((log_q.max() - log_q.min()).item(), rel=1e-6)
     assert sum("log_q_spread/convs.0" in row for row in rows) == 2
+
+
+def test_a_family_without_log_q_has_a_norm_all_the_same(tmp_path):
+    _, _, rows = fit(tmp_path, "aol_nano", max_epochs=1, log_every_n_steps=1)
+    names = {name for row in rows for name in row}
+    assert "train/grad_norm" in names
+    assert not any("log_q" in name for name in names)
 
 
 def test_nothing_is_logged_where_logging_is_switched_off(tmp_path):
