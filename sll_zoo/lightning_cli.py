@@ -5,14 +5,16 @@ from __future__ import annotations
 import pickle
 import traceback
 from pathlib import Path
+from typing import Any
 
 import torch
 from jsonargparse import ArgumentError
-from lightning import LightningDataModule
+from lightning import Callback, LightningDataModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningCLI
 
-from sll_zoo.callbacks import ExportModel, WriteCertificates
+from sll_zoo.callbacks import ExportModel, ImageProgressBar, LogDiagnostics, TrainingReport, WriteCertificates
 from sll_zoo.demo import quiet_lightning
 from sll_zoo.errors import SllZooError, WeightsError
 from sll_zoo.files import written_whole
@@ -25,6 +27,7 @@ TRAINING = {
     "predict": "certify the held-out images with a checkpoint and write each one's class and radius",
 }
 TRACEBACK = Path("outputs/traceback.txt")
+WRITERS = (ExportModel, TrainingReport, WriteCertificates)
 # What a user can cause, the most telling first.
 MISTAKES = (SllZooError, ArgumentError, MisconfigurationException, OSError)
 
@@ -43,7 +46,21 @@ def mistake_of(error: BaseException | None) -> str:
 
 
 class _CLI(LightningCLI):
-    """LightningCLI that measures no untrained network."""
+    """LightningCLI that measures no untrained network, and reports on every training."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Return the trainer, with diagnostics, report and progress bar where the configuration has none of its own."""
+        options = self.config_init[self.subcommand].trainer
+        given = options.callbacks or []
+        callbacks: list[Callback] = list(given) if isinstance(given, list) else [given]
+        wanted: list[tuple[type[Callback], type[Callback]]] = [
+            (LogDiagnostics, LogDiagnostics),
+            (TrainingReport, TrainingReport),  # after those that log
+        ]
+        if options.enable_progress_bar is not False:
+            wanted.append((ProgressBar, ImageProgressBar))
+        callbacks += [ours() for kind, ours in wanted if not any(isinstance(callback, kind) for callback in callbacks)]
+        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
     def _require_weights(self) -> None:
         options = self.config[self.subcommand]
@@ -106,5 +123,5 @@ def train(arguments: list[str]) -> list[str]:
         if stop.code != 1:
             raise
         raise KeyboardInterrupt from None  # Lightning ends an interrupted training with status 1
-    writers = [callback for callback in vars(cli.trainer)["callbacks"] if isinstance(callback, ExportModel | WriteCertificates)]
+    writers = [callback for callback in vars(cli.trainer)["callbacks"] if isinstance(callback, WRITERS)]
     return [writer.written for writer in writers if writer.written]
