@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from rich.progress import track
 from sll_zoo.attack_report import radius, render_attack, require_npz, write_lies
 from sll_zoo.attacking import METHODS, attack
 from sll_zoo.auditing import audit
+from sll_zoo.callbacks import Interrupted
 from sll_zoo.data import DATA, check_source, fingerprint, open_data
 from sll_zoo.demo import print_evaluation, quiet_lightning, run_demo
 from sll_zoo.evaluation import evaluate
@@ -43,7 +45,8 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
-    That is 0, or 1 for a failed audit or a refuted certificate, 2 for a mistake of the user, told in one line.
+    That is 0, or 1 for a failed audit or a refuted certificate, 2 for a mistake of the user, told in one line, and 128 plus its
+    number for a signal that ended a training.
 
     Args:
         argv: Arguments without the program's name; by default those of the process.
@@ -56,9 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             options = _parser().parse_args(arguments)
             return int(options.run(options) or 0)
-    except KeyboardInterrupt:
-        print("sll-zoo: interrupted; nothing was exported", file=sys.stderr)
-        return 130
+    except (Interrupted, KeyboardInterrupt) as stop:
+        signum, message = (stop.signum, stop.message) if isinstance(stop, Interrupted) else (signal.SIGINT, "interrupted")
+        if message:
+            print(f"sll-zoo: {message}; nothing was exported", file=sys.stderr)
+        return 128 + signum
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read the output has had enough of it
     except (*MISTAKES, ValueError) as error:  # jsonargparse wraps what a constructor raises in a ValueError

@@ -37,5 +37,13 @@ class WeightsError(SllZooError, RuntimeError):
     """Weights that are missing, damaged, or not those of the model that asks for them."""
 
 
+class CheckpointError(SllZooError, RuntimeError):
+    """A checkpoint that cannot be written or read, or a folder of checkpoints that another training is writing to."""
+
+
+class DivergedError(SllZooError, ArithmeticError):
+    """A training whose loss, gradients or weights are not finite any more."""
+
+
 class UntrainedHeadWarning(UserWarning):
     """The body of a model is pretrained, its new head is not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import traceback
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import torch
 from jsonargparse import ArgumentError
 from lightning import LightningDataModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from sll_zoo.callbacks import ExportModel, WriteCertificates
+from sll_zoo.callbacks import ExportModel, FiniteWatch, Interrupted, ResumableCheckpoint, SeededBatches, WriteCertificates
+from sll_zoo.checkpoint_files import DAMAGE
 from sll_zoo.demo import quiet_lightning
 from sll_zoo.errors import SllZooError, WeightsError
 from sll_zoo.files import written_whole
@@ -43,10 +45,23 @@ def mistake_of(error: BaseException | None) -> str:
 
 
 class _CLI(LightningCLI):
-    """LightningCLI that measures no untrained network."""
+    """LightningCLI with checkpoints in a folder named after the model, that measures no untrained network."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options of the checkpoints."""
+        parser.add_lightning_class_args(ResumableCheckpoint, "checkpoints")
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the folder of the checkpoints where none is given: each run logs to a new one, in which nobody would look."""
+        options = self.config[self.subcommand]
+        if options.checkpoints.folder is None:
+            options.checkpoints.folder = f"outputs/{re.sub(r'[^-.0-9A-Za-z_]', '_', options.model.name)}/checkpoints"
 
     def _require_weights(self) -> None:
         options = self.config[self.subcommand]
+        checkpoints = self.trainer.checkpoint_callback
+        if options.ckpt_path == "last" and isinstance(checkpoints, ResumableCheckpoint) and not checkpoints.last(self.trainer):
+            raise WeightsError(f"no checkpoint in {options.checkpoints.folder}", "fit first, or name one: --ckpt_path FILE")
         if not options.ckpt_path and not options.model.pretrained:
             raise WeightsError(
                 f"{self.subcommand} of an untrained {options.model.name}", "give --ckpt_path or --model.pretrained true"
@@ -63,7 +78,7 @@ def _require_checkpoint(arguments: list[str]) -> None:
             continue
         try:
             keys = torch.load(path or value, map_location="meta", weights_only=True).keys()
-        except (AttributeError, RuntimeError, LookupError, ValueError, EOFError, pickle.UnpicklingError):
+        except DAMAGE:
             keys = ()
         if "state_dict" not in keys or "hyper_parameters" not in keys:
             raise WeightsError(f"{path or value} is no checkpoint, or not a whole one", "give a .ckpt that `sll-zoo fit` wrote")
@@ -74,7 +89,8 @@ def train(arguments: list[str]) -> list[str]:
 
     Raises:
         SllZooError, ArgumentError, MisconfigurationException, OSError: A mistake of the user.
-        KeyboardInterrupt: The training was interrupted.
+        Interrupted: The training was asked to end.
+        KeyboardInterrupt: The training was interrupted at once.
     """
     _require_checkpoint(arguments)
     quiet_lightning()
@@ -88,12 +104,12 @@ def train(arguments: list[str]) -> list[str]:
             save_config_kwargs={"overwrite": True},
             parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
             trainer_defaults={
-                "callbacks": [WriteCertificates()],
+                "callbacks": [SeededBatches(), FiniteWatch(), WriteCertificates()],
                 "logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "outputs"}},
             },
             args=arguments,
         )
-    except MISTAKES:
+    except (*MISTAKES, Interrupted):
         raise
     except (ValueError, LookupError, TypeError, RuntimeError, ArithmeticError, pickle.UnpicklingError) as error:
         # Of a training, anything from a wrong option to a foreign checkpoint: a line for the user, and all of it in a file.
