@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader
 
 from sll_zoo.errors import ConfigError
 from sll_zoo.evaluation import Evaluation, evaluate
@@ -60,7 +61,7 @@ class ExportModel(Callback):
             model,
             self.folder,
             dataset=data.name,
-            evaluation=evaluate(model, data.test_dataloader()),
+            evaluation=evaluate(model, _all(data.test_dataloader())),
             baseline=_baseline(data, model.num_classes) if self.baseline else None,
             training={"config": self.config, "seed": torch.initial_seed(), "epochs": trainer.current_epoch, "seconds": seconds},
             label_names=data.class_names,
@@ -74,5 +75,10 @@ def _datamodule(trainer: Trainer) -> Any:
 
 
 def _baseline(data: Any, num_classes: int) -> Evaluation:
-    images, labels = (torch.cat(parts) for parts in zip(*data.train_dataloader(), strict=True))
-    return evaluate(NearestNeighbour(images, labels, num_classes), data.test_dataloader())
+    images, labels = (torch.cat(parts) for parts in zip(*_all(data.train_dataloader()), strict=True))
+    return evaluate(NearestNeighbour(images, labels, num_classes), _all(data.test_dataloader()))
+
+
+def _all(loader: DataLoader[Any]) -> DataLoader[Any]:
+    """Return all batches of a loader that may give those of one of several processes only."""
+    return DataLoader(loader.dataset, batch_size=loader.batch_size)
