@@ -5,13 +5,17 @@ from __future__ import annotations
 import pickle
 import re
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from jsonargparse import ArgumentError
 from lightning import LightningDataModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
 
 from sll_zoo.callbacks import ExportModel, FiniteWatch, Interrupted, ResumableCheckpoint, SeededBatches, WriteCertificates
 from sll_zoo.checkpoint_files import DAMAGE
@@ -57,6 +61,15 @@ class _CLI(LightningCLI):
         if options.checkpoints.folder is None:
             options.checkpoints.folder = f"outputs/{re.sub(r'[^-.0-9A-Za-z_]', '_', options.model.name)}/checkpoints"
 
+    def after_instantiate_classes(self) -> None:
+        """Let copies of the task, such as that of averaged weights, share its callables instead of copying them.
+
+        Those of jsonargparse refer to the trainer, which cannot be copied once it has started processes.
+        """
+        for name, value in vars(self.model).items():
+            if isinstance(value, partial):
+                setattr(self.model, name, _by_reference(value))
+
     def _require_weights(self) -> None:
         options = self.config[self.subcommand]
         checkpoints = self.trainer.checkpoint_callback
@@ -68,6 +81,15 @@ class _CLI(LightningCLI):
             )
 
     before_validate = before_test = before_predict = _require_weights
+
+
+def _by_reference(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that does the same: functions are not copied with what refers to them."""
+
+    def made(*args: Any) -> Any:
+        return make(*args)
+
+    return made
 
 
 def _require_checkpoint(arguments: list[str]) -> None:
@@ -82,6 +104,17 @@ def _require_checkpoint(arguments: list[str]) -> None:
             keys = ()
         if "state_dict" not in keys or "hyper_parameters" not in keys:
             raise WeightsError(f"{path or value} is no checkpoint, or not a whole one", "give a .ckpt that `sll-zoo fit` wrote")
+
+
+def _failure(command: str, error: Exception) -> SllZooError:
+    """Return a line for the user, with all of it in a file."""
+    if re.search("Connection (closed|reset) by peer", str(error)):
+        return SllZooError("another process of this training has ended", "see what it says")
+    rank = getattr(rank_zero_only, "rank", 0)
+    path = TRACEBACK.with_suffix(f".{rank}.txt") if rank else TRACEBACK
+    with written_whole(path) as temporary:
+        temporary.write_text("".join(traceback.format_exception(error)), "utf-8")
+    return SllZooError(f"{command} failed: {type(error).__name__}: {error}"[:400], f"see {path}")
 
 
 def train(arguments: list[str]) -> list[str]:
@@ -112,12 +145,10 @@ def train(arguments: list[str]) -> list[str]:
     except (*MISTAKES, Interrupted):
         raise
     except (ValueError, LookupError, TypeError, RuntimeError, ArithmeticError, pickle.UnpicklingError) as error:
-        # Of a training, anything from a wrong option to a foreign checkpoint: a line for the user, and all of it in a file.
+        # Of a training, anything from a wrong option to a foreign checkpoint.
         if mistake_of(error):
             raise
-        with written_whole(TRACEBACK) as temporary:
-            temporary.write_text(traceback.format_exc(), "utf-8")
-        raise SllZooError(f"{arguments[0]} failed: {type(error).__name__}: {error}"[:400], f"see {TRACEBACK}") from error
+        raise _failure(arguments[0], error) from error
     except SystemExit as stop:
         if stop.code != 1:
             raise

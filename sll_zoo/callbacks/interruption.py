@@ -10,6 +10,7 @@ import threading
 from typing import Any
 
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.utilities import rank_zero_only
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Signals:
         self.received = signum
         if signum == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            log.warning("ending with a checkpoint after this batch; Ctrl-C again ends at once")
+            rank_zero_only(log.warning)("ending with a checkpoint after this batch; Ctrl-C again ends at once")
 
 
 def requeue() -> str:

@@ -4,6 +4,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from sll_zoo.data import Digits
+from sll_zoo.errors import InputError
 
 
 class NoisyImages(Dataset):
@@ -31,3 +32,12 @@ class NoisyDigits(Digits):
     def on_after_batch_transfer(self, batch, dataloader_idx):  # noqa: ARG002 - Lightning's signature
         images, labels = batch
         return (images + 0.1 * torch.rand_like(images), labels) if self.trainer.training else batch
+
+
+class BrokenOnOneProcess(NoisyDigits):
+    """Data of which the second process cannot read the third batch."""
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        if self.trainer.training and self.trainer.global_rank == 1 and self.trainer.global_step == 2:
+            raise InputError("images/7.png cannot be read", "restore or remove the file")
+        return super().on_after_batch_transfer(batch, dataloader_idx)
