@@ -168,7 +168,9 @@ def test_an_interrupted_training_says_so_and_exports_nothing(tmp_path):
             run.wait(60)
         finally:
             run.kill()
-    assert (run.returncode, errors.read_text().splitlines()[-1]) == (130, "sll-zoo: interrupted; nothing was exported")
+    (checkpoint,) = tmp_path.glob("outputs/**/last.ckpt")
+    told = f"sll-zoo: interrupted by SIGINT; go on from {checkpoint} with --ckpt_path last; nothing was exported"
+    assert (run.returncode, errors.read_text().splitlines()[-1]) == (130, told)
     assert not (tmp_path / "checkpoints").exists()
 
 

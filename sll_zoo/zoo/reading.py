@@ -22,6 +22,8 @@ WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 REEXPORT = "give a folder or repository that sll_zoo exported"
 RESTORE = "restore it (in a checkout: git checkout checkpoints sll_zoo/zoo/records), or delete it to load it again from the Hub"
+# What torch raises for a file that is none of its own, or not a whole one.
+DAMAGE = (AttributeError, RuntimeError, LookupError, ValueError, EOFError, pickle.UnpicklingError)
 # What is found in place of weights, by its first bytes, and what to do about it.
 NOT_WEIGHTS = (
     (b"<", "an HTML or XML page", "a proxy or a login page may have answered: delete the file and load it again"),
@@ -110,7 +112,7 @@ def read_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any]:
     """
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except (AttributeError, RuntimeError, LookupError, ValueError, EOFError, OSError, pickle.UnpicklingError):
+    except (*DAMAGE, OSError):
         checkpoint = None
     if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
         raise WeightsError(f"{path} is no checkpoint, or not a whole one", "give a .ckpt that `sll-zoo fit` wrote")
