@@ -43,7 +43,7 @@ TRAINING = {
 TRACEBACK = Path("outputs/traceback.txt")
 WRITERS = (ExportModel, TrainingReport, WriteCertificates)
 # What a user can cause, the most telling first.
-MISTAKES = (SllZooError, ArgumentError, MisconfigurationException, OSError)
+MISTAKES = (SllZooError, ArgumentError, MisconfigurationException, OSError, ModuleNotFoundError)
 
 
 def mistake_of(error: BaseException | None) -> str:

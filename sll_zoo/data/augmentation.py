@@ -59,10 +59,11 @@ def crop_and_flip(images: Tensor, offsets: Tensor, flipped: Tensor) -> Tensor:
         flipped: Whether left and right change places (batch,).
     """
     n, channels, height, width = images.shape
-    columns = torch.arange(width).expand(n, width)
+    offsets, flipped = offsets.to(images.device), flipped.to(images.device)
+    columns = torch.arange(width, device=images.device).expand(n, width)
     columns = _reflected(torch.where(flipped[:, None], width - 1 - columns, columns) + offsets[:, 1:], width)
-    rows = _reflected(torch.arange(height) + offsets[:, :1], height)
-    places = (width * rows[:, :, None] + columns[:, None, :]).flatten(1).to(images.device)
+    rows = _reflected(torch.arange(height, device=images.device) + offsets[:, :1], height)
+    places = (width * rows[:, :, None] + columns[:, None, :]).flatten(1)
     return images.flatten(2).gather(2, places[:, None].expand(-1, channels, -1)).view_as(images)
 
 

@@ -71,4 +71,4 @@ class CIFAR10(ImageData):
     def _pixels(self, train: bool) -> Pixels:
         read = self.reader(str(self.root), train=train)
         self.class_names = tuple(read.classes)
-        return Pixels(torch.from_numpy(read.data).permute(0, 3, 1, 2).contiguous(), read.targets)
+        return Pixels(torch.from_numpy(read.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(read.targets))

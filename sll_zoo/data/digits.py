@@ -40,7 +40,7 @@ class Digits(ImageData):
     def read(self, train: bool) -> dict[str, Source]:  # noqa: ARG002 - all are read at once
         """Return the images, which come with scikit-learn."""
         pixels, labels = load_digits(return_X_y=True)
-        digits = Pixels(torch.from_numpy(pixels).byte().view(-1, 1, 8, 8), labels.tolist(), WHITE)
+        digits = Pixels(torch.from_numpy(pixels).byte().view(-1, 1, 8, 8), torch.from_numpy(labels), WHITE)
         order = np.random.default_rng(0).permutation(len(digits))
         # The held-out images come first, so that they stay the same whatever becomes of the rest.
         test, validation, train_images = np.split(order, [TEST_IMAGES, TEST_IMAGES + VALIDATION_IMAGES])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,33 +49,34 @@ class ImageReader:
         Raises:
             InputError: A file that is damaged, of another size, or with more than 8 bits a channel.
         """
-        self._check_header(path)
         with _opened(path) as image:
-            decoded = image.convert(MODES[self.channels])
+            self._check_header(path, image)
+            decoded, kind = image.convert(MODES[self.channels]), image.format
+        if kind == "PNG":
+            _check_sums(path)
         if decoded.size != (self.width, self.height):
             decoded = ImageOps.fit(decoded, (self.width, self.height), Image.Resampling.BICUBIC)
         return torch.from_numpy(np.array(decoded)).view(self.height, self.width, self.channels).permute(2, 0, 1)
 
     def check(self, path: str) -> None:
-        """Raise what reading would raise, and decode only where size and completeness cannot be seen without."""
-        whole = self._check_header(path)
-        if whole == "JPEG":
-            with Path(path).open("rb") as file:
-                file.seek(-len(END_OF_JPEG), 2)
-                whole = "PNG" if file.read() == END_OF_JPEG else ""
-        if whole != "PNG":
+        """Raise what reading would raise, and decode only where that cannot be told without."""
+        with _opened(path) as image:
+            self._check_header(path, image)
+            kind = image.format
+        if kind == "PNG":
+            _check_sums(path)
+        elif kind != "JPEG" or not _ends(path):
             self(path)
 
-    def _check_header(self, path: str) -> str:
-        """Refuse an image by what its header says and, of a PNG, by its checksums; return Pillow's name of the format."""
-        with _opened(path) as image:
-            size, mode, kind = image.size, image.mode, image.format or ""
-            image.verify()  # the checksums of PNG, at which decoding does not look
-        if size != (self.width, self.height) and not self.resize:
-            raise InputError(f"{path} has {size[0]} x {size[1]} pixels", self.remedy)
-        if mode.startswith(("I", "F")):
-            raise InputError(f"{path} has more than 8 bits a channel (Pillow's mode {mode})", "convert the images to 8 bits")
-        return kind
+    def _check_header(self, path: str, image: Image.Image) -> None:
+        """Refuse an image by what its header says; nothing is decoded for that."""
+        width, height = image.size
+        if (height, width) != (self.height, self.width) and not self.resize:
+            raise InputError(f"{path} has {width} x {height} pixels", self.remedy)
+        if image.mode.startswith(("I", "F")):
+            raise InputError(
+                f"{path} has more than 8 bits a channel (Pillow's mode {image.mode})", "convert the images to 8 bits"
+            )
 
 
 def size_of(path: str) -> tuple[int, int]:
@@ -93,5 +95,20 @@ def _opened(path: str) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             yield image
+    except InputError:  # of what the block found
+        raise
     except DAMAGE as error:
         raise InputError(f"{path} cannot be read ({error})", "restore or remove the file") from error
+
+
+def _check_sums(path: str) -> None:
+    """Raise InputError unless the checksums in a PNG are right, at which decoding does not look."""
+    with _opened(path) as image:
+        image.verify()
+
+
+def _ends(path: str) -> bool:
+    """Return whether a JPEG comes to its end."""
+    with Path(path).open("rb") as file:
+        file.seek(-len(END_OF_JPEG), os.SEEK_END)
+        return file.read() == END_OF_JPEG

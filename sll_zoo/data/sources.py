@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-Sample = tuple[Tensor, int]
+Sample = tuple[Tensor, Tensor | int]
 In = TypeVar("In")
 Out = TypeVar("Out")
 # Every tenth image is held out, where a data set does not say which.
 SHARE = 10
-# So many files wait for a thread at a time: a folder of millions does not fill the memory with what is still to do.
-CHUNK = 4096
+# So many files are a thread's task: handing over small ones one by one takes longer than reading them.
+CHUNK = 64
 
 
 class Pixels(Dataset[Sample]):
@@ -26,11 +26,11 @@ class Pixels(Dataset[Sample]):
 
     Args:
         images: uint8 (n, channels, height, width).
-        labels: Their classes.
+        labels: Their classes (n,), int64.
         white: The value that becomes 1.
     """
 
-    def __init__(self, images: Tensor, labels: Sequence[int], white: int = 255) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, white: int = 255) -> None:
         self.images = images
         self.labels = labels
         self.white = white
@@ -45,12 +45,13 @@ class Pixels(Dataset[Sample]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
         """Return the pairs of several indices, which torch's loaders ask for a batch at a time."""
-        chosen = self.images[torch.as_tensor(indices, device=self.images.device)]
-        return list(zip((chosen.float() / self.white).unbind(), [self.labels[index] for index in indices], strict=True))
+        chosen = torch.as_tensor(indices)
+        images = self.images[chosen.to(self.images.device)].float() / self.white
+        return list(zip(images.unbind(), self.labels[chosen].unbind(), strict=True))
 
     def select(self, indices: Sequence[int]) -> Pixels:
         """Return some of the images."""
-        return Pixels(self.images[torch.as_tensor(indices)], [self.labels[index] for index in indices], self.white)
+        return Pixels(self.images[indices], self.labels[indices], self.white)
 
     def move(self, device: torch.device) -> None:
         """Hold the images on a device from now on."""
@@ -96,7 +97,7 @@ class Files(Dataset[Sample]):
             if not place:
                 images = torch.empty(len(self), *image.shape, dtype=torch.uint8)
             images[place] = image
-        return Pixels(images, self.labels)
+        return Pixels(images, torch.tensor(self.labels))
 
     def verify(self) -> None:
         """Check all files."""
@@ -112,10 +113,14 @@ Held = TypeVar("Held", Pixels, Files)
 
 
 def in_threads(function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-    """Return what the function gives for each item, in order; Pillow decodes on all processors at once."""
+    """Return what the function gives for each item, in order; Pillow decodes large images on all processors at once."""
+
+    def several(start: int) -> list[Out]:
+        return [function(item) for item in items[start : start + CHUNK]]
+
     with ThreadPoolExecutor(cpu_count()) as pool:
-        for start in range(0, len(items), CHUNK):
-            yield from pool.map(function, items[start : start + CHUNK])
+        for results in pool.map(several, range(0, len(items), CHUNK)):
+            yield from results
 
 
 def split(source: Held) -> tuple[Held, Held]:

@@ -44,6 +44,6 @@ class Synthetic(ImageData):
         patterns = random.integers(64, 192, (len(self.class_names), *self.shape))
         labels = np.arange(self.images) % len(self.class_names)
         noisy = patterns[labels] + NOISE * random.standard_normal((self.images, *self.shape), dtype=np.float32)
-        rest, test = split(Pixels(torch.from_numpy(noisy.clip(0, 255).astype(np.uint8)), labels.tolist()))
+        rest, test = split(Pixels(torch.from_numpy(noisy.clip(0, 255).astype(np.uint8)), torch.from_numpy(labels)))
         train_images, validation = split(rest)
         return {"train": train_images, "validation": validation, "test": test}

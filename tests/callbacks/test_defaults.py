@@ -1,4 +1,5 @@
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,11 @@ def test_a_report_that_the_user_asks_for_is_the_only_one(capsys):
     assert capsys.readouterr().out.count("wrote ") == 1
     assert sorted(path.name for path in Path("mine").iterdir()) == ["curves.png", "metrics.json"]
     assert not list(Path("outputs").glob("**/metrics.json"))
+
+
+@pytest.mark.skipif(find_spec("wandb") is not None, reason="the package is there")
+def test_a_logger_whose_package_is_not_there_says_which_to_install(capsys):
+    assert main([*FIT, "--trainer.logger=WandbLogger"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sll-zoo")]
+    assert "pip install" in line
+    assert "wandb" in line

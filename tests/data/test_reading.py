@@ -26,9 +26,9 @@ def test_images_that_the_model_cannot_take_are_named_with_the_remedy(tmp_path):
     Image.new("L", (6, 4)).save(tmp_path / "wide.png")
     Image.fromarray(np.full((8, 8), 40000, dtype=np.uint16)).save(tmp_path / "deep.png")
     for read in (GREY, GREY.check):
-        with pytest.raises(InputError, match=r"wide.png has 6 x 4 pixels: this model takes 8 x 8: resize"):
+        with pytest.raises(InputError, match=r"^\S*wide.png has 6 x 4 pixels: this model takes 8 x 8: resize"):
             read(str(tmp_path / "wide.png"))
-        with pytest.raises(InputError, match=r"deep.png has more than 8 bits a channel .*: convert"):
+        with pytest.raises(InputError, match=r"^\S*deep.png has more than 8 bits a channel .*: convert the images to 8 bits$"):
             read(str(tmp_path / "deep.png"))
 
 
@@ -46,9 +46,9 @@ def test_a_file_cut_at_any_byte_is_named_or_read_never_anything_else_and_checkin
                 read(str(path))
             except InputError as error:
                 messages.append(str(error))
+        assert len(messages) in (0, 2)  # some cuts leave a whole image
         assert all(path.name in message for message in messages)
-        assert len(set(messages)) == (len(messages) == 2)  # some cuts leave a whole image
-        refused += len(messages) == 2
+        refused += bool(messages)
     assert len(whole) / 2 < refused <= len(whole)
 
 
