@@ -43,9 +43,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:
             # torch's writer wraps the system's error in one of its own.
             cause = error.__context__ if isinstance(error.__context__, OSError) else error
-            kept = f"; {path} is still that of an earlier moment" if path.is_file() else ""
+            kept = ", and is still that of an earlier moment" if path.is_file() else ""
             raise CheckpointError(
-                f"a checkpoint could not be written to {path.parent} ({cause}){kept}",
+                f"{path} could not be written ({cause}){kept}",
                 "make room or mend the folder, then go on with --ckpt_path last",
             ) from error
 

@@ -49,10 +49,7 @@ class SeededBatches(Callback):
         self._isolation.enter_context(isolate_rng())
         place = self._place or {"seed": torch.initial_seed(), "epoch": trainer.current_epoch, "batch": 0}
         self._place = trainer.strategy.broadcast(place)
-        for loader in tree_leaves(trainer.train_dataloader):
-            if hasattr(loader.sampler, "set_epoch"):
-                loader.sampler.set_epoch(self._place["epoch"])
-        self._seed_epoch()
+        self._seed_epoch(trainer)
         # Lightning has made the iterator already, and has drawn numbers for it.
         fetcher = iter(cast("_DataFetcher", trainer.fit_loop._data_fetcher))
         for _ in range(self._place["batch"]):
@@ -64,7 +61,7 @@ class SeededBatches(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Seed an epoch other than the first."""
         if not self._epoch_is_seeded:
-            self._seed_epoch()
+            self._seed_epoch(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Seed the next batch."""
@@ -88,7 +85,11 @@ class SeededBatches(Callback):
         """Give back the generators as they were."""
         self._isolation.close()
 
-    def _seed_epoch(self) -> None:
+    def _seed_epoch(self, trainer: Trainer) -> None:
+        for loader in tree_leaves(trainer.train_dataloader):
+            # Lightning counts one epoch too many when a training of max_steps goes on at the end of one.
+            if hasattr(loader, "sampler") and hasattr(loader.sampler, "set_epoch"):
+                loader.sampler.set_epoch(self._place["epoch"])
         _seed(self._place["seed"], self._place["epoch"], 0, 0)
         self._epoch_is_seeded = True
 
