@@ -58,7 +58,6 @@ def test_every_configuration_runs_and_a_dev_run_exports_nothing(path, tmp_path, 
 def test_a_configuration_exports_what_it_is_named_after(path):
     config = read(path)
     (export,) = (entry["init_args"] for entry in config["trainer"]["callbacks"] if entry["class_path"].endswith("ExportModel"))
-    assert export["config"] == str(path)
     shipped = export["folder"].startswith("checkpoints/")
     assert shipped == (len(path.parts) == 3 and path.parts[1] in DATASETS)
     if shipped:

@@ -22,7 +22,7 @@ def configuration(**trainer):
     """Return the text of a configuration with averaged weights, noise, and an export."""
     callbacks = [
         {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.9}},
-        {"class_path": "sll_zoo.callbacks.ExportModel", "init_args": {"folder": str(WEIGHTS.parent), "config": "x.yaml"}},
+        {"class_path": "sll_zoo.callbacks.ExportModel", "init_args": {"folder": str(WEIGHTS.parent)}},
     ]
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 5}
     options = {"accelerator": "cpu", "deterministic": True, "callbacks": callbacks, **quiet, **trainer}
