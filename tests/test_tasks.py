@@ -9,6 +9,7 @@ from sll_zoo import CertifiedClassifier, OffsetCrossEntropy
 from sll_zoo.callbacks import ExportModel
 from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError
+from sll_zoo.losses import CertificateLoss
 
 
 def trainer(folder, **options):
@@ -56,6 +57,36 @@ def test_the_optimizer_and_the_schedule_are_injected(tmp_path):
     run.fit(task, datamodule=Digits())
     assert isinstance(run.optimizers[0], torch.optim.SGD)
     assert run.lr_scheduler_configs[0].scheduler.T_max == 2
+
+
+class Witness(CertificateLoss):
+    """Cross-entropy that remembers what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, logits, target, pairwise_lipschitz, progress=1.0):
+        self.seen.append((self.training, logits.dtype, pairwise_lipschitz, progress))
+        return torch.nn.functional.cross_entropy(logits, target)
+
+
+@pytest.mark.filterwarnings("ignore:Precision bf16-mixed is not supported by the model summary")
+def test_a_loss_of_the_certificate_is_given_constants_progress_and_all_digits(tmp_path):
+    options = {"limit_train_batches": 2, "limit_val_batches": 1, "num_sanity_val_steps": 0, "enable_checkpointing": False}
+    task = CertifiedClassifier("sll_nano.digits", loss=Witness())
+    trainer(tmp_path, max_epochs=2, precision="bf16-mixed", **options).fit(task, datamodule=Digits())
+    assert [(training, progress) for training, _, _, progress in task.loss.seen] == [
+        (True, 0.0),
+        (True, 0.25),
+        (False, 1.0),
+        (True, 0.5),
+        (True, 0.75),
+        (False, 1.0),
+    ]
+    assert {dtype for _, dtype, _, _ in task.loss.seen} == {torch.float32}
+    assert torch.equal(task.loss.seen[-1][2], task.model.pairwise_lipschitz())
+    assert task.loss.seen[0][2].requires_grad
 
 
 def test_a_training_without_an_end_is_refused(tmp_path):
