@@ -74,5 +74,5 @@ def _datamodule(trainer: Trainer) -> Any:
 
 
 def _baseline(data: Any, num_classes: int) -> Evaluation:
-    images, labels = (torch.cat(parts) for parts in zip(*data.train_dataloader(), strict=True))
+    images, labels = data.tensors("train")  # the loader leaves the last batch out
     return evaluate(NearestNeighbour(images, labels, num_classes), data.test_dataloader())
