@@ -66,8 +66,10 @@ def _scaled(trainer: Trainer) -> bool:
 
 
 def _finite(tensors: Iterable[Tensor]) -> bool:
-    """Return whether all numbers are finite, in one look at the device."""
-    return bool(torch.isfinite(get_total_norm([tensor.detach() for tensor in tensors], torch.inf)))
+    """Return whether all numbers are finite."""
+    tensors = [tensor.detach() for tensor in tensors]
+    # The norm is the quickest, and asks the device once; it may overflow where no number does.
+    return bool(torch.isfinite(get_total_norm(tensors))) or all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
 def _find(trainer: Trainer, pl_module: LightningModule, batch: Any, loss: Tensor) -> tuple[int, str]:

@@ -13,6 +13,8 @@ from sll_zoo.cli import main
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["sll_zoo.cli"])
+# In which a new interpreter finds this package and its tests.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
 # What a run of `configuration` leaves behind.
 LAST = Path("outputs/sll_nano.digits/checkpoints/last.ckpt")
 WEIGHTS = Path("export/model.safetensors")

@@ -24,17 +24,18 @@ class Reordered(NoisyDigits):
 
 
 @pytest.mark.parametrize(
-    ("options", "data", "steps"),
+    ("kind", "options", "data", "steps"),
     [
-        ({}, {}, (1, EPOCH, 2 * EPOCH - 1, 3 * EPOCH)),
-        ({}, {"workers": 1}, (2, EPOCH)),
-        ({"val_check_interval": 0.5}, {}, (EPOCH // 2, EPOCH + 1)),
-        ({"accumulate_grad_batches": 3}, {}, (1, 3)),
-        ({"max_steps": 2 * EPOCH + 1, "max_epochs": -1}, {}, (EPOCH - 1, EPOCH, 2 * EPOCH + 1)),
+        (NoisyDigits, {}, {}, (1, EPOCH, 2 * EPOCH - 1, 3 * EPOCH)),
+        (NoisyDigits, {}, {"workers": 1}, (2, EPOCH)),
+        (NoisyDigits, {"val_check_interval": 0.5}, {}, (EPOCH // 2, EPOCH + 1)),
+        (NoisyDigits, {"accumulate_grad_batches": 3}, {}, (1, 3)),
+        (NoisyDigits, {"max_steps": 2 * EPOCH + 1, "max_epochs": -1}, {}, (EPOCH - 1, EPOCH, 2 * EPOCH + 1)),
+        (Reordered, {}, {"workers": 1}, (2, EPOCH)),
+        (Reordered, {"max_steps": 2 * EPOCH + 1, "max_epochs": -1}, {}, (EPOCH,)),
     ],
-    ids=["simple", "workers", "validation in mid-epoch", "accumulated gradients", "steps instead of epochs"],
+    ids=["simple", "workers", "validation", "accumulation", "steps for epochs", "sampler and workers", "sampler and steps"],
 )
-@pytest.mark.parametrize("kind", [NoisyDigits, Reordered])
 def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(kind, options, data, steps, tmp_path):
     data = {"images": 128 * EPOCH, **data}
     whole = train(trainer(tmp_path / "whole", **options), kind(**data))
