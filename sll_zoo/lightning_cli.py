@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import signal
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +17,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from sll_zoo.callbacks import (
     ExportModel,
@@ -89,6 +91,8 @@ class _CLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose the folder of the checkpoints where none is given: each run logs to a new one, in which nobody would look."""
         options = self.config[self.subcommand]
+        if options.trainer.enable_checkpointing is False:
+            self._parser(self.subcommand).callback_keys.remove("checkpoints")
         if options.checkpoints.folder is None:
             options.checkpoints.folder = f"outputs/{re.sub(r'[^-.0-9A-Za-z_]', '_', options.model.name)}/checkpoints"
 
@@ -103,8 +107,8 @@ class _CLI(LightningCLI):
 
     def _require_weights(self) -> None:
         options = self.config[self.subcommand]
-        checkpoints = self.trainer.checkpoint_callback
-        if options.ckpt_path == "last" and isinstance(checkpoints, ResumableCheckpoint) and not checkpoints.last(self.trainer):
+        kept = [callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, ResumableCheckpoint)]
+        if options.ckpt_path == "last" and not any(callback.last(self.trainer) for callback in kept):
             raise WeightsError(f"no checkpoint in {options.checkpoints.folder}", "fit first, or name one: --ckpt_path FILE")
         if not options.ckpt_path and not options.model.pretrained:
             raise WeightsError(
@@ -175,6 +179,8 @@ def train(arguments: list[str]) -> list[str]:
         if mistake_of(error):
             raise
         raise _failure(arguments[0], error) from error
+    except SIGTERMException:  # Lightning's own, of a signal that came before the training began
+        raise Interrupted(signal.SIGTERM, "interrupted by SIGTERM; no checkpoint was written") from None
     except SystemExit as stop:
         if stop.code != 1:
             raise

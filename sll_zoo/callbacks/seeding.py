@@ -13,6 +13,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loops.fetchers import _DataFetcher
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch.utils._pytree import tree_leaves
+from torch.utils.data import DataLoader
 
 
 class SeededBatches(Callback):
@@ -24,7 +25,7 @@ class SeededBatches(Callback):
     after them are the same whatever reading them draws.
 
     The training's seed is torch's when it begins, and that of the checkpoint when it goes on. After it, torch, numpy and random
-    are as they were before. Workers that persist from epoch to epoch keep their own state, and are not covered.
+    are as they were before. What is not covered is what workers draw that persist from epoch to epoch.
     """
 
     def __init__(self) -> None:
@@ -86,21 +87,28 @@ class SeededBatches(Callback):
         self._isolation.close()
 
     def _seed_epoch(self, trainer: Trainer) -> None:
+        value = _mixed(self._place["seed"], self._place["epoch"], 0, 0)
         for loader in tree_leaves(trainer.train_dataloader):
-            # Lightning counts one epoch too many when a training of max_steps goes on at the end of one.
             if hasattr(loader, "sampler") and hasattr(loader.sampler, "set_epoch"):
+                # Lightning counts one epoch too many when a training of max_steps goes on at the end of one.
                 loader.sampler.set_epoch(self._place["epoch"])
-        _seed(self._place["seed"], self._place["epoch"], 0, 0)
+            if isinstance(loader, DataLoader):
+                # Starting the workers draws a number, but not in every epoch: from here, not from torch's generator.
+                loader.generator = (loader.generator or torch.Generator()).manual_seed(value)
+        _seed(value)
         self._epoch_is_seeded = True
 
     def _seed_batch(self, trainer: Trainer) -> None:
         if batch := self._place.get("batch"):
-            _seed(self._place["seed"], self._place["epoch"], batch, trainer.global_rank)
+            _seed(_mixed(self._place["seed"], self._place["epoch"], batch, trainer.global_rank))
 
 
-def _seed(*numbers: int) -> None:
-    """Seed all generators with a function of some numbers."""
-    value = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def _mixed(*numbers: int) -> int:
+    """Return a seed that differs wherever one of the numbers does."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _seed(value: int) -> None:
     torch.manual_seed(value)
     random.seed(value)
     np.random.seed(value % 2**32)  # noqa: NPY002 - the generator that others draw from

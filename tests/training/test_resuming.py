@@ -23,6 +23,14 @@ class Reordered(NoisyDigits):
         return DataLoader(loader.dataset, self.batch_size, sampler=sampler, num_workers=self.workers)
 
 
+class KeptWorkers(NoisyDigits):
+    """Digits that are read by workers which start once, not in every epoch."""
+
+    def train_dataloader(self):
+        data = super().train_dataloader().dataset.data
+        return DataLoader(data, self.batch_size, shuffle=True, num_workers=self.workers, persistent_workers=True)
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "data", "steps"),
     [
@@ -31,10 +39,20 @@ class Reordered(NoisyDigits):
         (NoisyDigits, {"val_check_interval": 0.5}, {}, (EPOCH // 2, EPOCH + 1)),
         (NoisyDigits, {"accumulate_grad_batches": 3}, {}, (1, 3)),
         (NoisyDigits, {"max_steps": 2 * EPOCH + 1, "max_epochs": -1}, {}, (EPOCH - 1, EPOCH, 2 * EPOCH + 1)),
+        (KeptWorkers, {}, {"workers": 1}, (EPOCH, EPOCH + 1)),
         (Reordered, {}, {"workers": 1}, (2, EPOCH)),
         (Reordered, {"max_steps": 2 * EPOCH + 1, "max_epochs": -1}, {}, (EPOCH,)),
     ],
-    ids=["simple", "workers", "validation", "accumulation", "steps for epochs", "sampler and workers", "sampler and steps"],
+    ids=[
+        "simple",
+        "workers",
+        "validation",
+        "accumulation",
+        "steps for epochs",
+        "kept workers",
+        "sampler and workers",
+        "sampler and steps",
+    ],
 )
 def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(kind, options, data, steps, tmp_path):
     data = {"images": 128 * EPOCH, **data}
