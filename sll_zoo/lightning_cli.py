@@ -82,12 +82,6 @@ class _CLI(LightningCLI):
         """Add the options of the checkpoints."""
         parser.add_lightning_class_args(ResumableCheckpoint, "checkpoints")
 
-    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        """Leave our checkpoints out where the user has switched checkpoints off, which Lightning takes for a contradiction."""
-        if config.get("enable_checkpointing") is False:
-            callbacks = [callback for callback in callbacks if not isinstance(callback, ResumableCheckpoint)]
-        return super()._instantiate_trainer(config, callbacks)
-
     def before_instantiate_classes(self) -> None:
         """Choose the folder of the checkpoints where none is given: each run logs to a new one, in which nobody would look."""
         options = self.config[self.subcommand]
