@@ -33,5 +33,6 @@ class LogDiagnostics(Callback):
                 f"log_q_spread/{name.removeprefix('model.').removesuffix('.log_q')}": log_q.max() - log_q.min()
                 for name, log_q in pl_module.named_parameters()
                 if name.endswith(".log_q")
-            }
+            },
+            sync_dist=True,  # they are the same everywhere: Lightning wants to hear it
         )
