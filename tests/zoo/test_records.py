@@ -119,7 +119,14 @@ def test_the_card_tells_machines_what_it_tells_people():
         (row.accuracy, row.eps, "L2", 400) for row in DIGITS.measured.accuracy.certified
     ]
     assert (metadata["library_name"], metadata["license"]) == ("timm", "apache-2.0")
-    for said in (DIGITS.sha256, DIGITS.measured.fingerprint, percent(DIGITS.measured.accuracy.certified[0].accuracy), "float64", DIGITS.training.device, "seed 0"):
+    for said in (
+        DIGITS.sha256,
+        DIGITS.measured.fingerprint,
+        percent(DIGITS.measured.accuracy.certified[0].accuracy),
+        "float64",
+        DIGITS.training.device,
+        "seed 0",
+    ):
         assert said in card
 
 
