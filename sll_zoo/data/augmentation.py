@@ -107,7 +107,7 @@ def saturate(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def turn_hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Return the images with the hue of each pixel moved by ``shift`` full turns; its largest and least channel stay as they are.
+    """Return the images with the hue of each pixel moved by ``shift`` full turns; its greatest and least value stay.
 
     With c = max − min of a pixel and h its hue in sixths of a turn, red is min + c × clamp(|h mod 6 − 3| − 1, 0, 1); green and
     blue are the same of h + 4 and h + 2.

@@ -116,8 +116,7 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int) 
         class_names = data.class_names
     else:
         class_names, listed = _held_out_images(Path(source))
-        reader = ImageReader(input_shape)
-        samples = Files(listed, reader, reader.check)
+        samples = Files(listed, ImageReader(input_shape))
     if len(class_names) != num_classes:
         some = ", ".join(class_names[:3])
         raise InputError(f"{source} has {len(class_names)} classes ({some}, …), the model {num_classes}", "make them agree")

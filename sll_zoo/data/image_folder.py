@@ -79,7 +79,7 @@ class ImageFolder(ImageData):
         samples = {name: list_images(folder, self.class_names) for name, folder in folders.items()}
         _check_classes(folders["train"], self.class_names, samples["train"])
         reader = self._reader(samples["train"])
-        parts = {name: Files(listed, reader, reader.check) for name, listed in samples.items()}
+        parts = {name: Files(listed, reader) for name, listed in samples.items()}
         for name in ("test", "validation"):
             if name not in parts:
                 parts["train"], parts[name] = split(parts["train"])

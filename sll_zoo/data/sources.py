@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sll_zoo.data.reading import ImageReader
+
 Sample = tuple[Tensor, Tensor | int]
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -63,14 +65,12 @@ class Files(Dataset[Sample]):
 
     Args:
         samples: Pairs of a path and the index of its class.
-        read: Returns the image in a file as uint8 (channels, height, width), or raises an error that names the file.
-        check: Raises the same error for a file that is damaged or does not fit, with as little work as that takes.
+        reader: Reads them, and says with less work whether it could.
     """
 
-    def __init__(self, samples: Sequence[tuple[str, int]], read: Callable[[str], Tensor], check: Callable[[str], None]) -> None:
+    def __init__(self, samples: Sequence[tuple[str, int]], reader: ImageReader) -> None:
         self.samples = samples
-        self.read = read
-        self.check = check
+        self.reader = reader
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -79,7 +79,7 @@ class Files(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """Return an image (channels, height, width) in [0, 1] and its label."""
         path, label = self.samples[index]
-        return self.read(path).float() / 255, label
+        return self.reader(path).float() / 255, label
 
     @property
     def labels(self) -> list[int]:
@@ -88,12 +88,12 @@ class Files(Dataset[Sample]):
 
     def select(self, indices: Sequence[int]) -> Files:
         """Return some of the images."""
-        return Files([self.samples[index] for index in indices], self.read, self.check)
+        return Files([self.samples[index] for index in indices], self.reader)
 
     def decoded(self) -> Pixels:
         """Read all files once, and return what is in them."""
         images = torch.empty(0, dtype=torch.uint8)
-        for place, image in enumerate(in_threads(self.read, [path for path, _ in self.samples])):
+        for place, image in enumerate(in_threads(self.reader, [path for path, _ in self.samples])):
             if not place:
                 images = torch.empty(len(self), *image.shape, dtype=torch.uint8)
             images[place] = image
@@ -101,7 +101,7 @@ class Files(Dataset[Sample]):
 
     def verify(self) -> None:
         """Check all files."""
-        for _ in in_threads(self.check, [path for path, _ in self.samples]):
+        for _ in in_threads(self.reader.check, [path for path, _ in self.samples]):
             pass
 
     def move(self, device: torch.device) -> None:

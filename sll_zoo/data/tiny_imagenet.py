@@ -83,10 +83,10 @@ class TinyImageNet(ImageData):
         words = dict(line.split("\t", 1) for line in (self.folder / "words.txt").read_text("utf-8").splitlines())
         self.class_names = tuple(words.get(number, number) for number in numbers)
         reader = ImageReader(self.shape, remedy="unpack the archive again: its images have 64 x 64 pixels")
-        test = Files(self._test_samples(numbers), reader, reader.check)
+        test = Files(self._test_samples(numbers), reader)
         if not train:
             return {"test": test}
-        train_files, validation = split(Files(self._train_samples(numbers), reader, reader.check))
+        train_files, validation = split(Files(self._train_samples(numbers), reader))
         return {"train": train_files, "validation": validation, "test": test}
 
     def _train_samples(self, numbers: list[str]) -> list[tuple[str, int]]:

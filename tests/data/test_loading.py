@@ -36,10 +36,10 @@ class Recorder(LightningModule):
 
 
 class Reseed(Callback):
-    """Seeds torch at the start of each epoch."""
+    """Seeds torch at the start of each epoch, each process otherwise."""
 
     def on_train_epoch_start(self, trainer, pl_module):  # noqa: ARG002 - Lightning's signature
-        torch.manual_seed(100 + trainer.current_epoch)
+        torch.manual_seed(100 + trainer.current_epoch + 10 * trainer.global_rank)
 
 
 def seen(data, epochs=1, callbacks=(), world=1):
@@ -66,10 +66,9 @@ def two_processes(rank, store, results):
     torch.set_num_threads(1)
     limit = timedelta(seconds=120)
     distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2, timeout=limit)
-    torch.manual_seed(5 + rank)  # only the first process decides
     with pytest.raises(ConfigError) as caught:
         training_loader(range(40), batch_size=9)
-    results[rank] = seen(small(), 2, world=2)["train"], str(caught.value)
+    results[rank] = seen(small(), 2, [Reseed()], world=2)["train"], str(caught.value)
     distributed.destroy_process_group()
 
 
@@ -79,8 +78,7 @@ def test_the_batches_of_two_processes_together_are_those_of_one(tmp_path):
         results = manager.dict()
         torch.multiprocessing.spawn(two_processes, (tmp_path / "store", results), nprocs=2)
         (first, message), (second, _) = results[0], results[1]
-    torch.manual_seed(5)
-    alone = seen(small(), 2)["train"]
+    alone = seen(small(), 2, [Reseed()])["train"]
     assert (first.shape, second.shape, alone.shape) == ((4, 6, 1, 3, 3), (4, 6, 1, 3, 3), (4, 12, 1, 3, 3))
     assert sets(torch.cat([first, second], 1)) == sets(alone)
     assert message == "batch_size=9 for 2 processes: give a multiple of 2: all share a batch"
