@@ -29,7 +29,7 @@ MODEL = "sll_nano.digits"
 NEXT = """Next:
   {program} list                                        the models
   {program} certify {model} digits              this measurement alone
-  {program} fit --config configs/digits/sll_nano.yaml   train these weights yourself, in about a minute
+  {program} fit --config configs/digits/sll_nano.yaml   train and attack these weights yourself
   README.md: ten lines of Python that do the same"""
 
 
