@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from sll_zoo.callbacks import Interrupted
 from sll_zoo.commands import measure, zoo
 from sll_zoo.demo import quiet_lightning, run_demo
 from sll_zoo.lightning_cli import MISTAKES, TRAINING, mistake_of, train
@@ -24,7 +26,8 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
-    That is 0, or 1 for a failed audit or a refuted certificate, 2 for a mistake of the user, told in one line.
+    That is 0, or 1 for a failed audit or a refuted certificate, 2 for a mistake of the user, told in one line, and 128 plus its
+    number for a signal that ended a training.
 
     Args:
         argv: Arguments without the program's name; by default those of the process.
@@ -37,9 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             options = _parser().parse_args(arguments)
             return int(options.run(options) or 0)
-    except KeyboardInterrupt:
-        print("sll-zoo: interrupted; nothing was exported", file=sys.stderr)
-        return 130
+    except (Interrupted, KeyboardInterrupt) as stop:
+        signum, message = (stop.signum, stop.message) if isinstance(stop, Interrupted) else (signal.SIGINT, "interrupted")
+        if message:
+            print(f"sll-zoo: {message}; nothing was exported", file=sys.stderr)
+        return 128 + signum
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read the output has had enough of it
     except (*MISTAKES, ValueError) as error:  # jsonargparse wraps what a constructor raises in a ValueError

@@ -29,7 +29,7 @@ MODEL = "sll_nano.digits"
 NEXT = """Next:
   {program} list                                        the models
   {program} certify {model} digits              this measurement alone
-  {program} fit --config configs/digits/sll_nano.yaml   train these weights yourself, in about a minute
+  {program} fit --config configs/digits/sll_nano.yaml   train and attack these weights yourself
   README.md: ten lines of Python that do the same"""
 
 
@@ -100,11 +100,13 @@ def print_evaluation(evaluation: Evaluation) -> None:
 
 def quiet_lightning() -> None:
     """Silence what Lightning says about hardware, and the warnings that are not for the user of a command line."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for package in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(package).setLevel(logging.WARNING)
     for message in (
         ".*does not have many workers.*",  # data held in memory need none
         ".*LeafSpec.*is deprecated.*",  # between Lightning 2.6 and torch 2.15
         "LightningCLI's args parameter.*",  # they are the command line's
         "The dirpath has changed from.*",  # each run logs to a folder of its own
+        ".*distributed.nn.functional.all_gather is deprecated.*",  # between Lightning 2.6 and torch 2.15
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -41,5 +41,13 @@ class PublishError(SllZooError, RuntimeError):
     """Weights that are not fit to be published, or that the Hub refuses."""
 
 
+class CheckpointError(SllZooError, RuntimeError):
+    """A checkpoint that cannot be written or read, or a folder of checkpoints that another training is writing to."""
+
+
+class DivergedError(SllZooError, ArithmeticError):
+    """A training whose loss, gradients or weights are not finite any more."""
+
+
 class UntrainedHeadWarning(UserWarning):
     """The body of a model is pretrained, its new head is not."""

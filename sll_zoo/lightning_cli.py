@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import pickle
+import re
+import signal
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import torch
 from jsonargparse import ArgumentError
-from lightning import LightningDataModule
+from lightning import Callback, LightningDataModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from sll_zoo.callbacks import ExportModel, WriteCertificates
+from sll_zoo.callbacks import (
+    ExportModel,
+    FiniteWatch,
+    ImageProgressBar,
+    Interrupted,
+    LogDiagnostics,
+    ResumableCheckpoint,
+    SeededBatches,
+    TrainingReport,
+    WriteCertificates,
+)
 from sll_zoo.demo import quiet_lightning
 from sll_zoo.errors import SllZooError, WeightsError
 from sll_zoo.files import written_whole
 from sll_zoo.tasks import CertifiedClassifier
+from sll_zoo.zoo.reading import read_checkpoint
 
 TRAINING = {
     "fit": "train a network from a YAML configuration (LightningCLI)",
@@ -25,8 +43,9 @@ TRAINING = {
     "predict": "certify the held-out images with a checkpoint and write each one's class and radius",
 }
 TRACEBACK = Path("outputs/traceback.txt")
+WRITERS = (ExportModel, TrainingReport, WriteCertificates)
 # What a user can cause, the most telling first.
-MISTAKES = (SllZooError, ArgumentError, MisconfigurationException, OSError)
+MISTAKES = (SllZooError, ArgumentError, MisconfigurationException, OSError, ModuleNotFoundError)
 
 
 def mistake_of(error: BaseException | None) -> str:
@@ -43,10 +62,48 @@ def mistake_of(error: BaseException | None) -> str:
 
 
 class _CLI(LightningCLI):
-    """LightningCLI that measures no untrained network."""
+    """LightningCLI that can be interrupted, reports on every training, and measures no untrained network."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Return the trainer, with diagnostics, report and progress bar where the configuration has none of its own."""
+        options = self.config_init[self.subcommand].trainer
+        given = options.callbacks or []
+        callbacks: list[Callback] = list(given) if isinstance(given, list) else [given]
+        wanted: list[tuple[type[Callback], type[Callback]]] = [
+            (LogDiagnostics, LogDiagnostics),
+            (TrainingReport, TrainingReport),  # after those that log
+        ]
+        if options.enable_progress_bar is not False:
+            wanted.append((ProgressBar, ImageProgressBar))
+        callbacks += [ours() for kind, ours in wanted if not any(isinstance(callback, kind) for callback in callbacks)]
+        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options of the checkpoints."""
+        parser.add_lightning_class_args(ResumableCheckpoint, "checkpoints")
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the folder of the checkpoints where none is given: each run logs to a new one, in which nobody would look."""
+        options = self.config[self.subcommand]
+        if options.trainer.enable_checkpointing is False:
+            self._parser(self.subcommand).callback_keys.remove("checkpoints")
+        if options.checkpoints.folder is None:
+            options.checkpoints.folder = f"outputs/{re.sub(r'[^-.0-9A-Za-z_]', '_', options.model.name)}/checkpoints"
+
+    def after_instantiate_classes(self) -> None:
+        """Let copies of the task, such as that of averaged weights, share its callables instead of copying them.
+
+        Those of jsonargparse refer to the trainer, which cannot be copied once it has started processes.
+        """
+        for name, value in vars(self.model).items():
+            if isinstance(value, partial):
+                setattr(self.model, name, _by_reference(value))
 
     def _require_weights(self) -> None:
         options = self.config[self.subcommand]
+        kept = [callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, ResumableCheckpoint)]
+        if options.ckpt_path == "last" and not any(callback.last(self.trainer) for callback in kept):
+            raise WeightsError(f"no checkpoint in {options.checkpoints.folder}", "fit first, or name one: --ckpt_path FILE")
         if not options.ckpt_path and not options.model.pretrained:
             raise WeightsError(
                 f"{self.subcommand} of an untrained {options.model.name}", "give --ckpt_path or --model.pretrained true"
@@ -55,18 +112,33 @@ class _CLI(LightningCLI):
     before_validate = before_test = before_predict = _require_weights
 
 
+def _by_reference(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that does the same: functions are not copied with what refers to them."""
+
+    def made(*args: Any) -> Any:
+        return make(*args)
+
+    return made
+
+
 def _require_checkpoint(arguments: list[str]) -> None:
     """Read a --ckpt_path before anything else does, and refuse what is no checkpoint of a CertifiedClassifier."""
     for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
         name, _, path = option.partition("=")
         if name != "--ckpt_path" or not Path(path or value).is_file():
             continue
-        try:
-            keys = torch.load(path or value, map_location="meta", weights_only=True).keys()
-        except (AttributeError, RuntimeError, LookupError, ValueError, EOFError, pickle.UnpicklingError):
-            keys = ()
-        if "state_dict" not in keys or "hyper_parameters" not in keys:
-            raise WeightsError(f"{path or value} is no checkpoint, or not a whole one", "give a .ckpt that `sll-zoo fit` wrote")
+        read_checkpoint(Path(path or value), map_location="meta")
+
+
+def _failure(command: str, error: Exception) -> SllZooError:
+    """Return a line for the user, with all of it in a file."""
+    if re.search("Connection (closed|reset) by peer", str(error)):
+        return SllZooError("another process of this training has ended", "see what it says")
+    rank = getattr(rank_zero_only, "rank", 0)
+    path = TRACEBACK.with_suffix(f".{rank}.txt") if rank else TRACEBACK
+    with written_whole(path) as temporary:
+        temporary.write_text("".join(traceback.format_exception(error)), "utf-8")
+    return SllZooError(f"{command} failed: {type(error).__name__}: {error}"[:400], f"see {path}")
 
 
 def train(arguments: list[str]) -> list[str]:
@@ -74,7 +146,8 @@ def train(arguments: list[str]) -> list[str]:
 
     Raises:
         SllZooError, ArgumentError, MisconfigurationException, OSError: A mistake of the user.
-        KeyboardInterrupt: The training was interrupted.
+        Interrupted: The training was asked to end.
+        KeyboardInterrupt: The training was interrupted at once.
     """
     _require_checkpoint(arguments)
     quiet_lightning()
@@ -88,23 +161,23 @@ def train(arguments: list[str]) -> list[str]:
             save_config_kwargs={"overwrite": True},
             parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
             trainer_defaults={
-                "callbacks": [WriteCertificates()],
+                "callbacks": [SeededBatches(), FiniteWatch(), WriteCertificates()],
                 "logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "outputs"}},
             },
             args=arguments,
         )
-    except MISTAKES:
+    except (*MISTAKES, Interrupted):
         raise
     except (ValueError, LookupError, TypeError, RuntimeError, ArithmeticError, pickle.UnpicklingError) as error:
-        # Of a training, anything from a wrong option to a foreign checkpoint: a line for the user, and all of it in a file.
+        # Of a training, anything from a wrong option to a foreign checkpoint.
         if mistake_of(error):
             raise
-        with written_whole(TRACEBACK) as temporary:
-            temporary.write_text(traceback.format_exc(), "utf-8")
-        raise SllZooError(f"{arguments[0]} failed: {type(error).__name__}: {error}"[:400], f"see {TRACEBACK}") from error
+        raise _failure(arguments[0], error) from error
+    except SIGTERMException:  # Lightning's own, of a signal that came before the training began
+        raise Interrupted(signal.SIGTERM, "interrupted by SIGTERM; no checkpoint was written") from None
     except SystemExit as stop:
         if stop.code != 1:
             raise
         raise KeyboardInterrupt from None  # Lightning ends an interrupted training with status 1
-    writers = [callback for callback in vars(cli.trainer)["callbacks"] if isinstance(callback, ExportModel | WriteCertificates)]
+    writers = [callback for callback in vars(cli.trainer)["callbacks"] if isinstance(callback, WRITERS)]
     return [writer.written for writer in writers if writer.written]

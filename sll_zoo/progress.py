@@ -9,13 +9,13 @@ from rich.text import Text
 from torch import Tensor
 
 
-class _Rate(ProgressColumn):
-    """Images in a second, so far."""
+class ImageRate(ProgressColumn):
+    """Images in a second, so far, of a task whose steps are images, or have as many as its field ``images`` says."""
 
     def render(self, task: Task) -> Text:
         """Return the rate, or nothing before there is one."""
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.{0 if speed >= 10 else 2}f} images/s" if speed else "", style="progress.data.speed")
+        rate = (task.finished_speed or task.speed or 0) * task.fields.get("images", 1)
+        return Text(f"{rate:,.{0 if rate >= 10 else 2}f} images/s" if rate else "", style="progress.data.speed")
 
 
 def track_images(batches: Iterable[tuple[Tensor, Tensor]], total: int, description: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -26,7 +26,7 @@ def track_images(batches: Iterable[tuple[Tensor, Tensor]], total: int, descripti
         total: Number of images in all.
         description: What is done to them.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), ImageRate(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         task = progress.add_task(description, total=total)
         for batch in batches:

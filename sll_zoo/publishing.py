@@ -156,6 +156,12 @@ def _require_sound(model: LipschitzClassifier, folder: Path, record: Record, pro
     images = torch.rand(4, *model.config.input_shape, generator=torch.Generator().manual_seed(0))
     if not torch.equal(model.float()(images), fresh(images)):
         raise PublishError("the file gives other logits than the network that it was made of", "export the network again")
+    counted = (fresh.config.family, sum(parameter.numel() for parameter in fresh.parameters()))
+    if counted != (record.family, record.parameters):
+        raise PublishError(
+            f"the network has family and parameters {counted}, the record says {(record.family, record.parameters)}",
+            "export the network again",
+        )
     if problems := audit(fresh, progress).problems:
         raise PublishError(f"the audit found {len(problems)} problems ({problems[0]})", "train or convert the weights again")
     if record.measured and (held_out := _at_hand(record.measured, fresh)):
@@ -186,6 +192,12 @@ def recertify(model: LipschitzClassifier, measured: Measurement, held_out: HeldO
             f"{held_out.name} has fingerprint {found[:12]}…, the record {measured.fingerprint[:12]}…", "measure the weights again"
         )
     sample = measured.sample
+    if measured.n != len(held_out) or not sample.index or max(sample.index) >= len(held_out):
+        raise PublishError(
+            f"the record is of {measured.n} images, {len(sample.index)} of them to be certified again; {held_out.name} has "
+            f"{len(held_out)}",
+            "measure the weights again",
+        )
     images = torch.stack([held_out.image(place) for place in sample.index])
     certificate = certify(model, images, sound=measured.sound)
     recorded = torch.tensor([float("inf") if radius is None else radius for radius in sample.radius], dtype=torch.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence, Sized
 from typing import Any, cast
 
@@ -18,9 +19,10 @@ from sll_zoo.certification import certify
 from sll_zoo.errors import ConfigError
 from sll_zoo.functional.certificate import RADII
 from sll_zoo.layers import fold
-from sll_zoo.losses import OffsetCrossEntropy
-from sll_zoo.metrics import CertifiedAccuracy
+from sll_zoo.losses import CertificateLoss, OffsetCrossEntropy
+from sll_zoo.metrics import CertifiedAccuracy, MeanCertifiedRadius
 from sll_zoo.models import LipschitzClassifier
+from sll_zoo.optimizers import parameter_groups, scale_rates
 from sll_zoo.schedules import TriangularLR
 from sll_zoo.zoo import create_model
 
@@ -35,19 +37,27 @@ def paper_optimizer(parameters: Any) -> Optimizer:
 class CertifiedClassifier(LightningModule):
     """Trains a network of the zoo for certified accuracy; the network itself is :attr:`model`.
 
-    Logs ``train/loss``, ``val/loss``, ``val/acc``, ``val/certified_acc_36`` and so on (ε in 255ths), and the same under
-    ``test/``, where the network runs in float64; validation, which only steers, runs in the precision of the training. Both count
-    every image once on any number of processes, and refuse loaders that repeat some (:mod:`sll_zoo.data.loading` has one that
-    does not).
+    Logs ``train/loss`` and its mean ``train/epoch_loss``, ``val/loss``, ``val/acc``, ``val/mean_radius``, and
+    ``val/certified_acc_36`` and so on (ε in 255ths). The same comes under ``test/``, where the network runs in float64;
+    validation, which only steers, runs in the precision of the training. Both count every image once on any number of processes,
+    and refuse loaders that repeat some (:mod:`sll_zoo.data.loading` has one that does not).
+
+    The certificate holds for any weights, hence also after fine-tuning, whatever was frozen.
 
     Args:
         name: A name for :func:`~sll_zoo.create_model`.
         pretrained: Whether to start from published weights.
         model_args: Further arguments for ``create_model``, such as ``num_classes``.
-        loss: Module of (logits, target); by default the paper's offset cross-entropy.
-        optimizer: Makes the optimizer from the parameters; by default the paper's Adam.
+        loss: Module of (logits, target), or a :class:`~sll_zoo.losses.CertificateLoss`; by default the paper's offset
+            cross-entropy. It is given float32 at least, whatever the precision of the network.
+        optimizer: Makes the optimizer from groups of parameters, of which weight decay spares log q; by default the paper's Adam.
         scheduler: Makes the schedule from the optimizer and the number of its steps; by default the paper's triangle.
         radii: L2 radii, in pixels of [0, 1], at which certified accuracy is logged.
+        freeze_body: Whether to train the head alone, on a pretrained body.
+        layer_decay: The learning rate of a layer is this times that of the layer after it; the head's is the optimizer's.
+
+    Raises:
+        ConfigError: A body that is frozen before it was trained, or a ``layer_decay`` outside (0, 1].
 
     Example:
         >>> task = CertifiedClassifier("sll_nano.digits", loss=OffsetCrossEntropy(offset=0.5))
@@ -64,17 +74,27 @@ class CertifiedClassifier(LightningModule):
         optimizer: Callable[[Any], Optimizer] = paper_optimizer,
         scheduler: Callable[[Optimizer, int], LRScheduler] = TriangularLR,
         radii: Sequence[float] = RADII,
+        freeze_body: bool = False,
+        layer_decay: float = 1.0,
     ) -> None:
         super().__init__()
+        if freeze_body and not pretrained:
+            raise ConfigError("freeze_body with an untrained body", "give pretrained=True, or train the body as well")
+        if not 0 < layer_decay <= 1:
+            raise ConfigError(f"layer_decay={layer_decay}", "give a factor above 0, at most 1")
         # Plain values only, so that a checkpoint loads with weights_only=True; not ``pretrained``: it loads nothing else.
         self.save_hyperparameters("name", "model_args", "radii")
         self.model = create_model(name, pretrained=pretrained, **(model_args or {}))
+        if freeze_body:
+            self.model.requires_grad_(False).get_classifier().requires_grad_(True)
         self.loss = OffsetCrossEntropy() if loss is None else loss
         self.optimizer = optimizer
         self.scheduler = scheduler
+        self.layer_decay = layer_decay
         self.radii = tuple(radii)
-        self.val_accuracy = CertifiedAccuracy([0.0, *radii])
-        self.test_accuracy = CertifiedAccuracy([0.0, *radii])
+        self.val_accuracy, self.test_accuracy = CertifiedAccuracy([0.0, *radii]), CertifiedAccuracy([0.0, *radii])
+        diameter = math.sqrt(math.prod(self.model.config.input_shape))
+        self.val_radius, self.test_radius = MeanCertifiedRadius(cap=diameter), MeanCertifiedRadius(cap=diameter)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (batch, num_classes) of images in [0, 1]."""
@@ -84,8 +104,9 @@ class CertifiedClassifier(LightningModule):
     def training_step(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
         images, target = batch
-        loss: Tensor = self.loss(self(images), target)
+        loss = self._loss(self(images), target, self.trainer.global_step / self._total_steps)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(target))
+        self.log("train/epoch_loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
         return loss
 
     def on_validation_start(self) -> None:
@@ -97,19 +118,19 @@ class CertifiedClassifier(LightningModule):
     def validation_step(self, batch: Batch) -> None:
         """Count a batch."""
         images, target = batch
-        logits = self(images)
+        logits = _at_least_float32(self(images))
         # A process can have a batch of no images, whose mean loss would be NaN.
         if len(target):
-            self._val_loss += len(target) * torch.stack([self.loss(logits, target).double(), self._val_loss.new_ones(())])
-        # The metric refuses logits of reduced precision; here they only steer.
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        self.val_accuracy.update(logits, target, self.model.pairwise_lipschitz())
+            loss = self._loss(logits, target, progress=1.0)
+            self._val_loss += len(target) * torch.stack([loss.double(), self._val_loss.new_ones(())])
+        for metric in (self.val_accuracy, self.val_radius):
+            metric.update(logits, target, self.model.pairwise_lipschitz())
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's loss and accuracies."""
         loss, images = cast("Tensor", self.all_gather(self._val_loss)).reshape(-1, 2).sum(0)
         self._log({"val/loss": loss / images})
-        self._log_accuracy("val", self.val_accuracy)
+        self._log_certificates("val", self.val_accuracy, self.val_radius)
 
     def on_test_start(self) -> None:
         """Refuse data of which a process sees some twice, and fold the network."""
@@ -125,11 +146,13 @@ class CertifiedClassifier(LightningModule):
         """Count a batch, evaluated in float64."""
         images, target = batch
         (model,) = self._frozen
-        self.test_accuracy.update(model(images.double()), target, model.pairwise_lipschitz())
+        logits = model(images.double())
+        for metric in (self.test_accuracy, self.test_radius):
+            metric.update(logits, target, model.pairwise_lipschitz())
 
     def on_test_epoch_end(self) -> None:
         """Log the accuracies."""
-        self._log_accuracy("test", self.test_accuracy)
+        self._log_certificates("test", self.test_accuracy, self.test_radius)
 
     def predict_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the certificate of a batch: ``prediction``, ``radius`` and ``slack``, (batch,) each."""
@@ -145,20 +168,33 @@ class CertifiedClassifier(LightningModule):
         steps = self.trainer.estimated_stepping_batches
         if steps == float("inf"):
             raise ConfigError("a training without an end", "give the trainer max_epochs or max_steps: the schedule needs to know")
-        optimizer = self.optimizer(self.model.parameters())
+        self._total_steps = int(steps)
+        optimizer = self.optimizer(parameter_groups(self.model, self.layer_decay))
+        scale_rates(optimizer)
         scheduler = self.scheduler(optimizer, int(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _log_accuracy(self, stage: str, metric: CertifiedAccuracy) -> None:
-        clean, *certified = metric.compute().reshape(-1)
+    def _loss(self, logits: Tensor, target: Tensor, progress: float) -> Tensor:
+        more = (self.model.pairwise_lipschitz(), progress) if isinstance(self.loss, CertificateLoss) else ()
+        loss: Tensor = self.loss(_at_least_float32(logits), target, *more)
+        return loss
+
+    def _log_certificates(self, stage: str, accuracy: CertifiedAccuracy, radius: MeanCertifiedRadius) -> None:
+        clean, *certified = accuracy.compute().reshape(-1)
         values = {f"{stage}/certified_acc_{255 * eps:.6g}": value for eps, value in zip(self.radii, certified, strict=True)}
         self._log({f"{stage}/acc": clean}, prog_bar=True)
-        self._log(values)
-        metric.reset()
+        self._log({**values, f"{stage}/mean_radius": radius.compute()})
+        accuracy.reset()
+        radius.reset()
 
     def _log(self, values: dict[str, Tensor], prog_bar: bool = False) -> None:
         """Log values that all processes have computed alike: a mean of them could round, a maximum does not."""
         self.log_dict(values, prog_bar=prog_bar, sync_dist=True, reduce_fx="max")
+
+
+def _at_least_float32(logits: Tensor) -> Tensor:
+    """Return logits for a loss or a metric: a network may round to 8 bits, what is made of its logits not."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _check_loaders(loaders: Any) -> None:

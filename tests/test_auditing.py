@@ -119,7 +119,7 @@ def test_the_command_prints_a_table_or_json_and_its_status_says_what_it_found(ca
     assert json.loads(capsys.readouterr().out)["problems"] == []
     spoiled = network()
     spoiled.convs[0] = nn.Conv2d(4, 4, 3, padding=1)
-    monkeypatch.setattr("sll_zoo.cli.create_model", lambda *_, **__: spoiled)
+    monkeypatch.setattr("sll_zoo.commands.measure.create_model", lambda *_, **__: spoiled)
     assert main(["audit", "spoiled"]) == 1
     assert "has no proof" in capsys.readouterr().out
 

@@ -20,6 +20,7 @@ SIZES = ([7, 3, 11, 0, 5], [4, 1], [6])
 # Images in the data set: neither 8 nor 25 divides by 3, 25 does not by 2, and 1 is fewer than the processes.
 IMAGES = (1, 8, 25)
 CLASSES = 5
+ROUNDED = ("val/loss", "val/mean_radius", "test/mean_radius")
 
 
 class Few(LightningDataModule):
@@ -98,11 +99,10 @@ def test_every_image_counts_once_on_any_number_of_processes(world, tmp_path):
             torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
     for index, n in enumerate(IMAGES):
         expected, _ = alone[index]
-        loss = expected.pop("val/loss")
         for _, measured, _ in ranks:
             figures, _ = measured[index]
-            assert figures.pop("val/loss") == pytest.approx(loss, rel=tol.FLOAT32)
-            assert figures == expected
+            # The network rounds a batch of another size in another way; what is counted is the same to the last bit.
+            assert figures == expected | {name: pytest.approx(expected[name], rel=tol.FLOAT32) for name in ROUNDED}
         assert sum(measured[index][1] for _, measured, _ in ranks) == n
     remedy = "take the loader from sll_zoo.data.evaluation_loader, or use one process"
     padded = f"a DistributedSampler deals out {7 + -7 % world} of 7 images, and each is to count once"

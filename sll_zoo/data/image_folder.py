@@ -1,81 +1,148 @@
-"""Images in a folder of class folders, as torchvision's ImageFolder reads them; refused where a model cannot take them.
-
-Images keep their pixels: nothing is resized or cropped, since a radius is a statement about the image that the network saw.
-"""
+"""Folders of class folders: a user's own images, and data sets that come as files."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
-from torchvision import datasets
+from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
-from sll_zoo.errors import InputError
+from sll_zoo.data.base import ImageData
+from sll_zoo.data.reading import ImageReader, size_of
+from sll_zoo.data.sources import Files, Source, split
+from sll_zoo.errors import ConfigError, InputError
 
-# Pillow's names of what a network takes, by number of channels.
-MODES = {1: "L", 3: "RGB"}
-# What Pillow raises for a file that is damaged: seen on files of seven formats, cut at each byte and with bytes overwritten.
-DAMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+Samples = list[tuple[str, int]]
 
 
-def image_folder(root: Path, input_shape: tuple[int, int, int]) -> datasets.ImageFolder:
-    """Return the images of a folder of class folders, with the number of their class each.
+class ImageFolder(ImageData):
+    """Images in a folder for each class, either in ``train/`` and ``test/`` or ``val/``, or without such a division.
 
-    The classes are the folders' names, sorted as text; images come class by class, sorted by path. A class may be empty.
+    ``root/train/cat/1.png`` is an image of the class cat to train on, and so is ``root/cat/1.png``. Without ``train/``, a tenth
+    of each class is held out to test. Of the rest, a tenth of each class is held out to validate, unless there are ``train/``,
+    ``val/`` and ``test/``. It is the same tenth each time. Classes are the folders' names, sorted as text.
 
     Args:
-        root: ``root/cat/1.png`` is an image of the class cat; one that :func:`check_image_folder` accepts.
-        input_shape: (channels, height, width) of the images that the network takes: grey for one channel, RGB for three.
-
-    Returns:
-        A data set of pairs of an image, as :func:`read_image` gives it, and the index of its class.
+        root: The folder; its name is that of the data set.
+        batch_size: Images in a training batch, of all processes together.
+        image_size: Height and width to which images are resized when they are read (bicubic, with antialias), cropped to a square
+            at their middle first. A certificate is then one about the resized image, not about the file. Without it, all images
+            must have the same size.
+        channels: 3 for colour, 1 for grey.
+        augment: Whether training images are cropped, flipped and coloured at random.
+        in_memory: Whether to read all images once and hold them in memory, on the device that trains.
+        num_workers: Processes that read files ahead otherwise; by default as many as there are processors, up to 8.
 
     Raises:
-        InputError: A network that takes neither grey nor RGB images.
+        ConfigError: A batch or image size below 1, or a negative number of workers.
+        InputError: Another number of channels.
     """
-    if input_shape[0] not in MODES:
-        raise InputError(f"a model for images of {input_shape[0]} channels", "folders hold grey (1) or RGB (3) images only")
-    return datasets.ImageFolder(root, loader=partial(read_image, input_shape=input_shape), allow_empty=True)
+
+    def __init__(
+        self,
+        root: str,
+        batch_size: int = 256,
+        image_size: int | None = None,
+        channels: int = 3,
+        augment: bool = True,
+        in_memory: bool = False,
+        num_workers: int | None = None,
+    ) -> None:
+        super().__init__(batch_size, augment, num_workers)
+        if image_size is not None and image_size < 1:
+            raise ConfigError(f"image_size={image_size}", "give an integer of at least 1")
+        ImageReader((channels, 1, 1))  # refuses another number of channels
+        self.root = Path(root)
+        self.name = self.root.resolve().name
+        self.image_size = image_size
+        self.channels = channels
+        self.in_memory = in_memory
+
+    def prepare_data(self) -> None:
+        """Check the folders, and the files if they will be read later.
+
+        Raises:
+            InputError: A folder without class folders or images, parts with other classes, or a damaged image.
+        """
+        parts = self._files()
+        if not self.in_memory:
+            for part in parts.values():
+                part.verify()
+
+    def read(self, train: bool) -> dict[str, Source]:
+        """Return the images."""
+        parts = {name: part for name, part in self._files().items() if train or name == "test"}
+        return {name: part.decoded() if self.in_memory else part for name, part in parts.items()}
+
+    def _files(self) -> dict[str, Files]:
+        folders = divided(self.root)
+        self.class_names = tuple(class_folders(folders["train"]))
+        samples = {name: list_images(folder, self.class_names) for name, folder in folders.items()}
+        _check_classes(folders["train"], self.class_names, samples["train"])
+        reader = self._reader(samples["train"])
+        parts = {name: Files(listed, reader) for name, listed in samples.items()}
+        for name in ("test", "validation"):
+            if name not in parts:
+                parts["train"], parts[name] = split(parts["train"])
+        return parts
+
+    def _reader(self, samples: Samples) -> ImageReader:
+        if self.image_size:
+            return ImageReader((self.channels, self.image_size, self.image_size), resize=True)
+        path = samples[0][0]
+        height, width = size_of(path)
+        remedy = f"{path} has {width} x {height}: give image_size, to which all are resized, or images of one size"
+        return ImageReader((self.channels, height, width), remedy=remedy)
 
 
-def check_image_folder(root: Path) -> None:
-    """Raise InputError unless ``root`` has class folders with at least one image in them; no image is opened."""
+def divided(root: Path) -> dict[str, Path]:
+    """Return the folders of the parts that are there: ``train``, ``test`` and perhaps ``validation``; or all as ``train``.
+
+    Raises:
+        InputError: No folder.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root} is no folder", "give one that has a folder of images for each class")
+    train, val, test = (root / name for name in ("train", "val", "test"))
+    if not train.is_dir() or not (val.is_dir() or test.is_dir()):
+        return {"train": root}
+    if not test.is_dir():
+        return {"train": train, "test": val}
+    return {"train": train, "test": test} | ({"validation": val} if val.is_dir() else {})
+
+
+def class_folders(root: Path) -> list[str]:
+    """Return the names of the classes, sorted as text.
+
+    Raises:
+        InputError: A folder without any.
+    """
     if not any(path.is_dir() for path in root.iterdir()):
         raise InputError(f"{root} has no class folders", f"put the images of each class into a folder: {root / 'cat' / '1.png'}")
-    if not datasets.ImageFolder(root, allow_empty=True).samples:
-        raise InputError(f"no images in the class folders of {root}", f"files end in {', '.join(datasets.folder.IMG_EXTENSIONS)}")
+    names: list[str] = find_classes(root)[0]
+    return names
 
 
-def read_image(path: str, input_shape: tuple[int, int, int]) -> Tensor:
-    """Return an image (channels, height, width) in float32 in [0, 1]: its 8-bit values divided by 255.
-
-    Args:
-        path: Of the file. Colour becomes grey (luma, ITU-R 601-2) for one channel, grey becomes RGB for three; transparency is
-            dropped.
-        input_shape: The (channels, height, width) that it must have.
+def list_images(root: Path, class_names: tuple[str, ...]) -> Samples:
+    """Return path and class of each image, class by class, sorted by path; no image is opened. A class may be empty.
 
     Raises:
-        InputError: A file that is damaged, of another size, or with more than 8 bits a channel.
+        InputError: Class folders with other names, or without any image.
     """
-    channels, height, width = input_shape
-    try:
-        with Image.open(path) as image:
-            image.verify()  # the checksums of PNG, at which decoding does not look
-        with Image.open(path) as image:
-            # The header tells the size: nothing is decoded for an image that does not fit.
-            size, mode = image.size, image.mode
-            pixels = np.array(image.convert(MODES[channels])) if size == (width, height) else np.empty(0)
-    except DAMAGE as error:
-        raise InputError(f"{path} cannot be read ({error})", "restore or remove the file") from error
-    if size != (width, height):
+    if other := set(class_folders(root)) ^ set(class_names):
         raise InputError(
-            f"{path} has {size[0]} x {size[1]} pixels",
-            f"this model takes {width} x {height}: resize the images, or change the model",
+            f"{root} and the folder to train on differ in the class {min(other)!r}",
+            "give both a folder for each class, an empty one where there is no image",
         )
-    if mode.startswith(("I", "F")):
-        raise InputError(f"{path} has more than 8 bits a channel (Pillow's mode {mode})", "convert the images to 8 bits")
-    return torch.from_numpy(pixels).view(height, width, channels).permute(2, 0, 1).float() / 255
+    labels = {name: label for label, name in enumerate(class_names)}
+    samples: Samples = make_dataset(root, labels, extensions=IMG_EXTENSIONS, allow_empty=True)
+    if not samples:
+        raise InputError(f"no images in the class folders of {root}", f"files end in {', '.join(IMG_EXTENSIONS)}")
+    return samples
+
+
+def _check_classes(root: Path, class_names: tuple[str, ...], samples: Samples) -> None:
+    """Raise InputError where there is nothing to tell apart, or a class without images to learn it from."""
+    if len(class_names) < 2:
+        raise InputError(f"{root} has one class, {class_names[0]!r}", "give a folder of images for each of two classes or more")
+    if missing := set(range(len(class_names))) - {label for _, label in samples}:
+        raise InputError(f"{root / class_names[min(missing)]} has no images to train on", "add some, or remove the class")

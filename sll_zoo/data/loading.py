@@ -1,12 +1,15 @@
-"""Loaders that give every image exactly once, to one process or to many."""
+"""Loaders that give every image exactly once, to one process or to many, and the same training batches to any number of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 from typing import Any, cast
 
+import torch
 from torch import distributed
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from sll_zoo.errors import ConfigError
 
 
 class UnpaddedSampler(DistributedSampler[Any]):
@@ -56,12 +59,13 @@ class EvaluationLoader(DataLoader[Any]):
             yield [part[:0] for part in self.collate_fn([self.dataset[0]])]
 
 
-def evaluation_loader(dataset: Dataset[Any], batch_size: int) -> DataLoader[Any]:
+def evaluation_loader(dataset: Dataset[Any], batch_size: int, num_workers: int = 0) -> DataLoader[Any]:
     """Return the batches of a data set in order; within a process group, this process's share, no image twice.
 
     Args:
         dataset: Pairs of image and label, with a length.
         batch_size: Images in a batch.
+        num_workers: Processes that read them ahead; none by default.
 
     Example:
         >>> import torch
@@ -69,5 +73,88 @@ def evaluation_loader(dataset: Dataset[Any], batch_size: int) -> DataLoader[Any]
         >>> [len(labels) for _, labels in evaluation_loader(data, batch_size=2)]
         [2, 2, 1]
     """
-    sampler = UnpaddedSampler(dataset) if distributed.is_available() and distributed.is_initialized() else None
-    return EvaluationLoader(dataset, batch_size=batch_size, sampler=sampler)
+    sampler = UnpaddedSampler(dataset) if grouped() else None
+    return EvaluationLoader(dataset, batch_size=batch_size, sampler=sampler, **_workers(num_workers))
+
+
+class GlobalBatchSampler(DistributedSampler[Any]):
+    """Shuffles the images into batches and gives each process its share of every batch: the same batches to any number of them.
+
+    The order comes from torch's global generator, of the first process where there are several, when the first image is asked
+    for. The last batch is left out unless it is a whole one.
+
+    Args:
+        dataset: What is dealt out.
+        batch_size: Images in a batch of all processes together; the number of processes divides it.
+        num_replicas: Number of processes.
+        rank: Which of them this is.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> sampler = GlobalBatchSampler(range(9), batch_size=4)
+        >>> len(sampler), len(set(sampler))
+        (8, 8)
+    """
+
+    def __init__(self, dataset: Dataset[Any], batch_size: int, num_replicas: int = 1, rank: int = 0) -> None:
+        super().__init__(dataset, num_replicas, rank, drop_last=True)
+        self.share = batch_size // num_replicas
+        images = len(cast("Sized", dataset))
+        self.total_size = images - images % batch_size
+        self.num_samples = self.total_size // num_replicas
+
+    def __iter__(self) -> Iterator[int]:
+        """Return the indices of this process's images, batch after batch."""
+        generator = torch.Generator().manual_seed(_common_seed())
+        order = torch.randperm(len(cast("Sized", self.dataset)), generator=generator)[: self.total_size]
+        return iter(order.view(-1, self.num_replicas, self.share)[:, self.rank].flatten().tolist())
+
+
+class TrainingLoader(DataLoader[Any]):
+    """Starts when the first batch is asked for.
+
+    Lightning makes the iterator of an epoch before the callbacks of its start, and worker processes would read ahead: what a
+    callback then does to torch's generator would come too late.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # what torch returns is an iterator, too
+        """Return the batches."""
+        yield from super().__iter__()
+
+
+def training_loader(dataset: Dataset[Any], batch_size: int, num_workers: int = 0) -> DataLoader[Any]:
+    """Return shuffled batches; within a process group, this process's share of each.
+
+    Args:
+        dataset: Pairs of image and label, with a length.
+        batch_size: Images in a batch of all processes together.
+        num_workers: Processes that read them ahead; none by default.
+
+    Raises:
+        ConfigError: A batch that cannot be shared out evenly, or more than the data set.
+    """
+    world, rank = (distributed.get_world_size(), distributed.get_rank()) if grouped() else (1, 0)
+    if batch_size % world:
+        raise ConfigError(f"batch_size={batch_size} for {world} processes", f"give a multiple of {world}: all share a batch")
+    if (images := len(cast("Sized", dataset))) < batch_size:
+        raise ConfigError(f"batch_size={batch_size} for {images} images to train on", f"give at most {images}")
+    sampler = GlobalBatchSampler(dataset, batch_size, world, rank)
+    return TrainingLoader(dataset, batch_size=sampler.share, sampler=sampler, **_workers(num_workers))
+
+
+def grouped() -> bool:
+    """Return whether this is one of several processes, which deal the images out among them."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _common_seed() -> int:
+    """Draw a seed from torch's global generator; of several processes, all get that of the first."""
+    seed = [int(torch.randint(2**62, ()))]
+    if grouped():
+        distributed.broadcast_object_list(seed)
+    return seed[0]
+
+
+def _workers(number: int) -> dict[str, Any]:
+    """Return a loader's options for so many processes that read ahead."""
+    return {"num_workers": number, "persistent_workers": number > 0, "pin_memory": number > 0 and torch.cuda.is_available()}

@@ -73,4 +73,5 @@ def pairwise_distances(rows: Float[Tensor, "classes features"]) -> Float[Tensor,
     squared.fill_diagonal_(1.0)
     if (squared < 0.01).any():
         return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
-    return squared.sqrt().fill_diagonal_(0.0)
+    own = torch.eye(len(rows), dtype=torch.bool, device=rows.device)
+    return squared.sqrt().masked_fill(own, 0.0)  # not in place: losses take the gradient

@@ -11,6 +11,7 @@ from sll_zoo.errors import ConfigError, UnknownNameError
 from sll_zoo.layers import FAMILIES
 
 MAY_BE_ZERO = ("conv_layers", "dense_layers", "num_classes")
+MOST_BLOCKS = 16  # 2^16 is more than the edge of any image
 
 
 class Divisor(NamedTuple):
@@ -86,6 +87,11 @@ class NetworkConfig:
         raise NotImplementedError
 
     @property
+    def depth(self) -> int:
+        """Number of layers with weights of their own, without the head."""
+        raise NotImplementedError
+
+    @property
     def divisor(self) -> Divisor:
         """What must divide the size of the images."""
         raise NotImplementedError
@@ -129,6 +135,11 @@ class LipNetConfig(NetworkConfig):
         return self.width * (height // self.pool) * (width // self.pool)
 
     @property
+    def depth(self) -> int:
+        """Number of layers with weights of their own, without the head."""
+        return self.conv_layers + self.dense_layers
+
+    @property
     def divisor(self) -> Divisor:
         """What must divide the size of the images."""
         return Divisor("pool", self.pool)
@@ -147,6 +158,8 @@ class LipConvNetConfig(NetworkConfig):
     block_layers: int = 5
 
     def __post_init__(self) -> None:
+        if isinstance(self.blocks, int) and self.blocks > MOST_BLOCKS:
+            raise ConfigError(f"blocks={self.blocks}", f"each halves the image: give at most {MOST_BLOCKS}")
         super().__post_init__()
         if self.width % 2:
             raise ConfigError(f"width={self.width} is odd", "choose an even one: each block keeps half of its channels")
@@ -155,6 +168,11 @@ class LipConvNetConfig(NetworkConfig):
     def num_features(self) -> int:
         """Length of the feature vector under the head."""
         return self.width << self.blocks
+
+    @property
+    def depth(self) -> int:
+        """Number of layers with weights of their own, without the head."""
+        return self.blocks * self.block_layers + 2  # the one in front of the blocks, and the dense one behind them
 
     @property
     def divisor(self) -> Divisor:

@@ -110,11 +110,11 @@ def _card_table(name: str, measured: Measurement) -> str:
     """Return ε against certified and empirical accuracy, and the baseline's, a line for each ε."""
     columns = {f"{name}, certified": measured.accuracy.certified}
     if measured.empirical:
-        columns["under attack"] = measured.empirical.accuracy
+        columns["under attack, empirical"] = measured.empirical.accuracy
     if measured.baseline:
         columns["nearest-neighbour margin, certified"] = measured.baseline.certified
     clean = {
-        "under attack": "",
+        "under attack, empirical": "",
         "nearest-neighbour margin, certified": percent(measured.baseline.clean) if measured.baseline else "",
     }
     rows = [["0 (clean)", *(clean.get(title, percent(measured.accuracy.clean)) for title in columns)]]

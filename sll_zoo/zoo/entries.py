@@ -16,7 +16,7 @@ from sll_zoo.errors import ConfigError, UnknownNameError, WeightsError
 from sll_zoo.layers import FAMILIES
 from sll_zoo.models import LipConvNetConfig, LipNetConfig, LipschitzClassifier, build
 from sll_zoo.zoo.record import read_records
-from sll_zoo.zoo.weights import find_weights, load_pretrained
+from sll_zoo.zoo.weights import fetch_weights, find_weights, load_pretrained
 
 HUB_ORGANISATION = "sll-zoo"
 REVISION = "v1.0"
@@ -91,7 +91,7 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClas
     cache_dir = kwargs.pop("cache_dir", None)
     kwargs.pop("pretrained_model_args", None)  # timm's note of what a Hub repository asked for, already among the others
     config = _config(name, cfg, kwargs)
-    source = None
+    fetched = None
     if pretrained:
         if config.input_shape != tuple(cfg.input_size):
             raise ConfigError(
@@ -102,10 +102,11 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClas
         source = find_weights(cfg, read_records().get(full_name) if ours else None)
         if source is None:
             raise WeightsError(f"{full_name} has no published weights", what_there_is(full_name))
+        fetched = fetch_weights(config, source, cfg.num_classes, cache_dir)
     described = asdict(cfg)
     model: LipschitzClassifier = build_model_with_cfg(lambda **_: build(config), name, pretrained=False, pretrained_cfg=described)
-    if source:
-        load_pretrained(model, source, cfg.num_classes, cache_dir)
+    if fetched:
+        load_pretrained(model, *fetched, cfg.num_classes)
     return model
 
 
@@ -138,7 +139,8 @@ def refuse_features_only(kwargs: dict[str, Any]) -> None:
 def what_there_is(name: str) -> str:
     """Return the remedy for a name without model or weights: the nearest names, those with weights, and how to train."""
     known = [*ARCHITECTURES, *(f"{key}.{tag}" for key, tags in TAGS.items() for tag in tags)]
-    nearest = [match for match in difflib.get_close_matches(name, known, n=4) if match != name] or list(ARCHITECTURES)
+    nearest = [match for match in difflib.get_close_matches(name, known, n=4) if match != name]
+    nearest = nearest or [f"sll_{size}" for size in SIZES]
     architecture = name.partition(".")[0]
     if architecture in TAGS:
         nearest = [f"{architecture}.{tag}" for tag in TAGS[architecture]]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, cast
 
 import timm
 
 from sll_zoo.auditing import structural_problems
-from sll_zoo.errors import UnknownNameError, WeightsError
+from sll_zoo.errors import SllZooError, UnknownNameError, WeightsError
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.zoo import hub
 from sll_zoo.zoo.entries import ARCHITECTURES, TAGS, refuse_features_only, what_there_is
-from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE, read_checkpoint, read_config, stated_record
+from sll_zoo.zoo.reading import CONFIG_FILE, REEXPORT, WEIGHTS_FILE, read_checkpoint, read_config, stated_record
 from sll_zoo.zoo.weights import require_same_tensors
+
+# Numbers in the first layer's output for one image: half a gigabyte in float32.
+LARGEST_IMAGE = 2**27
+LARGEST_CONFIG = 10_000_000  # bytes
 
 
 def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> LipschitzClassifier:
@@ -47,10 +52,16 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> Lipschit
 
 def _from_folder(folder: Path, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClassifier:
     """Return a network of which nothing is known but its folder, when its structure has been checked."""
-    architecture = read_config(folder / CONFIG_FILE)["architecture"]
+    config = read_config(folder / CONFIG_FILE)
+    architecture = config["architecture"]
     if architecture not in ARCHITECTURES:
         raise UnknownNameError(f"{folder / CONFIG_FILE} is of architecture {architecture!r}", what_there_is(architecture))
+    # timm would take some of these for arguments of its own.
+    if foreign := config.get("model_args", {}).keys() - vars(ARCHITECTURES[architecture]).keys():
+        raise WeightsError(f"{folder / CONFIG_FILE} gives {architecture} an argument {min(foreign)}", REEXPORT)
     model = cast("LipschitzClassifier", timm.create_model(f"local-dir:{folder}", pretrained=pretrained, **kwargs))
+    if model.config.width * math.prod(model.config.img_size) > LARGEST_IMAGE:
+        raise WeightsError(f"{folder} is of a network for images of {model.config.input_shape}", "they would fill the memory")
     if pretrained and (problems := structural_problems(model)):
         raise WeightsError(f"{folder} is of a network that breaks its claim ({problems[0]})", "do not use it")
     return model
@@ -58,7 +69,7 @@ def _from_folder(folder: Path, pretrained: bool, kwargs: dict[str, Any]) -> Lips
 
 def _from_hub(repository: hub.Repository, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClassifier:
     """Return the network of a repository; what of it is refused does not stay in the cache."""
-    config = repository.download(CONFIG_FILE)
+    config = repository.download(CONFIG_FILE, LARGEST_CONFIG)
     files = [config]
     try:
         record = stated_record(read_config(config))
@@ -66,7 +77,7 @@ def _from_hub(repository: hub.Repository, pretrained: bool, kwargs: dict[str, An
             # In the folder of the configuration, so that timm need not go to the Hub once more.
             files.append(repository.download(WEIGHTS_FILE, record.size if record else None))
         return _from_folder(config.parent, pretrained, kwargs)
-    except (WeightsError, UnknownNameError):
+    except SllZooError:
         if not kwargs:  # else what was asked for may be what does not fit
             for file in files:
                 hub.discard(file)

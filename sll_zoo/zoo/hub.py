@@ -22,8 +22,8 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError 
 
 from sll_zoo.errors import WeightsError
 
-# What the Hub's client raises for what the Hub, the network or a name does.
-HUB_ERRORS = (HTTPError, HFValidationError, OSError)
+# What the Hub's client raises for what the Hub, the network, the disk or a name does; RuntimeError is hf_xet's.
+HUB_ERRORS = (HTTPError, HFValidationError, OSError, RuntimeError)
 ANSWER_SECONDS = 8.0
 OFFLINE_REMEDY = (
     "connect to the network; or copy a folder that `sll-zoo pull MODEL --to DIR` made elsewhere and load 'local-dir:DIR'; "
@@ -50,8 +50,20 @@ def endpoint() -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of what an error says, without the user's token."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0].replace(constants.ENDPOINT, endpoint())
-    token = get_token()
+    return _without_secrets((str(error).strip() or type(error).__name__).splitlines()[0])
+
+
+def redacted(error: BaseException) -> BaseException:
+    """Return the error, when what it and its causes say, and a traceback shows, no longer has a token or the Hub's password."""
+    link: BaseException | None = error
+    while link:
+        link.args = tuple(_without_secrets(part) if isinstance(part, str) else part for part in link.args)
+        link = link.__cause__ or link.__context__
+    return error
+
+
+def _without_secrets(text: str) -> str:
+    text, token = text.replace(constants.ENDPOINT, endpoint()), get_token()
     return text.replace(token, "…") if token else text
 
 
@@ -104,7 +116,7 @@ class Repository:
             if known:
                 return known
             if not _busy(error):
-                raise self._refused(filename, error) from error
+                raise self._refused(filename, error) from redacted(error)
             found = size
         if self._silent:
             if known:
@@ -113,14 +125,14 @@ class Repository:
                 f"{filename} of {self.model_id} is not in the cache, and {endpoint()} cannot be reached", OFFLINE_REMEDY
             )
         if size is not None and found is not None and found > size:
-            more = f"{filename} of {self.model_id} has {found:,} bytes on {endpoint()}, {found - size:,} more than recorded"
+            more = f"{filename} of {self.model_id} has {found:,} bytes on {endpoint()}, {found - size:,} more than it may have"
             raise WeightsError(more, "it is another file")
         try:
             return Path(
                 hf_hub_download(self.name, filename, revision=self.revision, cache_dir=self.cache_dir, library_name="sll_zoo")
             )
         except HUB_ERRORS as error:
-            raise self._refused(filename, error) from error
+            raise self._refused(filename, error) from redacted(error)
 
     def _size(self, filename: str) -> int | None:
         """Return the size that the Hub states of a file, None where it states none; note where the Hub says nothing in time."""
@@ -133,9 +145,8 @@ class Repository:
 
     def _refused(self, filename: str, error: Exception) -> WeightsError:
         what = f"{filename} of {self.model_id} could not be had from {endpoint()} ({first_line(error)})"
-        return WeightsError(
-            what, next((remedy for kind, remedy in REMEDIES.items() if isinstance(error, kind)), "try again later")
-        )
+        remedies = (remedy for kind, remedy in REMEDIES.items() if isinstance(error, kind))
+        return WeightsError(what, next(remedies, "check name, network and disk, and try again"))
 
 
 def _busy(error: Exception) -> bool:

@@ -10,6 +10,7 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from sll_zoo.errors import WeightsError
 from sll_zoo.files import written_whole
 from sll_zoo.zoo import hub
+from sll_zoo.zoo.card import CURVE_FILE, TRAINING_FILE
 from sll_zoo.zoo.entries import HUB_ORGANISATION, REVISION, full_name
 from sll_zoo.zoo.export import FILES
 from sll_zoo.zoo.factory import create_model
@@ -40,6 +41,8 @@ def pull(name: str, to: Path | None = None) -> Path:
         return found[WEIGHTS_FILE].parent
     if to.exists() and not to.is_dir():
         raise WeightsError(f"{to} is a file", "name a folder")
+    for filename in {CURVE_FILE, TRAINING_FILE} - found.keys():  # of another model
+        (to / filename).unlink(missing_ok=True)
     # The configuration, without which nothing loads, comes last.
     for filename in sorted(found, key=lambda name: name == CONFIG_FILE):
         with written_whole(to / filename) as temporary:

@@ -22,6 +22,8 @@ WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 REEXPORT = "give a folder or repository that sll_zoo exported"
 RESTORE = "restore it (in a checkout: git checkout checkpoints sll_zoo/zoo/records), or delete it to load it again from the Hub"
+# What torch raises for a file that is none of its own, or not a whole one.
+DAMAGE = (AttributeError, RuntimeError, LookupError, ValueError, EOFError, pickle.UnpicklingError)
 # What is found in place of weights, by its first bytes, and what to do about it.
 NOT_WEIGHTS = (
     (b"<", "an HTML or XML page", "a proxy or a login page may have answered: delete the file and load it again"),
@@ -85,12 +87,13 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text("utf-8"))
         cfg = PretrainedCfg(**config["pretrained_cfg"])
-        parts = (config["architecture"], config.get("model_args", {}), config["num_classes"])
-        well_formed = all(map(isinstance, parts, (str, dict, int))) and len(cfg.input_size) == 3
+        named, args, num_classes = config["architecture"], config.get("model_args", {}), config["num_classes"]
+        well_formed = all(map(isinstance, (named, args, num_classes, cfg.tag), (str, dict, int, str | None)))
+        well_formed &= len(cfg.input_size) == 3 and args.get("num_classes", num_classes) == num_classes
         stated_record(config)
     except msgspec.ValidationError as error:
         raise WeightsError(f"{path} states a record that is none ({error})", REEXPORT) from error
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         well_formed = False
     if not well_formed:
         raise WeightsError(f"{path} is no model's config.json", REEXPORT)
@@ -110,8 +113,15 @@ def read_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any]:
     """
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except (AttributeError, RuntimeError, LookupError, ValueError, EOFError, OSError, pickle.UnpicklingError):
+    except (*DAMAGE, OSError):
         checkpoint = None
-    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
+    if not isinstance(checkpoint, dict) or not _is_of_a_classifier(checkpoint):
         raise WeightsError(f"{path} is no checkpoint, or not a whole one", "give a .ckpt that `sll-zoo fit` wrote")
     return checkpoint
+
+
+def _is_of_a_classifier(checkpoint: dict[str, Any]) -> bool:
+    state, named = checkpoint.get("state_dict"), checkpoint.get("hyper_parameters")
+    if not isinstance(state, dict) or not isinstance(named, dict):
+        return False
+    return isinstance(named.get("name"), str) and isinstance(named.get("model_args") or {}, dict)

@@ -14,7 +14,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from sll_zoo.errors import PublishError
 from sll_zoo.zoo.export import FILES
-from sll_zoo.zoo.hub import HUB_ERRORS, endpoint, first_line
+from sll_zoo.zoo.hub import HUB_ERRORS, endpoint, first_line, redacted
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ def upload(found: Publication, folder: Path, message: str, private: bool, revisi
             revision=revision,
             commit_message=message,
             allow_patterns=list(FILES),
+            delete_patterns=list(FILES),  # of them, what an earlier publication had and this one has not
         )
         if tag:
             api.create_tag(repo_id, tag=tag, revision=commit.oid)
@@ -98,9 +99,8 @@ def _tagged(api: HfApi, repo_id: str, tag: str) -> str | None:
 
 def _same_files(api: HfApi, repo_id: str, revision: str, folder: Path) -> bool:
     """Return whether a revision has the very files of ``folder``."""
-    names = [path.name for path in folder.iterdir()]
-    remote = {entry.path: entry for entry in api.get_paths_info(repo_id, names, revision=revision)}
-    if set(names) != set(remote):
+    remote = {entry.path: entry for entry in api.get_paths_info(repo_id, list(FILES), revision=revision)}
+    if {path.name for path in folder.iterdir()} != set(remote):
         return False
     for path in folder.iterdir():
         content, entry = path.read_bytes(), remote[path.name]
@@ -116,10 +116,10 @@ def _hub_errors(repo_id: str) -> Iterator[None]:
     """Tell what the Hub or the network refuses in a sentence, without the token."""
     try:
         yield
-    except (*HUB_ERRORS, RuntimeError) as error:  # RuntimeError: of hf_xet
+    except HUB_ERRORS as error:
         if isinstance(error, PublishError):
             raise
         raise PublishError(
             f"{repo_id} could not be published on {endpoint()} ({first_line(error)})",
             "check name, token and network, and run the same command again: what is there is kept",
-        ) from error
+        ) from redacted(error)

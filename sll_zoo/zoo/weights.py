@@ -11,11 +11,13 @@ from timm.models import PretrainedCfg
 from torch import Tensor
 
 from sll_zoo.errors import UntrainedHeadWarning, WeightsError
-from sll_zoo.models import LipschitzClassifier
+from sll_zoo.models import LipConvNetConfig, LipNetConfig, LipschitzClassifier, build
 from sll_zoo.zoo import hub
 from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE, read_config, read_weights, require_file, stated_record
 from sll_zoo.zoo.record import Record
 
+RESIZE = "build the model that the weights were made for, with its own sizes"
+Config = LipNetConfig | LipConvNetConfig
 # In a checkout, beside the package: one folder for each architecture.tag, as the Hub holds it.
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 
@@ -52,23 +54,53 @@ def find_weights(cfg: PretrainedCfg, record: Record | None) -> Source | None:
     return Source(hub_id=cfg.hf_hub_id) if cfg.hf_hub_id else None
 
 
-def load_pretrained(model: LipschitzClassifier, source: Source, num_classes: int, cache_dir: str | Path | None = None) -> None:
-    """Load weights into ``model``, every tensor of them.
+def fetch_weights(
+    config: Config, source: Source, num_classes: int, cache_dir: str | Path | None = None
+) -> tuple[Path, dict[str, Tensor]]:
+    """Return a file of weights and its tensors, compared with a network's sizes before any of it is allocated.
 
     Args:
-        model: Built for these weights. If its number of classes is another than theirs, its head stays untrained, with a warning.
+        config: Of the network. If its number of classes is another than the weights', the head is left out.
         source: Of :func:`find_weights`.
         num_classes: That the weights were trained for.
         cache_dir: Instead of the Hub's own cache.
 
     Raises:
-        WeightsError: A file that is not safetensors, not the pinned one, not of this model, or that holds NaN or infinity.
+        WeightsError: A file that is not safetensors, not the pinned one, not of this network, or that holds NaN or infinity.
     """
     path, state = _fetch(source, cache_dir)
+    expected = _skeleton(config, path, len(state))
+    if config.num_classes != num_classes:
+        state, expected = ({k: v for k, v in side.items() if not k.startswith("head.")} for side in (state, expected))
+    require_same_tensors(path, state, expected)
+    return path, state
+
+
+def _skeleton(config: Config, path: Path, tensors: int) -> dict[str, Tensor]:
+    """Return a network's tensors without their content, which takes no memory, whatever sizes a stranger's config.json states."""
+    if config.depth > tensors:
+        raise WeightsError(f"{path} does not fit the model: it has {tensors} tensors for {config.depth} layers", RESIZE)
+    try:
+        with torch.device("meta"):
+            return build(config).state_dict()
+    except (RuntimeError, TypeError) as error:  # more numbers than can be counted
+        raise WeightsError(f"{path} does not fit the model: no machine could hold {config}", RESIZE) from error
+
+
+def load_pretrained(model: LipschitzClassifier, path: Path, state: dict[str, Tensor], num_classes: int) -> None:
+    """Load what :func:`fetch_weights` returned into a network, every tensor of it.
+
+    Args:
+        model: Built for these weights. If its number of classes is another than theirs, its head stays untrained, with a warning.
+        path: Of the file.
+        state: Its tensors.
+        num_classes: That the weights were trained for.
+
+    Raises:
+        WeightsError: They subtract another mean.
+    """
     if model.num_classes != num_classes:
-        state = {key: value for key, value in state.items() if not key.startswith("head.")}
-        state |= {key: value for key, value in model.state_dict().items() if key.startswith("head.")}
-    require_same_tensors(path, state, model.state_dict())
+        state = state | {key: value for key, value in model.state_dict().items() if key.startswith("head.")}
     expected_mean = model.center.mean.clone()
     model.load_state_dict(state, strict=True)
     # A training in bfloat16 has rounded the mean to 8 bits.
@@ -117,5 +149,5 @@ def require_same_tensors(path: Path, found: dict[str, Tensor], expected: dict[st
         sizes = [side.get(key, "absent") for side in (shapes, wanted)]
         raise WeightsError(
             f"{path} does not fit the model ({len(different)} tensors): {key} is {sizes[0]} in it and {sizes[1]} in the model",
-            "build the model that the weights were made for, with its own sizes",
+            RESIZE,
         )

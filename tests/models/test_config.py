@@ -36,6 +36,7 @@ def test_what_no_network_can_have_is_refused_with_the_value(changes, message):
         ({"width": 5}, "width=5 is odd"),
         ({"img_size": 48}, "not divided by 2^blocks=32"),
         ({"blocks": 0}, "blocks=0"),
+        ({"blocks": 10**30}, "each halves the image: give at most 16"),
         ({"block_layers": 0}, "block_layers=0"),
     ],
 )

@@ -192,5 +192,5 @@ def test_no_attack_changes_a_class_within_a_sound_radius(pretrained, digits):
 def test_an_evaluation_of_a_frozen_network_is_sound(pretrained, digits):
     evaluation = sll_zoo.evaluate(sll_zoo.freeze(pretrained, torch.float32), [digits.tensors("test")])
     assert evaluation.sound
-    assert (evaluation.slack > 1e-3).all()
+    assert (evaluation.slack[evaluation.proved > 0] > 1e-3).all()
     assert 0 < evaluation.certified[36 / 255] < evaluation.clean

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -171,14 +172,39 @@ def test_a_checkpoint_of_lightning_is_measured_and_published(client, tmp_path, d
     assert published.changed
     assert "400 held-out images of digits, certified in float64" in published.card
     assert client.load("hf-hub:zoo/mine") == task.model.head.bias.tolist()
-    (tmp_path / "mine.ckpt").write_bytes(b"PK")
-    with pytest.raises(WeightsError, match="is no checkpoint"):
-        client.publish(tmp_path / "mine.ckpt", "zoo/mine")
 
 
 def test_weights_that_were_measured_are_not_measured_anew(client, folder):
     with pytest.raises(PublishError, match="measured before, on digits: leave --data out"):
         client.publish(folder, "zoo/name", data="digits", dry_run=True)
+
+
+def test_what_an_earlier_publication_had_and_this_one_has_not_goes(served, client, folder):
+    client.publish(folder, "zoo/changed")
+    (folder / "curve.png").unlink()
+    client.publish(folder, "zoo/changed")
+    repository = served.store.repositories["zoo/changed"]
+    assert repository.find("main").files.keys() == {".gitattributes", *(path.name for path in folder.iterdir())}
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "words"),
+    [
+        ((), {"parameters": 1}, "the record says ('sll', 1)"),
+        (("measured",), {"n": 10_000}, "the record is of 10000 images, 32 of them"),
+        (("measured", "sample"), {"index": [], "prediction": [], "radius": []}, "0 of them to be certified again"),
+        (("measured", "sample"), {"index": [400], "prediction": [0], "radius": [0.1]}, "digits has 400"),
+    ],
+)
+def test_a_record_that_was_written_by_hand_is_refused(folder, part, change, words):
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    place = config["certified"]
+    for key in part:
+        place = place[key]
+    place |= change
+    (folder / CONFIG_FILE).write_text(json.dumps(config))
+    with pytest.raises(PublishError, match=re.escape(words)):
+        sll_zoo.publish(str(folder), "zoo/name", dry_run=True)
 
 
 def test_a_source_without_a_record_is_refused(client, folder):

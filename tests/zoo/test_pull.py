@@ -63,7 +63,7 @@ def test_a_users_repository_is_loaded_at_any_revision(served, client, files, rev
     [
         (faults.wrong_bytes(), "is damaged or another file"),
         (faults.truncated(500_000), "is truncated: it has 500,000 bytes, not 830,796"),
-        (faults.oversized(10), "has 830,806 bytes on .*, 10 more than recorded: it is another file"),
+        (faults.oversized(10), "has 830,806 bytes on .*, 10 more than it may have: it is another file"),
         (faults.html_page(), "is an HTML or XML page"),
         (faults.wrong_etag(), None),
     ],

@@ -13,7 +13,7 @@ import sll_zoo
 from sll_zoo.data import fingerprint, open_data
 from sll_zoo.errors import PublishError, WeightsError
 from sll_zoo.publishing import recertify
-from sll_zoo.zoo.card import BEGIN, END, render_card, render_models
+from sll_zoo.zoo.card import BEGIN, END, percent, render_card, render_models
 from sll_zoo.zoo.export import export_model, measurement
 from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE
 from sll_zoo.zoo.record import RECORDS as FOLDER
@@ -119,7 +119,14 @@ def test_the_card_tells_machines_what_it_tells_people():
         (row.accuracy, row.eps, "L2", 400) for row in DIGITS.measured.accuracy.certified
     ]
     assert (metadata["library_name"], metadata["license"]) == ("timm", "apache-2.0")
-    for said in (DIGITS.sha256, DIGITS.measured.fingerprint, "97.75 %", "float64", DIGITS.training.device, "seed 0"):
+    for said in (
+        DIGITS.sha256,
+        DIGITS.measured.fingerprint,
+        percent(DIGITS.measured.accuracy.certified[0].accuracy),
+        "float64",
+        DIGITS.training.device,
+        "seed 0",
+    ):
         assert said in card
 
 

@@ -1,11 +1,8 @@
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import sll_zoo
 from sll_zoo.data import Digits, check_source, fingerprint, open_data
-from sll_zoo.data.image_folder import read_image
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError
 from tests.folders import write_images
 
@@ -17,34 +14,6 @@ def folder(digits, tmp_path):
     images, labels = digits.tensors("test")
     write_images(tmp_path / "images", images[:60], labels[:60])
     return tmp_path / "images"
-
-
-def test_digits_are_split_once_and_for_all(digits):
-    parts = {part: digits.tensors(part) for part in ("train", "validation", "test")}
-    assert {part: len(labels) for part, (_, labels) in parts.items()} == {"train": 1200, "validation": 197, "test": 400}
-    # The first labels of the held-out part: another split would have others.
-    assert parts["test"][1][:10].tolist() == [6, 6, 6, 2, 5, 6, 6, 2, 2, 1]
-    together = torch.cat([images for images, _ in parts.values()])
-    assert len(together.flatten(1).unique(dim=0)) == 1797
-    assert all(label in parts["test"][1] for label in range(10))
-
-
-def test_images_are_in_zero_one_and_batches_are_whole(digits):
-    images, labels = next(iter(digits.train_dataloader()))
-    assert (images.shape, images.dtype, labels.dtype) == ((64, 1, 8, 8), torch.float32, torch.int64)
-    assert 0 <= images.min() < images.max() <= 1
-    assert sum(len(labels) for _, labels in digits.test_dataloader()) == 400
-
-
-def test_the_models_mean_is_that_of_the_training_images(digits):
-    from sll_zoo.zoo.entries import DATASETS
-
-    assert DATASETS["digits"].mean == pytest.approx((digits.tensors("train")[0].mean().item(),), abs=1e-4)
-
-
-def test_a_batch_of_nothing_is_refused():
-    with pytest.raises(ConfigError, match="batch_size=0"):
-        Digits(batch_size=0)
 
 
 def test_a_named_data_set_is_its_held_out_part(digits):
@@ -89,44 +58,6 @@ def test_the_fingerprint_is_of_pixels_and_labels_whatever_the_batches(digits):
         fingerprint([(images, labels.flip(0))]),
         fingerprint([(images[1:], labels[1:])]),
     }
-
-
-def test_colour_becomes_grey_and_grey_becomes_colour(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "colour.png")
-    Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png")
-    colour = read_image(str(tmp_path / "colour.png"), (3, 4, 6))
-    assert torch.equal(colour, torch.from_numpy(pixels).permute(2, 0, 1).float() / 255)
-    grey = read_image(str(tmp_path / "grey.png"), (3, 4, 6))
-    assert torch.equal(grey, colour[:1].expand(3, 4, 6))
-    luma = read_image(str(tmp_path / "colour.png"), (1, 4, 6))
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)  # ITU-R 601-2
-    assert (luma - (weights * colour).sum(0)).abs().max() <= 1 / 255
-
-
-def test_images_that_the_model_cannot_take_are_named_with_the_remedy(tmp_path):
-    Image.new("L", (6, 4)).save(tmp_path / "wide.png")
-    with pytest.raises(InputError, match=r"wide.png has 6 x 4 pixels: this model takes 8 x 8: resize"):
-        read_image(str(tmp_path / "wide.png"), SHAPE)
-    Image.fromarray(np.full((8, 8), 40000, dtype=np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(InputError, match=r"deep.png has more than 8 bits a channel .*: convert"):
-        read_image(str(tmp_path / "deep.png"), SHAPE)
-
-
-@pytest.mark.filterwarnings("ignore:.*EXIF data.*:UserWarning")  # Pillow says of a cut TIFF what else it misses
-@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp", "tiff"])
-def test_a_file_cut_at_any_byte_is_named_or_read_never_anything_else(suffix, tmp_path):
-    path = tmp_path / f"x.{suffix}"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
-    whole, refused = path.read_bytes(), 0
-    for length in range(len(whole)):
-        path.write_bytes(whole[:length])
-        try:
-            read_image(str(path), SHAPE)
-        except InputError as error:
-            assert path.name in str(error)  # noqa: PT017 - some cuts leave a whole image
-            refused += 1
-    assert refused > len(whole) / 2
 
 
 def test_folders_that_do_not_fit_the_model_are_refused(folder):

@@ -1,0 +1,196 @@
+"""How many images a second do the training batches come at? Whole batches against one image after another, side by side.
+
+Run: .venv/bin/python benchmarks/data_pipeline.py (writes data_pipeline.md, in about two minutes; with kornia, if it is installed)
+or, on a GPU: .venv/bin/python benchmarks/data_pipeline.py --device cuda (writes data_pipeline_cuda.md)
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from importlib.util import find_spec
+from statistics import median
+
+import torch
+from PIL import Image
+from record import environment, write_page
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+import sll_zoo
+from sll_zoo.data import Synthetic, training_loader
+from sll_zoo.data.augmentation import PADDING, augment, crop_and_flip, draw, jitter
+from sll_zoo.data.sources import Pixels
+
+SIZE, BATCH, ROUNDS = 32, 256, 9
+# So many images make a round; the fast pipelines go through them several times.
+IMAGES, REPEATS = 2048, {"cpu": 2, "cuda": 50}
+COLOURS = {"brightness": 0.1, "contrast": (0.5, 2.0), "saturation": (0.3, 2.0), "hue": 0.02}
+PAGE = """# How many images a second does the data pipeline give?
+Images of {size} x {size} pixels that are held in memory, in batches of {batch}, shuffled and augmented as in the paper, and
+nothing else; one process, no workers. "One by one" is torchvision's `RandomCrop` (padded by reflection),
+`RandomHorizontalFlip`, `ColorJitter` and `ToTensor` of each Pillow image, on the CPU. Medians of {rounds} rounds in turn, of
+{images} images each one by one and {many} in batches; "times" is the median of the rounds' own ratios.
+
+{table}
+
+Where the time of a batch goes, in microseconds an image (medians of as many rounds):
+
+{parts}
+
+kornia puts the four colour steps in the same order for all images of a batch, and turns hues through HSV and back; its crop goes
+through the images one by one.
+
+{environment}{kornia}, sll_zoo {version}. `benchmarks/data_pipeline.py` makes this page.
+"""
+
+
+class OneByOne(Dataset[tuple[Tensor, int]]):
+    """Pillow images through torchvision's transforms, as data sets of torchvision do it."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.arrays = pixels.images.permute(0, 2, 3, 1).numpy()
+        self.labels = pixels.labels.tolist()
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomCrop(SIZE, PADDING, padding_mode="reflect"),
+                transforms.RandomHorizontalFlip(),
+                transforms.ColorJitter(**COLOURS),
+                transforms.ToTensor(),
+            ]
+        )
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return an image and its label."""
+        return self.transform(Image.fromarray(self.arrays[index])), self.labels[index]
+
+
+def kornia_steps() -> dict[str, Callable[[Tensor], Tensor]]:
+    """Return the same augmentation by kornia, or nothing where it is not installed."""
+    if not find_spec("kornia"):
+        return {}
+    from kornia.augmentation import ColorJitter, RandomCrop, RandomHorizontalFlip
+
+    crop = RandomCrop((SIZE, SIZE), padding=PADDING, padding_mode="reflect")
+    return {"crop": crop, "flip": RandomHorizontalFlip(), "colours": ColorJitter(**COLOURS, p=1.0)}
+
+
+def own_steps() -> dict[str, Callable[[Tensor], Tensor]]:
+    """Return the parts of ``augment``."""
+
+    def crop(images: Tensor) -> Tensor:
+        offsets, flipped, _, _ = draw(len(images))
+        return crop_and_flip(images, offsets, flipped)
+
+    def colours(images: Tensor) -> Tensor:
+        _, _, factors, order = draw(len(images))
+        return jitter(images, factors, order)
+
+    return {"crop and flip": crop, "colours": colours}
+
+
+def one_after_another(steps: Iterable[Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
+    """Return the function that applies all of the steps."""
+    steps = list(steps)
+
+    def apply(images: Tensor) -> Tensor:
+        for step in steps:
+            images = step(images)
+        return images
+
+    return apply
+
+
+def seconds(work: Callable[[], None], device: str) -> float:
+    """Return the time of one call."""
+    start = time.perf_counter()
+    work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def passes(loader: Iterable[tuple[Tensor, Tensor]], apply: Callable[[Tensor], Tensor], times: int) -> Callable[[], None]:
+    """Return the work of going through a loader so many times."""
+
+    def work() -> None:
+        for _ in range(times):
+            for images, _ in loader:
+                apply(images)
+
+    return work
+
+
+def in_turn(works: dict[str, Callable[[], None]], device: str) -> list[dict[str, float]]:
+    """Return the seconds of each piece of work, in rounds; a first one warms up."""
+    rounds = [{name: seconds(work, device) for name, work in works.items()} for _ in range(ROUNDS + 1)]
+    return rounds[1:]
+
+
+def pipelines(pixels: Pixels, device: str) -> list[str]:
+    """Return a table of the pipelines."""
+    many, kornia = REPEATS[device], kornia_steps()
+    one_by_one = DataLoader(OneByOne(pixels), batch_size=BATCH, shuffle=True, drop_last=True)
+    pixels.move(torch.device(device))
+    loader = training_loader(pixels, BATCH)
+    works = {"one by one": passes(one_by_one, lambda images: images, 1), "batches": passes(loader, augment, many)}
+    if kornia:
+        works["batches, by kornia"] = passes(loader, one_after_another(kornia.values()), many)
+    rounds = in_turn(works, device)
+    lines = ["| pipeline | images/s | times |", "|" + " --- |" * 3]
+    for name in works:
+        images = IMAGES * (1 if name == "one by one" else many)
+        times = median(images * round_["one by one"] / (IMAGES * round_[name]) for round_ in rounds)
+        lines.append(f"| {name} | {images / median(round_[name] for round_ in rounds):,.0f} | {times:.1f} |")
+    return lines
+
+
+def parts(pixels: Pixels, device: str) -> list[str]:
+    """Return a table of the steps."""
+    loader = training_loader(pixels, BATCH)
+    images = next(iter(loader))[0]
+    works = {"loader": passes(loader, lambda images: images, 1)}
+    for whose, steps in (("", own_steps()), (", by kornia", kornia_steps())):
+        for name, step in steps.items():
+            works[name + whose] = passes([(images, images)] * (IMAGES // BATCH), step, 1)
+    rounds = in_turn(works, device)
+    lines = ["| step | µs |", "|" + " --- |" * 2]
+    return lines + [f"| {name} | {1e6 * median(round_[name] for round_ in rounds) / IMAGES:.1f} |" for name in works]
+
+
+@torch.no_grad()
+def main() -> None:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=REPEATS, default="cpu")
+    parser.add_argument("--threads", type=int, default=1, help="of torch (%(default)s)")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    pixels = Synthetic(images=IMAGES * 100 // 81 + 9, shape=(3, SIZE, SIZE)).part("train").select(range(IMAGES))
+    table = pipelines(pixels, options.device)
+    device = f"{torch.cuda.get_device_name()}, " if options.device == "cuda" else ""
+    write_page(
+        "data_pipeline.md" if options.device == "cpu" else f"data_pipeline_{options.device}.md",
+        PAGE.format(
+            size=SIZE,
+            batch=BATCH,
+            rounds=ROUNDS,
+            images=f"{IMAGES:,}",
+            many=f"{IMAGES * REPEATS[options.device]:,}",
+            table="\n".join(table),
+            parts="\n".join(parts(pixels, options.device)),
+            environment=device + environment(),
+            kornia=f", kornia {version('kornia')}" if find_spec("kornia") else ", kornia not installed",
+            version=sll_zoo.__version__,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Signals that ask a training to end: heard at once, obeyed where a checkpoint can be written."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import threading
+from typing import Any
+
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.utilities import rank_zero_only
+
+log = logging.getLogger(__name__)
+
+
+class Interrupted(SystemExit):
+    """A training that ended because it was asked to, with a checkpoint where that was possible.
+
+    Args:
+        signum: The signal that asked.
+        message: What became of the training, in one line; empty on all processes but one.
+    """
+
+    def __init__(self, signum: int, message: str) -> None:
+        super().__init__(message or 128 + signum)
+        self.signum = signum
+        self.message = message
+
+
+class Signals:
+    """Remembers that SIGINT, SIGTERM or, under SLURM, SIGUSR1 has come.
+
+    Lightning acts within its signal handlers: it saves in the middle of a step, and of several processes one talks to the others,
+    which may be talking about something else. Here a handler only takes a note. A second SIGINT (Ctrl-C) raises KeyboardInterrupt
+    at once.
+
+    Attributes:
+        received: The signal's number; 0 before there is one.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+
+    def listen(self) -> None:
+        """Take the handlers' places. Lightning gives them back when the training ends, however it ends."""
+        self.received = 0
+        if threading.current_thread() is not threading.main_thread():
+            return
+        heard = [signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if SLURMEnvironment.detect() else [])]
+        for signum in heard:
+            signal.signal(signum, self._note)
+
+    def _note(self, signum: int, _frame: Any) -> None:
+        self.received = signum
+        if signum == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            rank_zero_only(log.warning)("ending with a checkpoint after this batch; Ctrl-C again ends at once")
+
+
+def requeue() -> str:
+    """Ask SLURM to start the job again and return how that went, in a few words."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    job = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
+    try:
+        run = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    except OSError as error:
+        return f"job {job} could not be requeued ({error})"
+    if run.returncode:
+        return f"job {job} could not be requeued (scontrol: {' '.join(run.stderr.split())})"
+    return f"job {job} is requeued"

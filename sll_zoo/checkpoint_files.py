@@ -1,0 +1,87 @@
+"""Checkpoints as files: written whole or not at all, and refused where they are damaged."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.trainer.states import TrainerFn
+
+from sll_zoo.errors import CheckpointError
+from sll_zoo.files import written_whole
+from sll_zoo.zoo.reading import DAMAGE
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, waits until it is on the disk, and renames it.
+
+    Lightning's own way lies in the system's folder for temporary files first; from there to another disk it is copied, and who is
+    killed in the middle of that leaves half a file. The checkpoint that is replaced stays, as ``before-last.ckpt`` beside
+    ``last.ckpt``, where the file system has hard links.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:  # noqa: ARG002
+        """Write a checkpoint.
+
+        Raises:
+            CheckpointError: The disk is full, or the folder cannot be written to; what was there before is as it was.
+        """
+        path = Path(path)
+        try:
+            with written_whole(path) as temporary:
+                with temporary.open("wb") as file:
+                    torch.save(checkpoint, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                with suppress(OSError):
+                    _link(path, temporary.with_name("before"), before(path))
+        except (OSError, RuntimeError) as error:
+            # torch's writer wraps the system's error in one of its own.
+            cause = error.__context__ if isinstance(error.__context__, OSError) else error
+            kept = ", and is still that of an earlier moment" if path.is_file() else ""
+            raise CheckpointError(
+                f"{path} could not be written ({cause}){kept}",
+                "make room or mend the folder, then go on with --ckpt_path last",
+            ) from error
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the checkpoint.
+
+        Raises:
+            CheckpointError: A file that is no checkpoint, or not a whole one.
+        """
+        try:
+            return super().load_checkpoint(path, *args, **kwargs)
+        except DAMAGE as error:
+            raise CheckpointError(f"{path} is no checkpoint, or not a whole one", _remedy(Path(path))) from error
+
+
+def has_ended(checkpoint: dict[str, Any], trainer: Trainer) -> bool:
+    """Return whether a trainer that is to fit goes on from where nothing is left but the end, such as an export."""
+    if trainer.state.fn != TrainerFn.FITTING:
+        return False
+    epochs: int = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    steps: int = checkpoint["global_step"]
+    return 0 <= (trainer.max_epochs or -1) <= epochs or 0 <= trainer.max_steps <= steps
+
+
+def before(path: Path) -> Path:
+    """Return where the checkpoint that ``path`` has replaced is kept."""
+    return path.with_name(f"before-{path.name}")
+
+
+def _link(path: Path, temporary: Path, link: Path) -> None:
+    """Give a file a second name, atomically."""
+    temporary.hardlink_to(path)
+    temporary.replace(link)
+
+
+def _remedy(path: Path) -> str:
+    if before(path).is_file():
+        return f"go on from the one before it: --ckpt_path {before(path)}"
+    return "give a .ckpt that `sll-zoo fit` wrote"

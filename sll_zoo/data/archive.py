@@ -1,0 +1,30 @@
+"""Published files: fetched on request, and told apart from damaged or missing ones by their checksums."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torchvision.datasets.utils import check_integrity, download_and_extract_archive
+
+from sll_zoo.errors import InputError
+
+
+def download(url: str, root: Path, md5: str) -> None:
+    """Fetch an archive into ``root``, unless it is there, and unpack it.
+
+    Raises:
+        InputError: It cannot be reached, or is not the one that was published.
+    """
+    try:
+        download_and_extract_archive(url, str(root), md5=md5)
+    except (OSError, RuntimeError) as error:  # the second is torchvision's, of another checksum
+        raise InputError(f"{url} cannot be downloaded ({error})", f"fetch it by other means and unpack it in {root}") from error
+
+
+def require(path: Path, url: str, md5: str | None = None) -> None:
+    """Raise InputError unless a file is there, and has the checksum that was published if one is given."""
+    remedy = f"give download=True, or unpack {url} in the folder given as root"
+    if not path.exists():
+        raise InputError(f"{path} does not exist", remedy)
+    if md5 and not check_integrity(path, md5):
+        raise InputError(f"{path} is damaged: its md5 is not {md5}", f"remove it, then {remedy}")

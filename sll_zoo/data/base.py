@@ -1,0 +1,149 @@
+"""What all data sets share: parts, loaders, fingerprint, and the augmentation of training batches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from lightning import LightningDataModule
+from lightning.fabric.utilities.data import suggested_max_num_workers
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from sll_zoo.data.augmentation import augment
+from sll_zoo.data.fingerprint import fingerprint
+from sll_zoo.data.loading import evaluation_loader, training_loader
+from sll_zoo.data.sources import Pixels, Source
+from sll_zoo.errors import ConfigError, UnknownNameError
+
+PARTS = ("train", "validation", "test")
+# More readers than this have not more to do.
+MOST_WORKERS = 8
+
+
+class ImageData(LightningDataModule, ABC):
+    """Images in [0, 1], never normalised, in three parts that are fixed for good: train, validation (taken from it), and test.
+
+    Batches are pairs of images, float32 (batch, channels, height, width), and labels (batch,). Training batches are the same sets
+    of images on any number of processes, each of which has its share; validation and test give every image once. Images that are
+    held in memory lie on the device that trains, as 8-bit values. Augmentation happens there, of whole batches, in training only.
+    All that is random comes from torch's global generator when a batch is asked for, and nothing is kept from epoch to epoch.
+
+    Args:
+        batch_size: Images in a training batch, of all processes together.
+        augment: Whether training images are cropped, flipped and coloured at random (:mod:`sll_zoo.data.augmentation`).
+        num_workers: Processes that read files ahead; by default as many as there are processors, up to 8. Images held in memory
+            need none.
+
+    Attributes:
+        name: Of the data set, as in records and tables.
+        class_names: In the order of the labels; of some data sets, known after ``setup``.
+
+    Raises:
+        ConfigError: A batch size below 1, or a negative number of workers.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+
+    def __init__(self, batch_size: int, augment: bool = False, num_workers: int | None = None) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size}", "give an integer of at least 1")
+        if num_workers is not None and num_workers < 0:
+            raise ConfigError(f"num_workers={num_workers}", "give an integer of at least 0")
+        self.batch_size = batch_size
+        self.augment = augment
+        self.num_workers = num_workers
+        self._parts: dict[str, Source] = {}
+
+    @abstractmethod
+    def read(self, train: bool) -> dict[str, Source]:
+        """Read and check the images, and return the three parts; without ``train``, only the test part is needed.
+
+        Raises:
+            InputError: Files that are missing, damaged, or not what they should be.
+        """
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read what the stage needs, and move what is held in memory to the trainer's device.
+
+        All parts are read before a training, the test part too: what is wrong with it is better known before than after.
+        """
+        train = stage not in ("test", "predict")
+        if not self._parts.keys() >= (set(PARTS) if train else {"test"}):
+            self._parts = self.read(train)
+        if self.trainer:
+            for part in self._parts.values():
+                part.move(self.trainer.strategy.root_device)
+
+    def part(self, name: str) -> Source:
+        """Return the images and labels of ``train``, ``validation`` or ``test``, as a data set of pairs.
+
+        Raises:
+            UnknownNameError: Another part.
+        """
+        if name not in PARTS:
+            raise UnknownNameError(f"{self.name} has no part {name!r}", f"choose one of {', '.join(PARTS)}")
+        if name not in self._parts:
+            self.setup("test" if name == "test" else "fit")
+        return self._parts[name]
+
+    def tensors(self, part: str) -> tuple[Tensor, Tensor]:
+        """Return all images (n, channels, height, width) and labels (n,) of ``train``, ``validation`` or ``test``, in order.
+
+        Raises:
+            UnknownNameError: Another part.
+        """
+        images, labels = (torch.cat(batches) for batches in zip(*self._in_order(part), strict=True))
+        return images.cpu(), labels
+
+    def fingerprint(self, *parts: str) -> str:
+        """Return the sha256 of all images and labels of the parts, by default of all three; reads them all."""
+        return fingerprint(batch for part in parts or PARTS for batch in self._in_order(part))
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return shuffled batches of the training part, without the last one unless it is whole.
+
+        Raises:
+            ConfigError: A batch size that the number of processes does not divide, or above the number of images.
+        """
+        part = self.part("train")
+        return training_loader(part, self.batch_size, self._workers(part))
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return the validation part in order, every image once on any number of processes."""
+        return self._evaluation_loader("validation")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return the test part in order, every image once on any number of processes."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Return the test part in order."""
+        return self.test_dataloader()
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ARG002 - Lightning's signature
+        """Augment a training batch, on the device that it is on by now."""
+        if not (self.augment and self.trainer and self.trainer.training):
+            return batch
+        images, labels = batch
+        return augment(images), labels
+
+    def _evaluation_loader(self, name: str) -> DataLoader[Any]:
+        part = self.part(name)
+        world = self.trainer.world_size if self.trainer else 1
+        return evaluation_loader(part, -(-self.batch_size // world), self._workers(part))
+
+    def _workers(self, part: Source) -> int:
+        if isinstance(part, Pixels):
+            return 0
+        if self.num_workers is not None:
+            return self.num_workers
+        return min(MOST_WORKERS, suggested_max_num_workers(self.trainer.num_devices if self.trainer else 1))
+
+    def _in_order(self, name: str) -> DataLoader[Any]:
+        """Return all batches of a part, whatever the number of processes."""
+        part = self.part(name)
+        return DataLoader(part, batch_size=self.batch_size, num_workers=self._workers(part))

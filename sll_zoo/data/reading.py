@@ -1,0 +1,114 @@
+"""Images in files, as Pillow reads them: 8 bits a channel, of one size, and refused with their name where they are not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from sll_zoo.errors import InputError
+
+# Pillow's names of what a network takes, by number of channels.
+MODES = {1: "L", 3: "RGB"}
+# What Pillow raises for a file that is damaged: seen on files of seven formats, cut at each byte and with bytes overwritten.
+DAMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# The last two bytes of a whole JPEG.
+END_OF_JPEG = b"\xff\xd9"
+
+
+class ImageReader:
+    """Reads images of one shape.
+
+    Args:
+        shape: (channels, height, width) of what is returned. Colour becomes grey (luma, ITU-R 601-2) for one channel, grey
+            becomes RGB for three; transparency is dropped.
+        resize: Whether an image of another size is cropped at its middle to the shape's proportions and resized (bicubic, with
+            antialias), rather than refused.
+        remedy: What is to be done about an image of another size.
+
+    Raises:
+        InputError: Neither one channel nor three.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], resize: bool = False, remedy: str = "") -> None:
+        if shape[0] not in MODES:
+            raise InputError(f"a model for images of {shape[0]} channels", "files hold grey (1) or RGB (3) images only")
+        self.channels, self.height, self.width = shape
+        self.resize = resize
+        self.remedy = remedy or f"this model takes {self.width} x {self.height}: resize the images, or change the model"
+
+    def __call__(self, path: str) -> Tensor:
+        """Return the image, uint8 (channels, height, width).
+
+        Raises:
+            InputError: A file that is damaged, of another size, or with more than 8 bits a channel.
+        """
+        with _opened(path) as image:
+            self._check_header(path, image)
+            decoded, kind = image.convert(MODES[self.channels]), image.format
+        if kind == "PNG":
+            _check_sums(path)
+        if decoded.size != (self.width, self.height):
+            decoded = ImageOps.fit(decoded, (self.width, self.height), Image.Resampling.BICUBIC)
+        return torch.from_numpy(np.array(decoded)).view(self.height, self.width, self.channels).permute(2, 0, 1)
+
+    def check(self, path: str) -> None:
+        """Raise what reading would raise, and decode only where that cannot be told without."""
+        with _opened(path) as image:
+            self._check_header(path, image)
+            kind = image.format
+        if kind == "PNG":
+            _check_sums(path)
+        elif kind != "JPEG" or not _ends(path):
+            self(path)
+
+    def _check_header(self, path: str, image: Image.Image) -> None:
+        """Refuse an image by what its header says; nothing is decoded for that."""
+        width, height = image.size
+        if (height, width) != (self.height, self.width) and not self.resize:
+            raise InputError(f"{path} has {width} x {height} pixels", self.remedy)
+        if image.mode.startswith(("I", "F")):
+            raise InputError(
+                f"{path} has more than 8 bits a channel (Pillow's mode {image.mode})", "convert the images to 8 bits"
+            )
+
+
+def size_of(path: str) -> tuple[int, int]:
+    """Return the (height, width) of the image in a file.
+
+    Raises:
+        InputError: A file that is damaged.
+    """
+    with _opened(path) as image:
+        return image.height, image.width
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+    """Give the image in a file, and tell damage that is found meanwhile with the file's name."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except InputError:  # of what the block found
+        raise
+    except DAMAGE as error:
+        raise InputError(f"{path} cannot be read ({error})", "restore or remove the file") from error
+
+
+def _check_sums(path: str) -> None:
+    """Raise InputError unless the checksums in a PNG are right, at which decoding does not look."""
+    with _opened(path) as image:
+        image.verify()
+
+
+def _ends(path: str) -> bool:
+    """Return whether a JPEG comes to its end."""
+    with Path(path).open("rb") as file:
+        file.seek(-len(END_OF_JPEG), os.SEEK_END)
+        return file.read() == END_OF_JPEG

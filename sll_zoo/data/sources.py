@@ -1,0 +1,138 @@
+"""Where images come from: a tensor in memory, or files; the same data set of pairs to whoever reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sll_zoo.data.reading import ImageReader
+
+Sample = tuple[Tensor, Tensor | int]
+In = TypeVar("In")
+Out = TypeVar("Out")
+# Every tenth image is held out, where a data set does not say which.
+SHARE = 10
+# So many files are a thread's task: handing over small ones one by one takes longer than reading them.
+CHUNK = 64
+
+
+class Pixels(Dataset[Sample]):
+    """Images held in memory as 8-bit values, on one device, where they become floats a batch at a time.
+
+    Args:
+        images: uint8 (n, channels, height, width).
+        labels: Their classes (n,), int64.
+        white: The value that becomes 1.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, white: int = 255) -> None:
+        self.images = images
+        self.labels = labels
+        self.white = white
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return an image (channels, height, width) in [0, 1] and its label."""
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
+        """Return the pairs of several indices, which torch's loaders ask for a batch at a time."""
+        chosen = torch.as_tensor(indices)
+        images = self.images[chosen.to(self.images.device)].float() / self.white
+        return list(zip(images.unbind(), self.labels[chosen].unbind(), strict=True))
+
+    def select(self, indices: Sequence[int]) -> Pixels:
+        """Return some of the images."""
+        return Pixels(self.images[indices], self.labels[indices], self.white)
+
+    def move(self, device: torch.device) -> None:
+        """Hold the images on a device from now on."""
+        self.images = self.images.to(device)
+
+
+class Files(Dataset[Sample]):
+    """Images that are read from their files each time.
+
+    Args:
+        samples: Pairs of a path and the index of its class.
+        reader: Reads them, and says with less work whether it could.
+    """
+
+    def __init__(self, samples: Sequence[tuple[str, int]], reader: ImageReader) -> None:
+        self.samples = samples
+        self.reader = reader
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return an image (channels, height, width) in [0, 1] and its label."""
+        path, label = self.samples[index]
+        return self.reader(path).float() / 255, label
+
+    @property
+    def labels(self) -> list[int]:
+        """The class of each image."""
+        return [label for _, label in self.samples]
+
+    def select(self, indices: Sequence[int]) -> Files:
+        """Return some of the images."""
+        return Files([self.samples[index] for index in indices], self.reader)
+
+    def decoded(self) -> Pixels:
+        """Read all files once, and return what is in them."""
+        images = torch.empty(0, dtype=torch.uint8)
+        for place, image in enumerate(in_threads(self.reader, [path for path, _ in self.samples])):
+            if not place:
+                images = torch.empty(len(self), *image.shape, dtype=torch.uint8)
+            images[place] = image
+        return Pixels(images, torch.tensor(self.labels))
+
+    def verify(self) -> None:
+        """Check all files."""
+        for _ in in_threads(self.reader.check, [path for path, _ in self.samples]):
+            pass
+
+    def move(self, device: torch.device) -> None:
+        """Files stay where they are."""
+
+
+Source = Pixels | Files
+Held = TypeVar("Held", Pixels, Files)
+
+
+def in_threads(function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
+    """Return what the function gives for each item, in order; Pillow decodes large images on all processors at once."""
+
+    def several(start: int) -> list[Out]:
+        return [function(item) for item in items[start : start + CHUNK]]
+
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        for results in pool.map(several, range(0, len(items), CHUNK)):
+            yield from results
+
+
+def split(source: Held) -> tuple[Held, Held]:
+    """Return nine tenths of the images and the other tenth, of each class alike: always the same, whatever torch's seed.
+
+    Images are shuffled with a fixed seed and sorted by class, and every tenth is taken; both parts keep the order of the source.
+
+    Args:
+        source: :class:`Pixels` or :class:`Files`.
+    """
+    shuffled = np.random.default_rng(0).permutation(len(source))
+    by_class = shuffled[np.argsort(np.asarray(source.labels)[shuffled], kind="stable")]
+    taken = np.zeros(len(source), dtype=bool)
+    taken[by_class[::SHARE]] = True
+    return source.select(np.flatnonzero(~taken).tolist()), source.select(np.flatnonzero(taken).tolist())

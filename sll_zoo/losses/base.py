@@ -1,0 +1,30 @@
+"""What tells losses that look at the certificate from those that look at the logits alone."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class CertificateLoss(nn.Module):
+    """A loss of logits, labels, the certificate's constants, and how much of the training is done.
+
+    Constants and progress are handed over, rather than a model kept: a loss has no state, and one object serves any network.
+    """
+
+    def forward(self, logits: Tensor, target: Tensor, pairwise_lipschitz: Tensor, progress: float = 1.0) -> Tensor:
+        """Return the mean loss of a batch.
+
+        Args:
+            logits: (batch, classes).
+            target: Class indices (batch,).
+            pairwise_lipschitz: L, (classes, classes): logit i − logit j is Lᵢⱼ-Lipschitz. The gradient goes through it.
+            progress: Fraction of the training's steps that are done, from 0 to 1; 1 when validating, so that epochs compare.
+        """
+        raise NotImplementedError
+
+
+def apply_loss(loss: nn.Module, logits: Tensor, target: Tensor, pairwise_lipschitz: Tensor, progress: float) -> Tensor:
+    """Return the value of any loss, which is given what it takes."""
+    more = (pairwise_lipschitz, progress) if isinstance(loss, CertificateLoss) else ()
+    value: Tensor = loss(logits, target, *more)
+    return value

@@ -1,0 +1,102 @@
+"""Small data sets in the layout of the published archives, for the code that reads those."""
+
+import hashlib
+import pickle
+import shutil
+import threading
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+from PIL import Image
+
+WORDNET = ("n01443537", "n02123045", "n04146614")
+NAMES = ("goldfish, Carassius auratus", "tabby, tabby cat", "school bus")
+
+
+def md5(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()  # noqa: S324 - it is what the archives are published with
+
+
+class _Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        """Say nothing."""
+
+
+@contextmanager
+def served(folder):
+    """Serve the files of a folder on this machine, and give their address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Silent, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def cifar(reader, root, classes):
+    """Write the archive of 20 images of each class to train on and two to test; return ``reader`` with its checksums."""
+    random = np.random.default_rng(0)
+    unpacked = root / "unpacked"
+    folder = unpacked / reader.base_folder
+    folder.mkdir(parents=True)
+    label_key, names_key = ("labels", "label_names") if classes == 10 else ("fine_labels", "fine_label_names")
+
+    def write(name, labels):
+        pixels = random.integers(0, 256, (len(labels), 3072), dtype=np.uint8)
+        # Version 2 is what Python 2 wrote.
+        (folder / name).write_bytes(pickle.dumps({"data": pixels, label_key: labels}, protocol=2))
+        return [name, md5(folder / name)]
+
+    batches = np.array_split(np.arange(20 * classes) % classes, len(reader.train_list))
+    train = [write(name, part.tolist()) for (name, _), part in zip(reader.train_list, batches, strict=True)]
+    test = [write(name, [index % classes for index in range(2 * classes)]) for name, _ in reader.test_list]
+    meta = folder / reader.meta["filename"]
+    meta.write_bytes(pickle.dumps({names_key: [f"class {index}" for index in range(classes)]}, protocol=2))
+    meta_md5 = md5(meta)
+    archive = root / reader.filename
+    shutil.make_archive(str(archive).removesuffix(".tar.gz"), "gztar", unpacked)
+    shutil.rmtree(unpacked)
+    return type(
+        reader.__name__,
+        (reader,),
+        {
+            "train_list": train,
+            "test_list": test,
+            "meta": {**reader.meta, "md5": meta_md5},
+            "tgz_md5": md5(archive),
+        },
+    )
+
+
+def tiny_imagenet(root):
+    """Write three classes of 20 training and 2 validation images as Tiny-ImageNet's archive has them, and return the archive."""
+    random = np.random.default_rng(0)
+    folder = root / "unpacked" / "tiny-imagenet-200"
+    (folder / "val" / "images").mkdir(parents=True)
+    # The published lists are not sorted, and words.txt has more than the 200 classes.
+    (folder / "wnids.txt").write_text("\n".join(reversed(WORDNET)) + "\n")
+    words = [*zip(WORDNET, NAMES, strict=True), ("n00001740", "entity")]
+    (folder / "words.txt").write_text("".join(f"{number}\t{name}\n" for number, name in words))
+    annotations = []
+    for label, number in enumerate(WORDNET):
+        images = folder / "train" / number / "images"
+        images.mkdir(parents=True)
+        for index in range(20):
+            write_image(images / f"{number}_{index}.JPEG", random, grey=index == 0)  # some of the published ones are grey
+        (images.parent / f"{number}_boxes.txt").write_text(f"{number}_0.JPEG\t0\t10\t63\t58\n")
+        for index in range(2):
+            name = f"val_{3 * index + label}.JPEG"
+            write_image(folder / "val" / "images" / name, random)
+            annotations.append(f"{name}\t{number}\t0\t32\t44\t62\n")
+    (folder / "val" / "val_annotations.txt").write_text("".join(annotations))
+    archive = root / "tiny-imagenet-200.zip"
+    shutil.make_archive(str(archive.with_suffix("")), "zip", folder.parent)
+    shutil.rmtree(folder.parent)
+    return archive
+
+
+def write_image(path, random, size=(64, 64), grey=False):
+    """Write an image of noise; the file's name decides on the format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = random.integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels[..., 0] if grey else pixels).save(path)

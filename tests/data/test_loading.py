@@ -1,0 +1,135 @@
+"""Training batches: the same on one process and on two, a function of torch's seed, augmented in training only."""
+
+import os
+from datetime import timedelta
+
+import numpy as np
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import distributed
+
+from sll_zoo.data import ImageFolder, Synthetic, training_loader
+from sll_zoo.errors import ConfigError
+from tests.data.published import write_image
+
+QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+
+
+class Recorder(LightningModule):
+    """Notes the images that it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen = {"train": [], "validation": []}
+
+    def training_step(self, batch):
+        self.seen["train"].append(batch[0].clone())
+        return self.weight.sum()
+
+    def validation_step(self, batch):
+        self.seen["validation"].append(batch[0])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Reseed(Callback):
+    """Seeds torch at the start of each epoch, each process otherwise."""
+
+    def on_train_epoch_start(self, trainer, pl_module):  # noqa: ARG002 - Lightning's signature
+        torch.manual_seed(100 + trainer.current_epoch + 10 * trainer.global_rank)
+
+
+def seen(data, epochs=1, callbacks=(), world=1):
+    """Return the images of a training, a batch each."""
+    strategy = "ddp" if world > 1 else "auto"
+    trainer = Trainer(accelerator="cpu", devices=world, strategy=strategy, max_epochs=epochs, callbacks=list(callbacks), **QUIET)
+    model = Recorder()
+    trainer.fit(model, datamodule=data)
+    return {part: torch.stack(batches) for part, batches in model.seen.items() if len({len(batch) for batch in batches}) == 1}
+
+
+def small():
+    """Return 40 images of which 32 or 33 are for training: batches of 12 leave some out."""
+    return Synthetic(images=40, num_classes=4, shape=(1, 3, 3), batch_size=12)
+
+
+def sets(batches):
+    """Return each batch as a set of images."""
+    return [{tuple(image.flatten().tolist()) for image in batch} for batch in batches]
+
+
+def two_processes(rank, store, results):
+    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE="2")
+    torch.set_num_threads(1)
+    limit = timedelta(seconds=120)
+    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2, timeout=limit)
+    with pytest.raises(ConfigError) as caught:
+        training_loader(range(40), batch_size=9)
+    results[rank] = seen(small(), 2, [Reseed()], world=2)["train"], str(caught.value)
+    distributed.destroy_process_group()
+
+
+def test_the_batches_of_two_processes_together_are_those_of_one(tmp_path):
+    context = torch.multiprocessing.get_context("spawn")
+    with context.Manager() as manager:
+        results = manager.dict()
+        torch.multiprocessing.spawn(two_processes, (tmp_path / "store", results), nprocs=2)
+        (first, message), (second, _) = results[0], results[1]
+    alone = seen(small(), 2, [Reseed()])["train"]
+    assert (first.shape, second.shape, alone.shape) == ((4, 6, 1, 3, 3), (4, 6, 1, 3, 3), (4, 12, 1, 3, 3))
+    assert sets(torch.cat([first, second], 1)) == sets(alone)
+    assert message == "batch_size=9 for 2 processes: give a multiple of 2: all share a batch"
+
+
+def test_batches_are_whole_differ_from_epoch_to_epoch_and_no_image_comes_twice_in_one():
+    data = small()
+    data.setup()
+    train = sets([data.tensors("train")[0]])[0]
+    loader = data.train_dataloader()
+    assert len(loader) == 2
+    epochs = [sets(images for images, _ in loader) for _ in range(3)]
+    for first, second in epochs:
+        assert len(first) == len(second) == 12
+        assert first | second <= train
+        assert not first & second
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_a_batch_beyond_the_data_set_is_refused():
+    with pytest.raises(ConfigError, match="batch_size=11 for 10 images to train on: give at most 10"):
+        training_loader(range(10), batch_size=11)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    random = np.random.default_rng(0)
+    for index in range(30):
+        write_image(tmp_path / "mine" / f"{index % 2}" / f"{index}.png", random, (8, 8))
+    return tmp_path / "mine"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_seed_at_the_start_of_an_epoch_decides_its_batches_whatever_was_before(folder, workers):
+    runs = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        data = ImageFolder(str(folder), batch_size=8, num_workers=workers)
+        runs.append(seen(data, 2, [Reseed()])["train"])
+    assert torch.equal(*runs)
+    assert sets(runs[0][:3]) != sets(runs[0][3:])
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_training_images_are_augmented_and_validation_images_are_not(folder, in_memory):
+    for augment in (True, False):
+        data = ImageFolder(str(folder), batch_size=8, augment=augment, in_memory=in_memory, num_workers=0)
+        images = seen(data)
+        train, validation = sets([data.tensors("train")[0]])[0], sets([data.tensors("validation")[0]])[0]
+        assert images["train"].dtype == torch.float32
+        assert 0 <= images["train"].min() < images["train"].max() <= 1
+        batches = sets(images["train"])
+        assert all(not batch & train for batch in batches) if augment else set.union(*batches) <= train
+        assert set.union(*sets(images["validation"])) == validation

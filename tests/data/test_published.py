@@ -1,0 +1,174 @@
+"""CIFAR and Tiny-ImageNet: the same code as for the published files, with the addresses, checksums and numbers of small ones."""
+
+import numpy as np
+import pytest
+import torch
+from torchvision import datasets
+
+from sll_zoo.cli import main
+from sll_zoo.data import CIFAR10, CIFAR100, DATA, TinyImageNet, open_data
+from sll_zoo.errors import InputError
+from tests.data import published
+
+ROOT = "data"  # where data modules look unless they are told otherwise
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def there(tmp_path):
+    """Give a folder whose files can be downloaded, and their address."""
+    (tmp_path / "there").mkdir()
+    with published.served(tmp_path / "there") as address:
+        yield tmp_path / "there", address
+
+
+@pytest.fixture(params=[(CIFAR10, datasets.CIFAR10, 10), (CIFAR100, datasets.CIFAR100, 100)], ids=["cifar10", "cifar100"])
+def cifar(request, monkeypatch, there):
+    """Give the data module, and leave the archive to be downloaded."""
+    module, reader, classes = request.param
+    small = published.cifar(reader, there[0], classes)
+    monkeypatch.setattr(small, "url", f"{there[1]}/{reader.filename}")
+    monkeypatch.setattr(module, "reader", small)
+    return module
+
+
+@pytest.fixture
+def tiny(monkeypatch, there):
+    """Give Tiny-ImageNet's data module, unpacked."""
+    archive = published.tiny_imagenet(there[0])
+    small = {
+        "url": f"{there[1]}/{archive.name}",
+        "md5": published.md5(archive),
+        "classes": 3,
+        "train_images": 20,
+        "test_images": 2,
+    }
+    for name, value in small.items():
+        monkeypatch.setattr(TinyImageNet, name, value)
+    TinyImageNet(download=True).prepare_data()
+    return TinyImageNet
+
+
+def test_cifar_is_downloaded_on_request_only_then_read_whole(cifar):
+    with pytest.raises(InputError, match=r"batch.*does not exist: give download=True|train does not exist: give download=True"):
+        cifar().prepare_data()
+    data = cifar(download=True)
+    data.prepare_data()
+    data.setup()
+    classes = len(data.class_names)
+    images, labels = data.tensors("test")
+    assert (classes, images.shape, images.dtype) == (
+        {"cifar10": 10, "cifar100": 100}[data.name],
+        (2 * classes, 3, 32, 32),
+        torch.float32,
+    )
+    published_images, published_labels = zip(*data.reader(ROOT, train=False), strict=True)
+    assert labels.tolist() == list(published_labels)
+    assert torch.equal(255 * images[3], torch.from_numpy(np.array(published_images[3])).permute(2, 0, 1).float())
+    # A tenth of each class is held out of the training images.
+    train, validation = (data.tensors(part)[1].bincount().tolist() for part in ("train", "validation"))
+    assert (train, validation) == ([18] * classes, [2] * classes)
+
+
+def test_a_damaged_file_of_cifar_is_named(cifar):
+    cifar(download=True).prepare_data()
+    name, checksum = cifar.reader.train_list[-1]
+    path = cifar().root / cifar.reader.base_folder / name
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:500] + bytes([whole[500] ^ 1]) + whole[501:]):
+        path.write_bytes(damaged)
+        with pytest.raises(
+            InputError, match=rf"{name} is damaged: its md5 is not {checksum}: remove it, then give download=True"
+        ):
+            cifar().setup("test")
+    path.unlink()
+    with pytest.raises(InputError, match=rf"{name} does not exist: give download=True"):
+        cifar().setup()
+    cifar(download=True).prepare_data()
+    assert path.read_bytes() == whole
+
+
+def test_what_was_downloaded_is_what_was_published(cifar, monkeypatch):
+    monkeypatch.setattr(cifar.reader, "tgz_md5", "0" * 32)
+    with pytest.raises(InputError, match=r"cannot be downloaded .*corrupted.*: fetch it by other means and unpack it in data"):
+        cifar(download=True).prepare_data()
+    monkeypatch.setattr(cifar.reader, "url", cifar.reader.url + "x")
+    with pytest.raises(InputError, match=r"gzx cannot be downloaded \(HTTP Error 404"):
+        cifar(download=True).prepare_data()
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_tiny_imagenet_is_read_from_its_archive(tiny, in_memory):
+    data = tiny(in_memory=in_memory, num_workers=0)
+    data.prepare_data()
+    data.setup()
+    assert data.class_names == published.NAMES
+    assert {part: len(data.part(part)) for part in ("train", "validation", "test")} == {"train": 54, "validation": 6, "test": 6}
+    images, labels = data.tensors("test")
+    assert labels.tolist() == [0, 0, 1, 1, 2, 2]  # as val_annotations.txt says, not as the files are numbered
+    path = data.folder / "val" / "images" / "val_3.JPEG"
+    assert torch.equal(images[1], data.part("test")[1][0])
+    pixels = datasets.folder.default_loader(str(path))
+    assert torch.equal(255 * images[1], torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float())
+    assert data.tensors("train")[0].shape[1:] == (3, 64, 64)
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("train/n02123045/images/n02123045_7.JPEG", _cut, "n02123045_7.JPEG cannot be read"),
+        ("val/images/val_4.JPEG", _cut, "val_4.JPEG cannot be read"),
+        ("train/n02123045/images/n02123045_7.JPEG", lambda path: path.unlink(), "n02123045/images has 19 images, not 20: remove"),
+        ("train/n04146614", lambda path: path.rename("elsewhere"), "n04146614/images has 0 images, not 20"),
+        ("val/images/val_4.JPEG", lambda path: path.unlink(), "val_4.JPEG does not exist, but val_annotations.txt lists it"),
+        ("val/val_annotations.txt", lambda path: path.unlink(), "val_annotations.txt does not exist: give download=True"),
+        ("wnids.txt", lambda path: path.write_text("n01443537\nn04146614\n"), "wnids.txt has 2 classes, not 3"),
+        (
+            "val/val_annotations.txt",
+            lambda path: path.write_text(path.read_text().replace("n04146614", "n00001740", 1)),
+            "line 5 of .*val_annotations.txt names the class 'n00001740', which wnids.txt does not",
+        ),
+        (
+            "val/val_annotations.txt",
+            lambda path: path.write_text(path.read_text().replace("n04146614", "n02123045", 1)),
+            "val_annotations.txt has 3 images of class n02123045, not 2",
+        ),
+        ("val/val_annotations.txt", lambda path: path.write_text("val_0.JPEG"), "line 1 of .* names the class ''"),
+    ],
+)
+def test_what_is_wrong_with_tiny_imagenet_is_named_before_training(tiny, file, change, message):
+    change(tiny().folder / file)
+    for in_memory in (True, False):
+        data = tiny(in_memory=in_memory)
+        with pytest.raises(InputError, match=message):
+            data.prepare_data() or data.setup("fit")
+
+
+def test_a_training_image_of_another_size_is_named(tiny):
+    published.write_image(tiny().folder / "train/n01443537/images/n01443537_3.JPEG", np.random.default_rng(0), (60, 64))
+    with pytest.raises(InputError, match=r"n01443537_3.JPEG has 64 x 60 pixels: unpack the archive again"):
+        tiny().setup()
+
+
+def test_a_data_set_that_is_not_there_is_a_mistake_of_one_line_before_the_model_is_looked_for(capsys):
+    for name in ("cifar10", "cifar100", "tiny_imagenet"):
+        assert main(["certify", "nothing", name]) == 2
+        assert "does not exist: give download=True, or unpack " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("tiny")
+def test_names_on_the_command_line_are_the_held_out_parts(cifar):
+    cifar(download=True).prepare_data()
+    classes = 10 if cifar is CIFAR10 else 100
+    data = open_data(cifar.name, (3, 32, 32), classes)
+    assert (data.name, len(data)) == (cifar.name, 2 * classes)
+    assert len(open_data("tiny_imagenet", (3, 64, 64), 3)) == 6
+    assert {name: DATA[name]().name for name in DATA} == {name: name for name in DATA}

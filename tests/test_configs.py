@@ -1,0 +1,72 @@
+"""Every configuration is run, on a few images in the format of the real ones, by a network with a few channels."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from sll_zoo.cli import main
+from sll_zoo.data import CIFAR10, CIFAR100, DATA, TinyImageNet
+from sll_zoo.zoo.entries import DATASETS, TAGS
+from tests.data import published
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(path.relative_to(ROOT) for path in ROOT.glob("configs/**/*.yaml"))
+SMALL = {"width": 4, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dense_inner": 8}
+
+
+def read(path):
+    return yaml.safe_load((ROOT / path).read_text("utf-8"))
+
+
+@pytest.fixture
+def _in_a_folder_with_data(monkeypatch, tmp_path):
+    """Work where ``data`` has each data set as it comes out of its archive, and a folder of class folders."""
+    monkeypatch.chdir(tmp_path)
+    for module, classes in ((CIFAR10, 10), (CIFAR100, 100)):
+        reader = published.cifar(module.reader, tmp_path, classes)
+        shutil.unpack_archive(tmp_path / reader.filename, "data")
+        monkeypatch.setattr(module, "reader", reader)
+    shutil.unpack_archive(published.tiny_imagenet(tmp_path), "data")
+    for name, value in {"classes": 3, "train_images": 20, "test_images": 2}.items():
+        monkeypatch.setattr(TinyImageNet, name, value)
+    random = np.random.default_rng(0)
+    for index in range(40):
+        published.write_image(Path("data/images", "ab"[index % 2], f"{index}.png"), random, size=(40, 50))
+
+
+@pytest.mark.usefixtures("_in_a_folder_with_data")
+@pytest.mark.filterwarnings("ignore::sll_zoo.errors.UntrainedHeadWarning")
+@pytest.mark.parametrize("path", CONFIGS, ids=str)
+def test_every_configuration_runs_and_a_dev_run_exports_nothing(path, tmp_path, capsys):
+    config = read(path)
+    arguments = ["fit", "--config", str(ROOT / path), "--trainer.fast_dev_run", "2", "--trainer.accelerator", "cpu"]
+    arguments += ["--trainer.enable_model_summary", "false", "--data.batch_size", "8"]
+    shape = {} if config["model"].get("pretrained") or path.parts[1] == "digits" else SMALL
+    if path.parts[1] == "tiny_imagenet":
+        shape = SMALL | {"num_classes": TinyImageNet.classes}
+    arguments += ["--model.model_args", json.dumps(config["model"].get("model_args", {}) | shape)]
+    assert main(arguments) == 0
+    assert not list(tmp_path.glob("**/*.safetensors"))
+    assert "wrote" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=str)
+def test_a_configuration_exports_what_it_is_named_after(path):
+    config = read(path)
+    (export,) = (entry["init_args"] for entry in config["trainer"]["callbacks"] if entry["class_path"].endswith("ExportModel"))
+    shipped = export["folder"].startswith("checkpoints/")
+    assert shipped == (len(path.parts) == 3 and path.parts[1] in DATASETS)
+    if shipped:
+        data_set, name = path.parts[1], f"{path.stem}.{path.parts[1]}"
+        assert (config["model"]["name"], export["folder"]) == (name, f"checkpoints/{name}")
+        assert config["data"]["class_path"] == f"sll_zoo.data.{DATA[data_set].__name__}"
+
+
+def test_there_is_one_for_each_size_of_the_paper_and_data_set():
+    named = {f"sll_{size}" for size in ("nano", "small", "medium", "large", "xlarge")}
+    expected = {f"configs/{tag}/{name}.yaml" for name in named for tag in TAGS[name]}
+    assert expected <= set(map(str, CONFIGS))
