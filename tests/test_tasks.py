@@ -117,7 +117,9 @@ def test_a_training_in_bfloat16_exports_what_loads(tmp_path):
 def test_export_writes_what_create_model_loads(tmp_path):
     folder = tmp_path / "sll_nano.digits"
     run = trainer(tmp_path, max_epochs=1, limit_train_batches=3, limit_val_batches=0, enable_checkpointing=False)
-    run.callbacks.append(ExportModel(str(folder), baseline=True, attacked=20))
+    export = ExportModel(str(folder), baseline=True, attacked=20)
+    export.load_state_dict({"seconds": 3600.0})  # as if the training went on from a checkpoint
+    run.callbacks.append(export)
     task = CertifiedClassifier("sll_nano.digits")
     run.fit(task, datamodule=Digits())
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "curve.png", "model.safetensors"]
@@ -125,8 +127,11 @@ def test_export_writes_what_create_model_loads(tmp_path):
     x = torch.rand(3, 1, 8, 8)
     assert torch.equal(loaded(x), task(x))
     assert loaded.config == task.model.config
-    measured = json.loads((folder / "config.json").read_text())["certified"]["measured"]
+    record = json.loads((folder / "config.json").read_text())["certified"]
+    measured, training = record["measured"], record["training"]
     assert (measured["n"], measured["empirical"]["n"]) == (400, 20)
+    assert training["fingerprint"] == Digits().fingerprint("train")
+    assert 3600 < training["seconds"] <= export.state_dict()["seconds"]
 
 
 def test_nothing_is_exported_in_a_fast_dev_run_and_no_training_starts_without_data(tmp_path):

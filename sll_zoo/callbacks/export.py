@@ -12,7 +12,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from torch.utils.data import DataLoader
 
 from sll_zoo.attacking import attack
-from sll_zoo.data import fingerprint
+from sll_zoo.data import ImageData, fingerprint
 from sll_zoo.environment import commit, describe_device, versions_of
 from sll_zoo.errors import ConfigError
 from sll_zoo.evaluation import Evaluation, evaluate
@@ -44,6 +44,15 @@ class ExportModel(Callback):
         self.baseline = baseline
         self.attacked = attacked
         self.written = ""
+        self._start, self._seconds_before = time.perf_counter(), 0.0
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the seconds trained so far, for a training that goes on from a checkpoint."""
+        return {"seconds": self._seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Go on from the seconds trained before."""
+        self._seconds_before = state_dict["seconds"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check, before any work, that there will be something to measure on and somewhere to write."""
@@ -60,17 +69,17 @@ class ExportModel(Callback):
         """Measure and write, on one process."""
         if getattr(trainer, "fast_dev_run", False) or trainer.interrupted or not trainer.is_global_zero:
             return
-        training_yaml = _training_yaml(trainer)
+        training_yaml, data = _training_yaml(trainer), _datamodule(trainer)
         training = Training(
             command="sll-zoo fit --config training.yaml" if training_yaml else None,
             seeds=(torch.initial_seed(),),
             epochs=trainer.current_epoch,
-            seconds=time.perf_counter() - self._start,
+            seconds=self._seconds(),
             device=describe_device(pl_module.device),
             commit=commit(),
             versions=versions_of(PACKAGES),
+            fingerprint=data.fingerprint("train") if isinstance(data, ImageData) else None,
         )
-        data = _datamodule(trainer)
         data.setup("test")
         model = cast("LipschitzClassifier", pl_module.model)
         curves = {"this network": evaluate(model, _all(data.test_dataloader()))}
@@ -86,6 +95,9 @@ class ExportModel(Callback):
             training_yaml=training_yaml,
         )
         self.written = f"{self.folder}: {describe(record)}"
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.perf_counter() - self._start
 
     def _measurement(
         self, model: LipschitzClassifier, data: Any, evaluation: Evaluation, baseline: Evaluation | None = None

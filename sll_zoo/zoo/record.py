@@ -137,10 +137,11 @@ class Training(Struct, frozen=True, kw_only=True):
         command: The command line; None for a training from Python.
         seeds: One for each training; the weights are those of the first.
         epochs: Passes over the training images.
-        seconds: Wall time.
+        seconds: Wall time, of all runs if the training was resumed.
         device: On what it ran.
         commit: Of this project, if it ran in a checkout.
         versions: Of the packages at work.
+        fingerprint: Of the training images and labels; None where the data module does not tell them in order.
     """
 
     command: str | None
@@ -150,6 +151,7 @@ class Training(Struct, frozen=True, kw_only=True):
     device: str
     commit: str | None
     versions: dict[str, str]
+    fingerprint: Sha256 | None = None
 
 
 class Record(Struct, frozen=True, kw_only=True):
