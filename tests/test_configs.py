@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from sll_zoo.cli import main
-from sll_zoo.data import CIFAR10, CIFAR100, DATA, TinyImageNet
-from sll_zoo.zoo.entries import DATASETS, TAGS
+from sll_zoo.data import CIFAR10, CIFAR100, DATA, ImageFolder, TinyImageNet
+from sll_zoo.zoo.entries import DATASETS
 from tests.data import published
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +36,9 @@ def _in_a_folder_with_data(monkeypatch, tmp_path):
     random = np.random.default_rng(0)
     for index in range(40):
         published.write_image(Path("data/images", "ab"[index % 2], f"{index}.png"), random, size=(40, 50))
+    for index in range(60):
+        part = "train" if index < 40 else "test"
+        published.write_image(Path("data/cifar10-jpeg", part, f"class {index % 10}", f"{index}.jpg"), random, size=(32, 32))
 
 
 @pytest.mark.usefixtures("_in_a_folder_with_data")
@@ -63,10 +66,10 @@ def test_a_configuration_exports_what_it_is_named_after(path):
     if shipped:
         data_set, name = path.parts[1], f"{path.stem}.{path.parts[1]}"
         assert (config["model"]["name"], export["folder"]) == (name, f"checkpoints/{name}")
-        assert config["data"]["class_path"] == f"sll_zoo.data.{DATA[data_set].__name__}"
+        assert config["data"]["class_path"] == f"sll_zoo.data.{DATA.get(data_set, ImageFolder).__name__}"
 
 
 def test_there_is_one_for_each_size_of_the_paper_and_data_set():
-    named = {f"sll_{size}" for size in ("nano", "small", "medium", "large", "xlarge")}
-    expected = {f"configs/{tag}/{name}.yaml" for name in named for tag in TAGS[name]}
+    paper = {f"sll_{size}" for size in ("small", "medium", "large", "xlarge")}
+    expected = {f"configs/{tag}/{name}.yaml" for name in paper for tag in ("cifar10", "cifar100", "tiny_imagenet")}
     assert expected <= set(map(str, CONFIGS))

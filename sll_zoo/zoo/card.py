@@ -22,7 +22,7 @@ TRAINING_FILE = "training.yaml"
 HUB_DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100", "tiny_imagenet": "zh-plus/tiny-imagenet"}
 # What a reader would otherwise take for something else.
 NOTES = {
-    "cifar10_jpeg": "They are JPEG-compressed copies of CIFAR-10's images, not CIFAR-10: numbers on the two cannot be compared.",
+    "cifar10-jpeg": "They are JPEG-compressed copies of CIFAR-10's images, not CIFAR-10: numbers on the two cannot be compared.",
     "digits": "They are scikit-learn's 8 × 8 handwritten digits.",
 }
 

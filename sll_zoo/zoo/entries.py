@@ -21,9 +21,11 @@ from sll_zoo.zoo.weights import fetch_weights, find_weights, load_pretrained
 HUB_ORGANISATION = "sll-zoo"
 REVISION = "v1.0"
 
-# small to xlarge: the SLL paper, by its released code; inner sizes 5 and 2048 throughout. convnet: "1-Lipschitz Layers Compared".
+# nano and tiny: what two CPU cores can train. small to xlarge: the SLL paper, by its released code; inner sizes 5 and 2048
+# throughout. convnet: "1-Lipschitz Layers Compared".
 SIZES: dict[str, LipNetConfig | LipConvNetConfig] = {
     "nano": LipNetConfig(width=8, conv_layers=4, conv_inner=16, dense_layers=3, dense_inner=128, pool=1),
+    "tiny": LipNetConfig(width=32, conv_layers=6, conv_inner=32, dense_layers=3, dense_inner=384),
     "small": LipNetConfig(width=45, conv_layers=20, conv_inner=5, dense_layers=7, dense_inner=2048),
     "medium": LipNetConfig(width=60, conv_layers=30, conv_inner=5, dense_layers=10, dense_inner=2048),
     "large": LipNetConfig(width=90, conv_layers=50, conv_inner=5, dense_layers=10, dense_inner=2048),
@@ -46,15 +48,20 @@ class DataSet:
 
 
 # Means of CIFAR and Tiny-ImageNet: those of the paper's released code. Digits: of the 1,200 training images.
+# cifar10_jpeg: JPEG copies of CIFAR-10's images.
 DATASETS = {
     "digits": DataSet((1, 8, 8), 10, (0.3051,)),
     "cifar10": DataSet((3, 32, 32), 10, (0.4913, 0.4821, 0.4465)),
     "cifar100": DataSet((3, 32, 32), 100, (0.5071, 0.4865, 0.4409)),
+    "cifar10_jpeg": DataSet((3, 32, 32), 10, (0.4913, 0.4821, 0.4465)),
     "tiny_imagenet": DataSet((3, 64, 64), 200, (0.485, 0.456, 0.406)),
 }
 
 # The data sets that each architecture is registered for; the first is what its bare name means.
-TAGS = {name: ("digits",) if name.endswith("_nano") else ("cifar10", "cifar100", "tiny_imagenet") for name in ARCHITECTURES}
+_SMALL = {"nano": ("digits",), "tiny": ("cifar10_jpeg",)}
+TAGS = {
+    name: _SMALL.get(name.partition("_")[2], ("cifar10", "cifar100", "tiny_imagenet", "cifar10_jpeg")) for name in ARCHITECTURES
+}
 
 
 def _pretrained_cfg(name: str, tag: str, published: bool) -> dict[str, Any]:
