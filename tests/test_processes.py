@@ -1,12 +1,8 @@
 """Every image counts once: the same figures, to the last bit, from one process, two and three."""
 
-import os
-from datetime import timedelta
-
 import pytest
 import torch
 from lightning import LightningDataModule, Trainer
-from torch import distributed
 from torch.utils.data import DataLoader, Subset
 from torchmetrics import MetricCollection
 
@@ -14,6 +10,7 @@ from sll_zoo import CertifiedAccuracy, CertifiedAccuracyCurve, CertifiedClassifi
 from sll_zoo.data import Digits, evaluation_loader
 from sll_zoo.errors import ConfigError
 from tests import tolerances as tol
+from tests.processes import on_ranks
 
 # Images in each batch: batches that do not divide by 2 or 3, and fewer batches than processes.
 SIZES = ([7, 3, 11, 0, 5], [4, 1], [6])
@@ -75,35 +72,26 @@ def refusal(world):
     return str(caught.value)
 
 
-def run(rank, world, store, results):
-    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE=str(world))
-    torch.set_num_threads(1)
-    limit = timedelta(seconds=120)
-    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world, timeout=limit)
-    bare = [values(sizes, rank, world) for sizes in SIZES]
-    results[rank] = bare, [trained(n, world) for n in IMAGES], refusal(world)
-    distributed.destroy_process_group()
+def measured(rank, world):
+    """Return what one of several processes measures."""
+    return [values(sizes, rank, world) for sizes in SIZES], [trained(n, world) for n in IMAGES], refusal(world)
 
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_every_image_counts_once_on_any_number_of_processes(world, tmp_path):
-    context = torch.multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        results = manager.dict()
-        torch.multiprocessing.spawn(run, (world, tmp_path / "store", results), nprocs=world)
-        ranks = [results[rank] for rank in range(world)]
+    ranks = on_ranks(world, measured, tmp_path, world)
     bare = [values(sizes, 0, 1) for sizes in SIZES]
     alone = [trained(n, 1) for n in IMAGES]
-    for measured, _, _ in ranks:
-        for actual, expected in zip(measured, bare, strict=True):
+    for of_rank, _, _ in ranks:
+        for actual, expected in zip(of_rank, bare, strict=True):
             torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
     for index, n in enumerate(IMAGES):
         expected, _ = alone[index]
-        for _, measured, _ in ranks:
-            figures, _ = measured[index]
+        for _, of_rank, _ in ranks:
+            figures, _ = of_rank[index]
             # The network rounds a batch of another size in another way; what is counted is the same to the last bit.
             assert figures == expected | {name: pytest.approx(expected[name], rel=tol.FLOAT32) for name in ROUNDED}
-        assert sum(measured[index][1] for _, measured, _ in ranks) == n
+        assert sum(of_rank[index][1] for _, of_rank, _ in ranks) == n
     remedy = "take the loader from sll_zoo.data.evaluation_loader, or use one process"
     padded = f"a DistributedSampler deals out {7 + -7 % world} of 7 images, and each is to count once"
     assert {message for _, _, message in ranks} == {f"{padded}: {remedy}"}

@@ -1,18 +1,15 @@
 import io
-import os
-from datetime import timedelta
 
 import pytest
 import rich
-import torch
 from lightning import Trainer
 from rich.progress import Progress
-from torch import distributed
 
 from sll_zoo import CertifiedClassifier
 from sll_zoo.callbacks import ImageProgressBar, LogDiagnostics, TrainingReport
 from sll_zoo.data import Digits
 from sll_zoo.progress import ImageRate
+from tests.processes import on_ranks
 
 QUIET = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_model_summary": False}
 
@@ -55,27 +52,18 @@ def test_the_rate_is_that_of_steps_times_their_images():
         assert str(ImageRate().render(task)) == f"{300 * task.speed:,.0f} images/s"
 
 
-def run(rank, folder, results):
-    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE="2")
-    torch.set_num_threads(1)
-    limit = timedelta(seconds=120)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2, timeout=limit)
+def trained(rank, folder):
     bar, report = ImageProgressBar(), TrainingReport(str(folder / f"report{rank}"))
     callbacks = [bar, LogDiagnostics(), report]
     options = {"limit_train_batches": 2, "log_every_n_steps": 1, "devices": 2, "strategy": "ddp"}
     trainer = Trainer(max_epochs=1, callbacks=callbacks, **options, **QUIET)
     trainer.fit(CertifiedClassifier("sll_nano.digits"), datamodule=Digits())
     metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
-    results[rank] = metrics, images_of(bar) if bar.progress else None, report.written
-    distributed.destroy_process_group()
+    return metrics, images_of(bar) if bar.progress else None, report.written
 
 
 def test_all_processes_count_and_the_first_alone_writes(tmp_path):
-    context = torch.multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        results = manager.dict()
-        torch.multiprocessing.spawn(run, (tmp_path, results), nprocs=2)
-        (first, images, written), (second, none, nothing) = (results[rank] for rank in range(2))
+    (first, images, written), (second, none, nothing) = on_ranks(2, trained, tmp_path, tmp_path)
     assert images["Epoch"] == 64  # 32 of each process
     assert none is None
     assert (written, nothing) == (f"{tmp_path}/report0/metrics.json and {tmp_path}/report0/curves.png", "")

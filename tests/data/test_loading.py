@@ -1,17 +1,14 @@
 """Training batches: the same on one process and on two, a function of torch's seed, augmented in training only."""
 
-import os
-from datetime import timedelta
-
 import numpy as np
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
-from torch import distributed
 
 from sll_zoo.data import ImageFolder, Synthetic, training_loader
 from sll_zoo.errors import ConfigError
 from tests.data.published import write_image
+from tests.processes import on_ranks
 
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 
@@ -61,23 +58,14 @@ def sets(batches):
     return [{tuple(image.flatten().tolist()) for image in batch} for batch in batches]
 
 
-def two_processes(rank, store, results):
-    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE="2")
-    torch.set_num_threads(1)
-    limit = timedelta(seconds=120)
-    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2, timeout=limit)
+def of_two_processes(rank):  # noqa: ARG001 - as on_ranks calls it
     with pytest.raises(ConfigError) as caught:
         training_loader(range(40), batch_size=9)
-    results[rank] = seen(small(), 2, [Reseed()], world=2)["train"], str(caught.value)
-    distributed.destroy_process_group()
+    return seen(small(), 2, [Reseed()], world=2)["train"], str(caught.value)
 
 
 def test_the_batches_of_two_processes_together_are_those_of_one(tmp_path):
-    context = torch.multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        results = manager.dict()
-        torch.multiprocessing.spawn(two_processes, (tmp_path / "store", results), nprocs=2)
-        (first, message), (second, _) = results[0], results[1]
+    (first, message), (second, _) = on_ranks(2, of_two_processes, tmp_path)
     alone = seen(small(), 2, [Reseed()])["train"]
     assert (first.shape, second.shape, alone.shape) == ((4, 6, 1, 3, 3), (4, 6, 1, 3, 3), (4, 12, 1, 3, 3))
     assert sets(torch.cat([first, second], 1)) == sets(alone)

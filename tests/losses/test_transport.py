@@ -1,13 +1,11 @@
-from datetime import timedelta
-
 import numpy as np
 import pytest
 import torch
-from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from sll_zoo.errors import ConfigError
 from sll_zoo.losses import HingeKantorovichRubinstein
+from tests.processes import on_ranks
 
 CLASSES, FEATURES = 4, 6
 GENERATOR = torch.Generator().manual_seed(0)
@@ -51,31 +49,23 @@ def network():
     return torch.nn.Linear(FEATURES, CLASSES).double()
 
 
-def run(rank, store, results):
-    torch.set_num_threads(1)
-    limit = timedelta(seconds=120)
-    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2, timeout=limit)
+def gradients(rank):
     model, loss = DistributedDataParallel(network()), HingeKantorovichRubinstein(0.7)
     part = PARTS[rank]
     value = loss(model(IMAGES[part]), LABELS[part])
     value.backward()
     alone = loss.eval()(model.module(IMAGES[part]), LABELS[part]).item() if rank else None
-    results[rank] = value.item(), [parameter.grad.numpy() for parameter in model.parameters()], alone
-    distributed.destroy_process_group()
+    return value.item(), [parameter.grad.numpy() for parameter in model.parameters()], alone
 
 
 def test_two_processes_have_the_gradient_of_one_with_the_whole_batch(tmp_path):
-    context = torch.multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        results = manager.dict()
-        torch.multiprocessing.spawn(run, (tmp_path / "store", results), nprocs=2)
-        ranks = [results[rank] for rank in range(2)]
+    ranks = on_ranks(2, gradients, tmp_path)
     model = network()
     value = HingeKantorovichRubinstein(0.7)(model(IMAGES), LABELS)
     value.backward()
     assert np.mean([mine for mine, _, _ in ranks]) == pytest.approx(value.item(), rel=1e-12)
-    for _, gradients, _ in ranks:
-        for actual, parameter in zip(gradients, model.parameters(), strict=True):
+    for _, found, _ in ranks:
+        for actual, parameter in zip(found, model.parameters(), strict=True):
             np.testing.assert_allclose(actual, parameter.grad.numpy(), rtol=0, atol=1e-12)
     # In evaluation no process waits for another.
     mine = HingeKantorovichRubinstein(0.7)(model(IMAGES[PARTS[1]]), LABELS[PARTS[1]])

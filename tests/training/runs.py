@@ -1,6 +1,5 @@
 """`sll-zoo` in processes of its own, which a test can kill; they fork from one that has imported everything."""
 
-import multiprocessing
 import os
 import sys
 import time
@@ -10,9 +9,8 @@ import torch
 import yaml
 
 from sll_zoo.cli import main
+from tests.processes import CONTEXT
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["sll_zoo.cli"])
 # In which a new interpreter finds this package and its tests.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
 # What a run of `configuration` leaves behind.

@@ -9,8 +9,9 @@ import torch
 from sll_zoo.checkpoint_files import WholeCheckpointIO
 from sll_zoo.cli import main
 from sll_zoo.errors import CheckpointError
+from tests.processes import CONTEXT
 from tests.training.loop import EPOCH, At, signal_at, train, trainer
-from tests.training.runs import CONTEXT, wait_for
+from tests.training.runs import wait_for
 
 
 @pytest.fixture
