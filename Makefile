@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -17,6 +17,10 @@ lint: .venv/tested
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# On an idle machine; writes benchmarks/speed.md and the README's table.
+bench: .venv/installed
+	$(BIN)/python benchmarks/speed.py
 
 # Each mark is made when pip has succeeded, and made again when the dependencies change.
 .venv/installed: pyproject.toml

@@ -8,6 +8,7 @@ from speed_roofline import Roof, works
 
 import sll_zoo
 from sll_zoo.models import LipNetConfig
+from sll_zoo.zoo.card import table
 
 PAGE = """# How fast, and how large?
 `{model}`, {dtype}, in three forms with the same weights, side by side in one process. "Ours" is this package, "folded" its
@@ -57,8 +58,21 @@ def page(result: dict[str, Any]) -> str:
     )
 
 
-def _table(head: list[str], lines: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines])
+def summary(result: dict[str, Any]) -> str:
+    """Return the README's table: times of inference and of training as ratios."""
+    rows = {(row["task"], row["batch"], row["name"]): row["seconds"] for row in result["rows"]}
+    batches = sorted({row["batch"] for row in result["rows"]})
+
+    def line(title: str, task: str, over: str, under: str) -> list[str]:
+        return [title, *(f"{rows[task, batch, over] / rows[task, batch, under]:.2f}" for batch in batches)]
+
+    lines = [
+        line("inference: formula / ours, folded", "inference", "formula", "folded"),
+        line("inference: ours, folded / plain network", "inference", "folded", "plain"),
+        line("training step: formula / ours", "training", "formula", "ours"),
+        line("training step: ours / plain network", "training", "ours", "plain"),
+    ]
+    return table([f"`{result['model']}`, ratio of times", *(f"batch {batch:,}" for batch in batches)], lines)
 
 
 def _times(rows: list[dict[str, Any]], task: str, best: str) -> str:
@@ -71,7 +85,7 @@ def _times(rows: list[dict[str, Any]], task: str, best: str) -> str:
         ours, formula, plain = (cells[batch, name]["seconds"] for name in (best, "formula", "plain"))
         shown = [f"{1000 * row['seconds']:,.1f} ({1000 * row['predicted']:,.1f})" for row in times]
         lines.append([f"{batch:,}", *shown, f"{formula / ours:.2f}", f"{ours / plain:.2f}", str(times[0]["n"])])
-    return _table(["batch", *names, f"formula / {best}", f"{best} / plain", "n"], lines)
+    return table(["batch", *names, f"formula / {best}", f"{best} / plain", "n"], lines)
 
 
 def _peaks(peaks: dict[str, list[float]]) -> str:
@@ -81,7 +95,7 @@ def _peaks(peaks: dict[str, list[float]]) -> str:
          f"{(most[name] - before[name]) / (most['formula'] - before['formula']):.2f}"]
         for name in peaks
     ]  # fmt: skip
-    return _table(
+    return table(
         ["", "process at its peak", "of that not there before the network", "peak / formula", "not there before / formula"], lines
     )
 
@@ -94,4 +108,4 @@ def _roofline(config: LipNetConfig, roof: Roof, batch: int = 64) -> str:
                 total = [f"{work.count * work.flops / 1e9:,.1f}", f"{work.count * work.bytes / 1e9:,.2f}"]
                 bound = "operations" if work.flops / roof.flops > work.bytes / roof.bandwidth else "bytes"
                 lines.append([task, name, f"{work.kind} × {work.count}", *total, f"{1000 * roof.seconds(work):,.1f}", bound])
-    return _table(["task", "network", "layers", "GFLOP", "GB", "ms", "bound by"], lines)
+    return table(["task", "network", "layers", "GFLOP", "GB", "ms", "bound by"], lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,3 +35,11 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary = Path(folder) / path.name
         yield temporary
         temporary.replace(path)
+
+
+def rewrite_between(path: Path, begin: str, end: str, content: str) -> None:
+    """Replace what stands in a text file between two marks, each on a line of its own."""
+    between = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)
+    text = path.read_text("utf-8")
+    with written_whole(path) as temporary:
+        temporary.write_text(between.sub(lambda _: f"{content}\n", text), "utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
-from sll_zoo.files import written_whole
+from sll_zoo.files import rewrite_between
 from sll_zoo.zoo.record import Measurement, Record, read_records
 
 BEGIN, END = "<!-- table: generated from the records -->", "<!-- end of table -->"
@@ -155,12 +154,8 @@ def describe(record: Record) -> str:
 
 def refresh_tables(root: Path) -> None:
     """Rewrite the table of models in the README files of a checkout, between its two marks."""
-    content = render_models(read_records())
     for path in (root / "README.md", root / "checkpoints" / "README.md"):
-        text = path.read_text("utf-8")
-        between = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-        with written_whole(path) as temporary:
-            temporary.write_text(between.sub(lambda _: f"{BEGIN}\n{content}\n{END}", text), "utf-8")
+        rewrite_between(path, BEGIN, END, render_models(read_records()))
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
