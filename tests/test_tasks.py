@@ -117,7 +117,7 @@ def test_a_training_in_bfloat16_exports_what_loads(tmp_path):
 def test_export_writes_what_create_model_loads(tmp_path):
     folder = tmp_path / "sll_nano.digits"
     run = trainer(tmp_path, max_epochs=1, limit_train_batches=3, limit_val_batches=0, enable_checkpointing=False)
-    export = ExportModel(str(folder), baseline=True, attacked=20)
+    export = ExportModel(str(folder), baseline=True, attacked=4)
     export.load_state_dict({"seconds": 3600.0})  # as if the training went on from a checkpoint
     run.callbacks.append(export)
     task = CertifiedClassifier("sll_nano.digits")
@@ -129,7 +129,7 @@ def test_export_writes_what_create_model_loads(tmp_path):
     assert loaded.config == task.model.config
     record = json.loads((folder / "config.json").read_text())["certified"]
     measured, training = record["measured"], record["training"]
-    assert (measured["n"], measured["empirical"]["n"]) == (400, 20)
+    assert (measured["n"], measured["empirical"]["n"]) == (400, 4)
     assert training["fingerprint"] == Digits().fingerprint("train")
     assert 3600 < training["seconds"] <= export.state_dict()["seconds"]
 

@@ -37,7 +37,7 @@ def flipped(executed, net, image, prediction, radius):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_searching_neighbouring_floats_breaks_plain_radii_of_a_network_built_for_it_and_never_a_sound_one(dtype):
     broken = {"plain": 0, "sound": 0}
-    for seed in range(10):
+    for seed in range(6):
         net, image = cancelling_network(seed).to(dtype), torch.rand(1, 3, 8, 8, dtype=dtype)
         for margin in (0.3, 3.0, 1e4):
             with torch.no_grad():
