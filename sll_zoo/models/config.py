@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import isfinite
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from sll_zoo.errors import ConfigError, UnknownNameError
 from sll_zoo.layers import FAMILIES
@@ -91,6 +91,10 @@ class NetworkConfig:
         """Number of layers with weights of their own, without the head."""
         raise NotImplementedError
 
+    def thinnest(self) -> Self:
+        """Return the network of the same structure with the fewest channels, to examine that structure at little cost."""
+        raise NotImplementedError
+
     @property
     def divisor(self) -> Divisor:
         """What must divide the size of the images."""
@@ -139,6 +143,10 @@ class LipNetConfig(NetworkConfig):
         """Number of layers with weights of their own, without the head."""
         return self.conv_layers + self.dense_layers
 
+    def thinnest(self) -> Self:
+        """Return the network of the same structure with the fewest channels, to examine that structure at little cost."""
+        return replace(self, width=self.in_chans, conv_inner=1, dense_inner=1)
+
     @property
     def divisor(self) -> Divisor:
         """What must divide the size of the images."""
@@ -173,6 +181,10 @@ class LipConvNetConfig(NetworkConfig):
     def depth(self) -> int:
         """Number of layers with weights of their own, without the head."""
         return self.blocks * self.block_layers + 2  # the one in front of the blocks, and the dense one behind them
+
+    def thinnest(self) -> Self:
+        """Return the network of the same structure with the fewest channels, to examine that structure at little cost."""
+        return replace(self, width=self.in_chans + self.in_chans % 2)
 
     @property
     def divisor(self) -> Divisor:

@@ -10,7 +10,7 @@ import timm
 
 from sll_zoo.auditing import structural_problems
 from sll_zoo.errors import SllZooError, UnknownNameError, WeightsError
-from sll_zoo.models import LipschitzClassifier
+from sll_zoo.models import LipschitzClassifier, build
 from sll_zoo.zoo import hub
 from sll_zoo.zoo.entries import ARCHITECTURES, TAGS, refuse_features_only, what_there_is
 from sll_zoo.zoo.reading import CONFIG_FILE, REEXPORT, WEIGHTS_FILE, read_checkpoint, read_config, stated_record
@@ -62,7 +62,8 @@ def _from_folder(folder: Path, pretrained: bool, kwargs: dict[str, Any]) -> Lips
     model = cast("LipschitzClassifier", timm.create_model(f"local-dir:{folder}", pretrained=pretrained, **kwargs))
     if model.config.width * math.prod(model.config.img_size) > LARGEST_IMAGE:
         raise WeightsError(f"{folder} is of a network for images of {model.config.input_shape}", "they would fill the memory")
-    if pretrained and (problems := structural_problems(model)):
+    # Weights have no part in the structure.
+    if pretrained and (problems := structural_problems(build(model.config.thinnest()).eval())):
         raise WeightsError(f"{folder} is of a network that breaks its claim ({problems[0]})", "do not use it")
     return model
 
