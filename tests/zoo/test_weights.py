@@ -84,7 +84,8 @@ def test_nan_weights_are_refused(folder):
         (lambda state: state.pop("head.bias"), "head.bias is absent in it"),
         (lambda state: state.update(extra=torch.zeros(1)), "extra is .* in it and absent in the model"),
         (lambda state: state.update({"head.bias": torch.zeros(3)}), r"head.bias is \(3,\)"),
-        (lambda state: state.update({"head.bias": state["head.bias"].long()}), "head.bias is absent in it"),
+        (lambda state: state.update({"head.bias": state["head.bias"].long()}), "head.bias is torch.int64 in it"),
+        (lambda state: state.update(extra=torch.zeros(1).byte()), "extra is torch.uint8 in it and absent in the model"),
     ],
 )
 def test_tensors_of_another_model_are_refused(folder, edit, words):
