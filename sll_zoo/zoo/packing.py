@@ -30,8 +30,8 @@ BITS: tuple[int, ...] = get_args(Bits)
 SCALE = ".scale"
 # The smallest that is not subnormal: what is rounded to a multiple of it needs no scale below.
 SMALLEST_SCALE = 2.0**-126
-# Of a weight: rounded up, and times any integer that bits can hold, it is still a number of float32.
-LARGEST_WEIGHT = 2.0**126
+# The largest product of a scale and an integer: half of what float32 holds.
+LARGEST_PRODUCT = 2.0**127
 
 
 def quantize(model: LipschitzClassifier, bits: int = 8) -> LipschitzClassifier:
@@ -47,7 +47,7 @@ def quantize(model: LipschitzClassifier, bits: int = 8) -> LipschitzClassifier:
     Raises:
         ConfigError: Another number of bits.
         InputError: Something else than a network of the zoo, or one with layers that do not compute their constraint.
-        WeightsError: Weights that are not finite, or above 2^126.
+        WeightsError: Weights that are not finite, or above 1e38.
 
     Example:
         >>> from sll_zoo import create_model
@@ -80,18 +80,20 @@ def pack(state: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
         Of a weight (rows, ...) with n numbers in a row, uint8 (rows, ⌈n bits/8⌉) and bfloat16 (rows,); in bfloat16 for 16 bits.
 
     Raises:
-        WeightsError: Weights that are not finite, or above 2^126.
+        WeightsError: Weights that are not finite, or above 1e38.
     """
     packed = dict(state)
     for key in rounded_keys(state, bits):
-        weight = state[key]
-        if not (weight.abs() <= LARGEST_WEIGHT).all():
-            raise WeightsError(f"{key} holds NaN, infinity, or a weight above 2^126", "lower the learning rate and train again")
         if bits == 16:
-            packed[key] = weight.bfloat16()
+            packed[key] = state[key].bfloat16()
+            possible = bool(packed[key].isfinite().all())
         else:
-            codes, packed[key + SCALE] = _round(weight.flatten(1), bits)
-            packed[key] = _stream(codes, bits)
+            rows = state[key].flatten(1)
+            scale = packed[key + SCALE] = _scale(rows, bits)
+            packed[key] = _stream(_round(rows, scale, bits), bits)
+            possible = _are_scales(scale.float(), bits)
+        if not possible:
+            raise WeightsError(f"{key} holds NaN, infinity, or too large a weight", "lower the learning rate and train again")
     return packed
 
 
@@ -143,7 +145,8 @@ def _require_constrained(model: LipschitzClassifier) -> None:
         raise InputError(f"quantising a {type(model).__name__}", "give a network of create_model")
     known = (*FAMILIES[model.config.family].classes, UnitRowsLinear)
     for name, layer in model.named_modules():
-        if type(layer) not in known and rounded_keys(dict(layer.named_parameters(recurse=False)), bits=8):
+        tensors = {**dict(layer.named_parameters(recurse=False)), **dict(layer.named_buffers(recurse=False))}
+        if type(layer) not in known and rounded_keys(tensors, bits=8):
             raise InputError(
                 f"{name} is a {type(layer).__name__}, which does not compute its constraint", "quantise a network, then fold it"
             )
@@ -153,17 +156,20 @@ def _levels(bits: int) -> int:
     return (1 << bits - 1) - 1
 
 
-def _round(rows: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Return unsigned integers (rows, n) in uint8 and scales (rows,) in bfloat16."""
-    levels = _levels(bits)
-    scale = (rows.abs().amax(1) / levels).clamp(min=SMALLEST_SCALE).bfloat16()
+def _scale(rows: Tensor, bits: int) -> Tensor:
+    """Return the scale of each row, in bfloat16."""
+    return (rows.abs().amax(1) / _levels(bits)).clamp(min=SMALLEST_SCALE).bfloat16()
+
+
+def _round(rows: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """Return rows (rows, n) as unsigned integers in uint8."""
     numbers = (rows.double() / scale.double()[:, None]).round()  # in float64 the quotient stays on its side of one half
-    return (numbers + levels).to(torch.uint8), scale
+    return (numbers + _levels(bits)).to(torch.uint8)
 
 
 def _are_scales(scale: Tensor, bits: int) -> bool:
     """Return whether each is a normal number that none of the integers that fit in the bits takes out of float32."""
-    return bool(((scale >= SMALLEST_SCALE) & (scale * (1 << bits - 1) <= 2 * LARGEST_WEIGHT)).all())
+    return bool(((scale >= SMALLEST_SCALE) & (scale * (1 << bits - 1) <= LARGEST_PRODUCT)).all())
 
 
 def _group(bits: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import safetensors.torch
 import torch
 
 import sll_zoo
-from sll_zoo.errors import WeightsError
+from sll_zoo.errors import PublishError, WeightsError
 from sll_zoo.zoo import weights
 from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE
 
@@ -60,6 +60,12 @@ def test_a_folder_states_the_hash_of_its_weights(folder):
     flip_a_byte(folder / WEIGHTS_FILE)
     with pytest.raises(WeightsError, match="damaged"):
         sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
+
+
+def test_weights_without_a_record_are_not_published(folder):
+    forget_hash(folder)
+    with pytest.raises(PublishError, match="has no record of its weights"):
+        sll_zoo.publish(str(folder), "zoo/name", dry_run=True)
 
 
 @pytest.mark.parametrize("size", [-1, 200])
