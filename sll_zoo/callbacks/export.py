@@ -20,7 +20,7 @@ from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.zoo.card import describe
 from sll_zoo.zoo.export import export_model, measurement
-from sll_zoo.zoo.packing import quantize, require_bits
+from sll_zoo.zoo.packing import quantize, require_bits, require_quantizable
 from sll_zoo.zoo.record import Measurement, Training
 
 PACKAGES = ("sll_zoo", "torch", "lightning", "timm")
@@ -67,6 +67,8 @@ class ExportModel(Callback):
             raise ConfigError(f"{model.num_classes} logits for {len(data.class_names)} classes of {data.name}", "make them agree")
         if self.folder.exists() and not self.folder.is_dir():
             raise ConfigError(f"{self.folder} is not a folder", "name a folder to export to")
+        if self.bits < 32:
+            require_quantizable(model, self.bits)
         self._start = time.perf_counter()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -85,7 +87,9 @@ class ExportModel(Callback):
             fingerprint=data.fingerprint("train") if isinstance(data, ImageData) else None,
         )
         data.setup("test")
-        model = quantize(cast("LipschitzClassifier", pl_module.model), self.bits)
+        model = cast("LipschitzClassifier", pl_module.model)
+        if self.bits < 32:
+            model = quantize(model, self.bits)
         curves = {"this network": evaluate(model, _all(data.test_dataloader()))}
         if self.baseline:
             curves["nearest-neighbour margin"] = _baseline(data, model.num_classes)

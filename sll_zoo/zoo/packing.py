@@ -55,8 +55,7 @@ def quantize(model: LipschitzClassifier, bits: int = 8) -> LipschitzClassifier:
         >>> len(quantize(model, bits=2).head.weight[0].unique()) <= 3
         True
     """
-    require_bits(bits)
-    _require_constrained(model)
+    require_quantizable(model, bits)
     copied = copy.deepcopy(model).float()
     state = {key: value.cpu() for key, value in copied.state_dict().items()}
     copied.load_state_dict(unpack(pack(state, bits), state, bits))
@@ -67,6 +66,23 @@ def require_bits(bits: int) -> None:
     """Raise ConfigError for a number of bits that no weight is packed with."""
     if not isinstance(bits, int) or bits not in BITS:
         raise ConfigError(f"bits={bits!r}", f"choose one of {', '.join(map(str, BITS))}")
+
+
+def require_quantizable(model: LipschitzClassifier, bits: int) -> None:
+    """Raise what :func:`quantize` raises of a network whatever its weights are.
+
+    Folded layers are refused: they would keep the rescaling of the weights before.
+    """
+    require_bits(bits)
+    if not isinstance(model, LipschitzClassifier):
+        raise InputError(f"quantising a {type(model).__name__}", "give a network of create_model")
+    known = (*FAMILIES[model.config.family].classes, UnitRowsLinear)
+    for name, layer in model.named_modules():
+        tensors = {**dict(layer.named_parameters(recurse=False)), **dict(layer.named_buffers(recurse=False))}
+        if type(layer) not in known and rounded_keys(tensors, bits):
+            raise InputError(
+                f"{name} is a {type(layer).__name__}, which does not compute its constraint", "quantise a network, then fold it"
+            )
 
 
 def pack(state: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
@@ -137,19 +153,6 @@ def fault(packed: Mapping[str, Tensor], expected: Mapping[str, Tensor], bits: in
 def rounded_keys(state: Mapping[str, Tensor], bits: int) -> list[str]:
     """Return the names of those tensors that are rounded: all with rows of more than one number, which the means do not have."""
     return [key for key, value in state.items() if bits < 32 and value.ndim >= 2 and prod(value.shape[1:]) > 1]
-
-
-def _require_constrained(model: LipschitzClassifier) -> None:
-    """Refuse layers that would keep the rescaling of other weights, as folded ones do."""
-    if not isinstance(model, LipschitzClassifier):
-        raise InputError(f"quantising a {type(model).__name__}", "give a network of create_model")
-    known = (*FAMILIES[model.config.family].classes, UnitRowsLinear)
-    for name, layer in model.named_modules():
-        tensors = {**dict(layer.named_parameters(recurse=False)), **dict(layer.named_buffers(recurse=False))}
-        if type(layer) not in known and rounded_keys(tensors, bits=8):
-            raise InputError(
-                f"{name} is a {type(layer).__name__}, which does not compute its constraint", "quantise a network, then fold it"
-            )
 
 
 def _levels(bits: int) -> int:
