@@ -14,7 +14,7 @@ from sll_zoo.metrics import CertifiedAccuracy, CertifiedAccuracyCurve, MeanCerti
 from sll_zoo.publishing import publish
 from sll_zoo.soundness import freeze
 from sll_zoo.tasks import CertifiedClassifier
-from sll_zoo.zoo import create_model, list_models, pull
+from sll_zoo.zoo import create_model, list_models, pull, quantize
 
 __version__ = "0.1.0"
 
@@ -38,4 +38,5 @@ __all__ = [
     "list_models",
     "publish",
     "pull",
+    "quantize",
 ]

@@ -78,7 +78,7 @@ def publish(
             raise PublishError(
                 f"{source} has no record of its weights", "export it with `sll-zoo fit`, or publish its checkpoint"
             )
-        _require_sound(model, folder, record, progress)
+        require_sound(model, folder, record, progress)
         write_card(folder, record, config, f"hf-hub:{repo_id}{f'@{tag}' if tag else ''}")
         found = Publication(
             repo_id=repo_id,
@@ -106,7 +106,7 @@ def convert(official: Path, folder: Path, data: str | None = None, progress: Pro
         record = export_model(model, Path(staged), label_names=_label_names(model), origin=CONVERTED.format(file=official.name))
         if data:
             record = _measure(model, Path(staged), data)
-        _require_sound(model, Path(staged), record, progress)
+        require_sound(model, Path(staged), record, progress)
         pull(f"local-dir:{staged}", folder)
     return record
 
@@ -146,12 +146,20 @@ def _measure(model: LipschitzClassifier, folder: Path, data: str) -> Record:
         curves={"this network": evaluation},
         training=record.training if record else None,
         origin=record.origin if record else None,
+        bits=record.bits if record else 32,
     )
 
 
 @torch.no_grad()
-def _require_sound(model: LipschitzClassifier, folder: Path, record: Record, progress: Progress) -> None:
-    """Raise PublishError for weights that do not keep what their card will say."""
+def require_sound(model: LipschitzClassifier, folder: Path, record: Record, progress: Progress) -> None:
+    """Raise PublishError for weights that do not keep what their card will say.
+
+    Args:
+        model: The network.
+        folder: What was exported of it.
+        record: That the folder states.
+        progress: As for :func:`publish`.
+    """
     fresh = create_model(f"local-dir:{folder}", pretrained=True).eval()
     images = torch.rand(4, *model.config.input_shape, generator=torch.Generator().manual_seed(0))
     if not torch.equal(model.float()(images), fresh(images)):

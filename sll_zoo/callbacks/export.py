@@ -20,6 +20,7 @@ from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.zoo.card import describe
 from sll_zoo.zoo.export import export_model, measurement
+from sll_zoo.zoo.packing import quantize, require_bits, require_quantizable
 from sll_zoo.zoo.record import Measurement, Training
 
 PACKAGES = ("sll_zoo", "torch", "lightning", "timm")
@@ -34,15 +35,18 @@ class ExportModel(Callback):
         folder: Where to, ``checkpoints/architecture.tag`` for weights that the zoo ships.
         baseline: Whether to measure the nearest-neighbour margin classifier beside it; for data sets that fit in memory.
         attacked: How many of the held-out images to attack by PGD of 100 steps and 5 restarts.
+        bits: Of a weight, below 32 to export and measure what :func:`~sll_zoo.quantize` makes of the network.
 
     Attributes:
         written: The folder and what is in it, in one line; empty before.
     """
 
-    def __init__(self, folder: str, baseline: bool = False, attacked: int = 0) -> None:
+    def __init__(self, folder: str, baseline: bool = False, attacked: int = 0, bits: int = 32) -> None:
+        require_bits(bits)
         self.folder = Path(folder)
         self.baseline = baseline
         self.attacked = attacked
+        self.bits = bits
         self.written = ""
         self._start, self._seconds_before = time.perf_counter(), 0.0
 
@@ -63,6 +67,8 @@ class ExportModel(Callback):
             raise ConfigError(f"{model.num_classes} logits for {len(data.class_names)} classes of {data.name}", "make them agree")
         if self.folder.exists() and not self.folder.is_dir():
             raise ConfigError(f"{self.folder} is not a folder", "name a folder to export to")
+        if self.bits < 32:
+            require_quantizable(model, self.bits)
         self._start = time.perf_counter()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -82,6 +88,8 @@ class ExportModel(Callback):
         )
         data.setup("test")
         model = cast("LipschitzClassifier", pl_module.model)
+        if self.bits < 32:
+            model = quantize(model, self.bits)
         curves = {"this network": evaluate(model, _all(data.test_dataloader()))}
         if self.baseline:
             curves["nearest-neighbour margin"] = _baseline(data, model.num_classes)
@@ -93,6 +101,7 @@ class ExportModel(Callback):
             curves=curves,
             training=training,
             training_yaml=training_yaml,
+            bits=self.bits,
         )
         self.written = f"{self.folder}: {describe(record)}"
 

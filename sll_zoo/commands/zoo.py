@@ -1,4 +1,4 @@
-"""Commands around the model zoo: ``list``, ``pull``, ``publish``, ``convert``."""
+"""Commands around the model zoo: ``list``, ``pull``, ``publish``, ``convert``, ``quantize``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import track
 
+from sll_zoo.data import check_source
+from sll_zoo.functional.certificate import radius_label
 from sll_zoo.publishing import convert, publish
+from sll_zoo.quantizing import quantize_weights
 from sll_zoo.zoo import list_models, pull
-from sll_zoo.zoo.card import describe, size_in_words
+from sll_zoo.zoo.card import describe, file_in_words, percent, size_in_words
 from sll_zoo.zoo.entries import TAGS
 from sll_zoo.zoo.listing import Listed, listed_models
+from sll_zoo.zoo.packing import BITS
 
 AUDITING = partial(track, description="auditing", console=Console(stderr=True))
 
@@ -49,6 +53,13 @@ def add_commands(commands: Any) -> None:
     _add_data(converting)
     converting.set_defaults(run=_convert)
 
+    quantizing = commands.add_parser("quantize", help="write a model with fewer bits a weight, and measure what that costs")
+    quantizing.add_argument("model", metavar="MODEL", help="as for certify")
+    quantizing.add_argument("--bits", type=int, choices=BITS, default=8, help="of a weight; 16 is bfloat16 (%(default)s)")
+    quantizing.add_argument("--data", required=True, metavar="DATA", help="held-out images to measure on, as for certify")
+    quantizing.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the folder goes")
+    quantizing.set_defaults(run=_quantize)
+
 
 def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", metavar="DATA", help="held-out images to measure on, as for certify, if nothing is recorded")
@@ -70,7 +81,7 @@ def _list(options: argparse.Namespace) -> None:
 def _line(model: Listed) -> str:
     record = model.record
     where = f"{model.location}{'' if model.available else ', not downloaded yet'}"
-    return f"{record.name}: {describe(record)}; {size_in_words(record.size)}, {record.license}; {where}"
+    return f"{record.name}: {describe(record)}; {file_in_words(record)}, {record.license}; {where}"
 
 
 def _pull(options: argparse.Namespace) -> None:
@@ -101,3 +112,17 @@ def _publish(options: argparse.Namespace) -> None:
 def _convert(options: argparse.Namespace) -> None:
     record = convert(options.official, options.out, options.data, AUDITING)
     print(f"{options.out}: {record.name}, {describe(record)}")
+
+
+def _quantize(options: argparse.Namespace) -> None:
+    check_source(options.data)
+    found = quantize_weights(options.model, options.out, options.data, options.bits, AUDITING)
+    before, after = found.before, found.after
+    rows = [("clean accuracy", before.clean, after.clean)]
+    rows += [(f"certified at {radius_label(eps)}", share, after.certified[eps]) for eps, share in before.certified.items()]
+    print(f"{'':20} {'before':>9} {'after':>9} {'points':>7}")
+    for name, *shares in rows:
+        print(f"{name:20} {percent(shares[0]):>9} {percent(shares[1]):>9} {100 * (shares[1] - shares[0]):+7.2f}")
+    print(f"{'mean radius':20} {before.mean_radius:9.4f} {after.mean_radius:9.4f}")
+    print(f"{'file':20} {size_in_words(found.size_before):>9} {size_in_words(found.record.size):>9}")
+    print(f"{options.out}: {found.record.name}, {after.n:,} images, {file_in_words(found.record)}")

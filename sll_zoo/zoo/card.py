@@ -57,7 +57,7 @@ def render_card(record: Record, config: dict[str, Any], load_name: str, files: l
             has_config=TRAINING_FILE in files,
             duration=_duration(training.seconds) if training else "",
             versions=", ".join(f"{package} {number}" for package, number in training.versions.items()) if training else "",
-            size=size_in_words(record.size),
+            size=file_in_words(record),
         )
         + "\n"
     )
@@ -132,7 +132,7 @@ def render_models(records: dict[str, Record]) -> str:
             about = [
                 f"`{record.name}`",
                 f"{record.parameters:,}",
-                size_in_words(record.size),
+                file_in_words(record),
                 measured.dataset,
                 f"{measured.n:,}",
             ]
@@ -176,6 +176,11 @@ def size_in_words(size: int) -> str:
         ('829 kB', '41.4 MB')
     """
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+
+
+def file_in_words(record: Record) -> str:
+    """Return the size of a file of weights, and how it is packed if it is."""
+    return size_in_words(record.size) + (f", {record.bits} bits a weight" if record.bits < 32 else "")
 
 
 def _radius(radius: float | None) -> str:

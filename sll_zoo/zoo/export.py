@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
+import torch
 
 from sll_zoo.attacking import Attack
 from sll_zoo.environment import versions_of
@@ -20,6 +21,7 @@ from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.plot import plot_certified_accuracy
 from sll_zoo.zoo.card import CURVE_FILE, TRAINING_FILE, refresh_tables, render_card
+from sll_zoo.zoo.packing import Bits, pack, require_bits, unpack
 from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE
 from sll_zoo.zoo.record import (
     Accuracies,
@@ -53,6 +55,7 @@ def export_model(
     training: Training | None = None,
     training_yaml: str = "",
     origin: str | None = None,
+    bits: int = 32,
 ) -> Record:
     """Write ``folder`` and return the record of what it holds.
 
@@ -68,23 +71,22 @@ def export_model(
         training: What it takes to repeat the training; None if it was not this code's.
         training_yaml: The configuration of the command line.
         origin: Where weights come from that were not trained here, in a sentence.
+        bits: With which weights are packed, which loses nothing: the network must be one of :func:`~sll_zoo.quantize`.
 
     Raises:
-        WeightsError: Weights with NaN or infinity; nothing is written.
+        ConfigError: Another number of bits than ``quantize`` takes.
+        WeightsError: Weights with NaN or infinity, or with more than these bits; nothing is written.
     """
     described: dict[str, Any] = vars(model)["pretrained_cfg"]  # of timm's factory
     tag = re.sub(r"[^A-Za-z0-9]+", "_", measured.dataset).strip("_") if measured else described["tag"]
-    # In float32, whatever the training ran in: that is what create_model builds.
-    state = {key: value.detach().cpu().float().contiguous() for key, value in model.state_dict().items()}
-    if broken := [key for key, value in state.items() if not value.isfinite().all()]:
-        raise WeightsError(f"the network has NaN or infinity in {broken[0]}", "lower the learning rate and train again")
-    content = safetensors.torch.save(state)
+    content = _packed(model, bits)
     record = Record(
         name=f"{described['architecture']}.{tag}",
         family=model.config.family,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         sha256=hashlib.sha256(content).hexdigest(),
         size=len(content),
+        bits=cast("Bits", bits),
         origin=origin,
         training=training,
         measured=measured,
@@ -106,6 +108,19 @@ def export_model(
         write_record(record)
         refresh_tables(CHECKPOINTS.parent)
     return record
+
+
+def _packed(model: LipschitzClassifier, bits: int) -> bytes:
+    """Return the content of a safetensors file that gives the network back, to the bit."""
+    require_bits(bits)
+    # In float32, whatever the training ran in: that is what create_model builds.
+    state = {key: value.detach().cpu().float().contiguous() for key, value in model.state_dict().items()}
+    if broken := [key for key, value in state.items() if not value.isfinite().all()]:
+        raise WeightsError(f"the network has NaN or infinity in {broken[0]}", "lower the learning rate and train again")
+    packed = pack(state, bits)
+    if any(not torch.equal(value, state[key]) for key, value in unpack(packed, state, bits).items()):
+        raise WeightsError(f"the weights have more than {bits} bits", f"export and measure quantize(model, bits={bits})")
+    return safetensors.torch.save(packed, None if bits == 32 else {"bits": str(bits)})
 
 
 def write_card(folder: Path, record: Record, config: dict[str, Any], load_name: str) -> None:

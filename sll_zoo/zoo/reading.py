@@ -16,6 +16,7 @@ from timm.models import PretrainedCfg
 from torch import Tensor
 
 from sll_zoo.errors import WeightsError
+from sll_zoo.zoo.packing import BITS
 from sll_zoo.zoo.record import Record, from_dict
 
 WEIGHTS_FILE = "model.safetensors"
@@ -68,6 +69,20 @@ def _require_recorded(path: Path, content: bytes, record: Record) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found != record.sha256:
         raise WeightsError(f"{path} has sha256 {found[:12]}…, not {record.sha256[:12]}…: it is damaged or another file", RESTORE)
+
+
+def read_bits(path: Path, record: Record | None) -> int:
+    """Return how many bits a weight has in a safetensors file that :func:`read_weights` has read, 32 where it does not say.
+
+    Raises:
+        WeightsError: A number that nothing is packed with, or another one than is recorded.
+    """
+    with safetensors.safe_open(path, "pt") as file:
+        stated = (file.metadata() or {}).get("bits", "32")
+    if stated not in map(str, BITS) or (record and record.bits != int(stated)):
+        wanted = f"the {record.bits} that are recorded" if record else f"one of {', '.join(map(str, BITS))}"
+        raise WeightsError(f"{path} says that a weight has {stated[:20]!r} bits, not {wanted}", REEXPORT)
+    return int(stated)
 
 
 def require_file(path: Path) -> Path:

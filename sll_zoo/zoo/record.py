@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 
 from sll_zoo.files import written_whole
 from sll_zoo.functional.certificate import radius_label
+from sll_zoo.zoo.packing import Bits
 
 RECORDS = Path(__file__).with_name("records")
 
@@ -163,6 +164,7 @@ class Record(Struct, frozen=True, kw_only=True):
         parameters: Number of trained numbers.
         sha256: Of ``model.safetensors``, in hexadecimal.
         size: Of that file, in bytes.
+        bits: Of a weight in that file; fewer than 32 if they are packed. What is measured is the network of that file.
         license: Of the weights, an SPDX identifier in lower case, as the Hub writes it.
         origin: Where weights come from that were not trained here, in a sentence.
         training: How they were trained here.
@@ -175,6 +177,7 @@ class Record(Struct, frozen=True, kw_only=True):
     parameters: Count
     sha256: Sha256
     size: Count
+    bits: Bits = 32
     license: str = "apache-2.0"
     origin: str | None = None
     training: Training | None

@@ -13,7 +13,16 @@ from torch import Tensor
 from sll_zoo.errors import UntrainedHeadWarning, WeightsError
 from sll_zoo.models import LipConvNetConfig, LipNetConfig, LipschitzClassifier, build
 from sll_zoo.zoo import hub
-from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE, read_config, read_weights, require_file, stated_record
+from sll_zoo.zoo.packing import fault, unpack
+from sll_zoo.zoo.reading import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    read_bits,
+    read_config,
+    read_weights,
+    require_file,
+    stated_record,
+)
 from sll_zoo.zoo.record import Record
 
 RESIZE = "build the model that the weights were made for, with its own sizes"
@@ -57,7 +66,7 @@ def find_weights(cfg: PretrainedCfg, record: Record | None) -> Source | None:
 def fetch_weights(
     config: Config, source: Source, num_classes: int, cache_dir: str | Path | None = None
 ) -> tuple[Path, dict[str, Tensor]]:
-    """Return a file of weights and its tensors, compared with a network's sizes before any of it is allocated.
+    """Return a file of weights and its tensors, unpacked, compared with a network's sizes before any of it is allocated.
 
     Args:
         config: Of the network. If its number of classes is another than the weights', the head is left out.
@@ -72,6 +81,10 @@ def fetch_weights(
     expected = _skeleton(config, path, len(state))
     if config.num_classes != num_classes:
         state, expected = ({k: v for k, v in side.items() if not k.startswith("head.")} for side in (state, expected))
+    bits = read_bits(path, source.record)
+    if why := fault(state, expected, bits):
+        raise WeightsError(f"{path} does not fit the model: {why}", RESIZE)
+    state = unpack(state, expected, bits)
     require_same_tensors(path, state, expected)
     return path, state
 
@@ -141,7 +154,7 @@ def _fetch(source: Source, cache_dir: str | Path | None) -> tuple[Path, dict[str
 
 def require_same_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """Raise WeightsError unless a file's tensors have the names and shapes that a network expects."""
-    shapes = {key: tuple(value.shape) for key, value in found.items() if value.is_floating_point()}
+    shapes = {key: tuple(value.shape) if value.is_floating_point() else value.dtype for key, value in found.items()}
     wanted = {key: tuple(value.shape) for key, value in expected.items()}
     different = sorted(key for key in shapes.keys() | wanted.keys() if shapes.get(key) != wanted.get(key))
     if different:

@@ -25,9 +25,9 @@ class Client:
         self.cache = cache
         self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_start, initargs=(str(site),))
 
-    def load(self, name, **kwargs):
-        """Return the weights of ``create_model(name, pretrained=True)`` in the head's bias."""
-        return self.pool.submit(_load, name, kwargs).result()
+    def load(self, name, key="head.bias", **kwargs):
+        """Return one of the tensors of ``create_model(name, pretrained=True)``, as a list."""
+        return self.pool.submit(_load, name, key, kwargs).result()
 
     def run(self, *arguments, token=WRITE_TOKEN):
         """Return status, output and errors of the command line."""
@@ -42,10 +42,10 @@ def _start(site):
     sys.path.insert(0, site)
 
 
-def _load(name, kwargs):
+def _load(name, key, kwargs):
     import sll_zoo
 
-    return sll_zoo.create_model(name, pretrained=True, **kwargs).head.bias.tolist()
+    return sll_zoo.create_model(name, pretrained=True, **kwargs).state_dict()[key].tolist()
 
 
 def _run(arguments, token):

@@ -14,6 +14,7 @@ import torch
 
 import sll_zoo
 from sll_zoo.errors import PublishError, WeightsError
+from sll_zoo.zoo.export import export_model
 from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE
 from tests.hub import faults
 from tests.hub.server import READ_TOKEN
@@ -52,6 +53,15 @@ def test_what_was_published_comes_back_and_publishing_it_again_changes_nothing(s
     assert branch(served, "zoo/digits") == first
     again = client.publish("hf-hub:zoo/digits@v1.0", "zoo/mirror")
     assert (again.changed, again.files[WEIGHTS_FILE]) == (True, published.files[WEIGHTS_FILE])
+
+
+def test_packed_weights_are_measured_published_and_loaded_as_they_are(client, pretrained, tmp_path):
+    quantized = sll_zoo.quantize(pretrained, bits=4)
+    record = export_model(quantized, tmp_path, label_names="0123456789", bits=4)
+    published = client.publish(tmp_path, "zoo/packed", data="digits")
+    assert published.files[WEIGHTS_FILE] == record.size
+    assert "each weight was rounded to 4 bits" in published.card
+    assert client.load("hf-hub:zoo/packed", "convs.0.weight") == quantized.convs[0].weight.tolist()
 
 
 def test_a_tag_is_never_moved_and_a_new_one_takes_the_new_files(served, client, folder):
@@ -205,11 +215,3 @@ def test_a_record_that_was_written_by_hand_is_refused(folder, part, change, word
     (folder / CONFIG_FILE).write_text(json.dumps(config))
     with pytest.raises(PublishError, match=re.escape(words)):
         sll_zoo.publish(str(folder), "zoo/name", dry_run=True)
-
-
-def test_a_source_without_a_record_is_refused(client, folder):
-    config = json.loads((folder / CONFIG_FILE).read_text())
-    del config["certified"]
-    (folder / CONFIG_FILE).write_text(json.dumps(config))
-    with pytest.raises(PublishError, match="has no record of its weights"):
-        client.publish(folder, "zoo/name", dry_run=True)

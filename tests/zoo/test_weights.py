@@ -6,7 +6,7 @@ import safetensors.torch
 import torch
 
 import sll_zoo
-from sll_zoo.errors import WeightsError
+from sll_zoo.errors import PublishError, WeightsError
 from sll_zoo.zoo import weights
 from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE
 
@@ -62,6 +62,12 @@ def test_a_folder_states_the_hash_of_its_weights(folder):
         sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
 
 
+def test_weights_without_a_record_are_not_published(folder):
+    forget_hash(folder)
+    with pytest.raises(PublishError, match="has no record of its weights"):
+        sll_zoo.publish(str(folder), "zoo/name", dry_run=True)
+
+
 @pytest.mark.parametrize("size", [-1, 200])
 def test_a_truncated_file_without_a_hash_is_refused(folder, size):
     forget_hash(folder)
@@ -84,7 +90,8 @@ def test_nan_weights_are_refused(folder):
         (lambda state: state.pop("head.bias"), "head.bias is absent in it"),
         (lambda state: state.update(extra=torch.zeros(1)), "extra is .* in it and absent in the model"),
         (lambda state: state.update({"head.bias": torch.zeros(3)}), r"head.bias is \(3,\)"),
-        (lambda state: state.update({"head.bias": state["head.bias"].long()}), "head.bias is absent in it"),
+        (lambda state: state.update({"head.bias": state["head.bias"].long()}), "head.bias is torch.int64 in it"),
+        (lambda state: state.update(extra=torch.zeros(1).byte()), "extra is torch.uint8 in it and absent in the model"),
     ],
 )
 def test_tensors_of_another_model_are_refused(folder, edit, words):

@@ -1,0 +1,99 @@
+"""Weights that the zoo has, written again with fewer bits: what they reach before and after, checked, and the folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from msgspec.structs import replace
+
+from sll_zoo.data import fingerprint, open_data
+from sll_zoo.errors import ConfigError
+from sll_zoo.evaluation import Evaluation, evaluate
+from sll_zoo.publishing import Progress, require_sound
+from sll_zoo.zoo import create_model, pull, quantize
+from sll_zoo.zoo.card import TRAINING_FILE
+from sll_zoo.zoo.export import export_model, measurement
+from sll_zoo.zoo.packing import require_bits
+from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE, read_config, stated_record
+from sll_zoo.zoo.record import Measurement, Record
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What fewer bits cost.
+
+    Attributes:
+        before: What the network reached.
+        after: What it reaches with its weights rounded, on the same images.
+        size_before: Of its file of weights, in bytes.
+        record: Of the file that was written.
+    """
+
+    before: Evaluation
+    after: Evaluation
+    size_before: int
+    record: Record
+
+
+def quantize_weights(source: str, folder: Path, data: str, bits: int = 8, progress: Progress = iter) -> Quantized:
+    """Write a model's weights with ``bits`` bits each, and measure before and after, in float64.
+
+    The folder keeps what is known of the training. Of a network under attack nothing is known any more.
+
+    Args:
+        source: As for :func:`~sll_zoo.create_model`.
+        folder: Where to; it is made.
+        data: Held-out images, a data set's name or a folder.
+        bits: As for :func:`~sll_zoo.quantize`.
+        progress: Wraps the list of layers that are audited, such as ``rich.progress.track``.
+
+    Raises:
+        ConfigError: Another number of bits, or a file in the folder's place.
+        UnknownNameError, InputError: No such model or data.
+        WeightsError: Weights that do not exist, cannot be had, or are refused.
+        PublishError: The audit finds a layer that breaks its claim; nothing is written.
+    """
+    require_bits(bits)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file", "name a folder for the weights")
+    with TemporaryDirectory(prefix="sll-zoo-") as staged:
+        return _quantize(pull(source, Path(staged)), folder, data, bits, progress)
+
+
+def _quantize(staged: Path, folder: Path, data: str, bits: int, progress: Progress) -> Quantized:
+    """Do so for a copy of the source, which is overwritten."""
+    known, size = stated_record(read_config(staged / CONFIG_FILE)), (staged / WEIGHTS_FILE).stat().st_size
+    model = create_model(f"local-dir:{staged}", pretrained=True).eval()
+    held_out = open_data(data, model.config.input_shape, model.num_classes)
+    quantized = quantize(model, bits)
+    before, after = evaluate(model, held_out.batches()), evaluate(quantized, held_out.batches())
+    measured = measurement(after, Path(held_out.name).name, fingerprint(held_out.batches()))
+    yaml = staged / TRAINING_FILE
+
+    def write(to: Path) -> Record:
+        return export_model(
+            quantized,
+            to,
+            label_names=held_out.class_names,
+            measured=_with_baseline(measured, known),
+            curves={f"{bits} bits a weight": after, "before": before},
+            training=known.training if known else None,
+            training_yaml=yaml.read_text("utf-8") if yaml.exists() else "",
+            origin=known.origin if known else None,
+            bits=bits,
+        )
+
+    require_sound(quantized, staged, write(staged), progress)
+    if not yaml.exists():
+        (folder / TRAINING_FILE).unlink(missing_ok=True)  # of another model
+    return Quantized(before, after, size, write(folder))
+
+
+def _with_baseline(measured: Measurement, known: Record | None) -> Measurement:
+    """Return a measurement with the baseline, which knows nothing of the weights, of an earlier one on the same images."""
+    earlier = known.measured if known else None
+    if earlier and earlier.fingerprint == measured.fingerprint:
+        return replace(measured, baseline=earlier.baseline)
+    return measured
