@@ -6,9 +6,12 @@ from sll_zoo.models.lipconvnet import LipConvNet
 from sll_zoo.models.lipnet import LipNet
 
 
-def build(config: LipNetConfig | LipConvNetConfig) -> LipschitzClassifier:
+def build(config: NetworkConfig) -> LipschitzClassifier:
     """Return the network of a configuration."""
-    return LipNet(config) if isinstance(config, LipNetConfig) else LipConvNet(config)
+    if isinstance(config, LipNetConfig):
+        return LipNet(config)
+    assert isinstance(config, LipConvNetConfig)  # noqa: S101 - there is no other
+    return LipConvNet(config)
 
 
 __all__ = ["LipConvNet", "LipConvNetConfig", "LipNet", "LipNetConfig", "LipschitzClassifier", "NetworkConfig", "build"]

@@ -111,10 +111,8 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClas
         if source is None:
             raise WeightsError(f"{full_name} has no published weights", what_there_is(full_name))
         fetched = fetch_weights(config, source, cfg.num_classes, cache_dir)
-    described = asdict(cfg)
-    model: LipschitzClassifier = build_model_with_cfg(lambda **_: build(config), name, pretrained=False, pretrained_cfg=described)
-    if fetched:
-        load_pretrained(model, *fetched, cfg.num_classes)
+    make = (lambda **_: load_pretrained(config, *fetched, cfg.num_classes)) if fetched else (lambda **_: build(config))
+    model: LipschitzClassifier = build_model_with_cfg(make, name, pretrained=False, pretrained_cfg=asdict(cfg))
     return model
 
 

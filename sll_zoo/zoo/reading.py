@@ -56,10 +56,15 @@ def read_weights(path: Path, record: Record | None) -> dict[str, Tensor]:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(f"{path} is not a safetensors file ({error})", "load or download it again") from error
-    broken = sorted(key for key, value in state.items() if not value.isfinite().all())
+    broken = sorted(key for key, value in state.items() if not _is_finite(value))
     if broken:
         raise WeightsError(f"{path} has NaN or infinity in {', '.join(broken[:3])}", "train or load it again")
     return state
+
+
+def _is_finite(value: Tensor) -> bool:
+    # A finite sum has finite terms, and is found in a tenth of the time.
+    return bool(value.sum().isfinite() or value.isfinite().all())
 
 
 def _require_recorded(path: Path, content: bytes, record: Record) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,11 +101,11 @@ def _skeleton(config: Config, path: Path, tensors: int) -> dict[str, Tensor]:
         raise WeightsError(f"{path} does not fit the model: no machine could hold {config}", RESIZE) from error
 
 
-def load_pretrained(model: LipschitzClassifier, path: Path, state: dict[str, Tensor], num_classes: int) -> None:
-    """Load what :func:`fetch_weights` returned into a network, every tensor of it.
+def load_pretrained(config: Config, path: Path, state: dict[str, Tensor], num_classes: int) -> LipschitzClassifier:
+    """Return a network with what :func:`fetch_weights` returned, every tensor of it, in torch's default dtype and device.
 
     Args:
-        model: Built for these weights. If its number of classes is another than theirs, its head stays untrained, with a warning.
+        config: Of the network. If its number of classes is another than the weights', its head stays untrained, with a warning.
         path: Of the file.
         state: Its tensors.
         num_classes: That the weights were trained for.
@@ -112,20 +113,25 @@ def load_pretrained(model: LipschitzClassifier, path: Path, state: dict[str, Ten
     Raises:
         WeightsError: They subtract another mean.
     """
-    if model.num_classes != num_classes:
-        state = state | {key: value for key, value in model.state_dict().items() if key.startswith("head.")}
-    expected_mean = model.center.mean.clone()
-    model.load_state_dict(state, strict=True)
+    mean = tuple(state["center.mean"].flatten().tolist())
     # A training in bfloat16 has rounded the mean to 8 bits.
-    if not torch.allclose(model.center.mean, expected_mean, rtol=0, atol=2**-8):
-        means = [tuple(mean.flatten().tolist()) for mean in (model.center.mean, expected_mean)]
-        raise WeightsError(f"{path} is of a network that subtracts the mean {means[0]}, not {means[1]}", "leave mean= out")
+    if not all(math.isclose(found, told, abs_tol=2**-8) for found, told in zip(mean, config.channel_means, strict=True)):
+        raise WeightsError(
+            f"{path} is of a network that subtracts the mean {mean}, not {config.channel_means}", "leave mean= out"
+        )
+    with torch.device("meta"):  # no time for random weights, no memory for both
+        model = build(config)
+    dtype, device, same_head = torch.get_default_dtype(), torch.get_default_device(), config.num_classes == num_classes
+    model.load_state_dict({key: value.to(device, dtype) for key, value in state.items()}, strict=same_head, assign=True)
+    if not same_head:
+        model.reset_classifier(config.num_classes)
     if model.num_classes not in (num_classes, 0):
         warnings.warn(
             f"the head of {model.num_classes} classes is untrained (the weights have {num_classes}): train it before you certify",
             UntrainedHeadWarning,
             stacklevel=2,
         )
+    return model
 
 
 def _fetch(source: Source, cache_dir: str | Path | None) -> tuple[Path, dict[str, Tensor]]:

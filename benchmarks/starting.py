@@ -1,0 +1,78 @@
+"""How long until a model is there: the import, and loading the weights of a large one.
+
+Run: .venv/bin/python benchmarks/starting.py (writes starting.md, in about a minute; needs 1 GB of disk and 3 GB of memory).
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import safetensors.torch
+import torch
+from record import environment, write_page
+
+import sll_zoo
+from sll_zoo.zoo.export import export_model
+
+PAGE = """# How long until a model is there?
+Seconds, medians of {n} in turn.
+
+| | seconds | ratio |
+| --- | --- | --- |
+| `import timm, lightning` | {alone:.2f} | 1 |
+| `import timm, lightning, sll_zoo` | {ours:.2f} | {import_ratio:.2f} |
+| read the {size:.0f} MB of `{model}` and build it on the meta device | {least:.2f} | 1 |
+| `create_model` of the same file, checked | {load:.2f} | {load_ratio:.2f} |
+
+{environment}. `benchmarks/starting.py` makes this page.
+"""
+MODEL, N = "sll_large", 5
+
+
+def timed(run: Callable[[], object]) -> float:
+    """Return the seconds of a call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def importing(packages: str) -> None:
+    """Import packages in a new process."""
+    subprocess.run([sys.executable, "-c", f"import {packages}"], check=True)  # noqa: S603 - packages are named above
+
+
+def in_turn(*calls: Callable[[], object]) -> list[float]:
+    """Return the median time of each, called in turn after one round that fills the caches."""
+    for call in calls:
+        call()
+    times = [[timed(call) for call in calls] for _ in range(N)]
+    return [median(of_call) for of_call in zip(*times, strict=True)]
+
+
+def main() -> None:
+    """Measure and write the page."""
+    alone, ours = in_turn(lambda: importing("timm, lightning"), lambda: importing("timm, lightning, sll_zoo"))
+    with TemporaryDirectory() as folder:
+        export_model(sll_zoo.create_model(MODEL), Path(folder), label_names="0123456789")
+        file = Path(folder, "model.safetensors")
+
+        def least() -> None:
+            """Read the file, and build the model without memory."""
+            with torch.device("meta"):
+                model = sll_zoo.create_model(MODEL)
+            model.load_state_dict(safetensors.torch.load(file.read_bytes()), assign=True)
+
+        size = file.stat().st_size / 1e6
+        read, load = in_turn(least, lambda: sll_zoo.create_model(f"local-dir:{folder}", pretrained=True))
+    ratios = {"import_ratio": ours / alone, "load_ratio": load / read}
+    write_page("starting.md", PAGE.format(
+        n=N, alone=alone, ours=ours, least=read, load=load, size=size, model=MODEL, environment=environment(), **ratios
+    ))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
