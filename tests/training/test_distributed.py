@@ -1,16 +1,13 @@
 """Two processes train as one does, stop together, and one of them writes."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from datetime import timedelta
 
 import pytest
 import torch
 from lightning import LightningDataModule, Trainer
-from torch import distributed
 from torch.utils.data import DataLoader, Subset
 
 from sll_zoo import CertifiedClassifier
@@ -19,6 +16,7 @@ from sll_zoo.data import Digits, UnpaddedSampler
 from sll_zoo.errors import DivergedError
 from sll_zoo.layers import FAMILIES
 from tests.training.loop import At, signal_at, train, trainer
+from tests.training.processes import on_processes
 from tests.training.runs import ENVIRONMENT, LAST, WEIGHTS, configuration
 
 WORLD = 2
@@ -80,23 +78,8 @@ def spoil_an_image(rank, folder):
     return stop.value.problem
 
 
-def act(rank, what, folder):
-    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE=str(WORLD))
-    torch.set_num_threads(1)
-    limit = timedelta(seconds=300)
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD, timeout=limit)
-    torch.save(what(rank, folder), folder / f"{rank}.pt")
-    distributed.destroy_process_group()
-
-
-def on_two_processes(what, folder):
-    """Return what a function of the process's rank and a folder returns on each."""
-    torch.multiprocessing.start_processes(act, (what, folder), nprocs=WORLD, start_method="forkserver")
-    return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
-
-
 def test_two_processes_train_as_one_does_and_no_parameter_is_unused(tmp_path):
-    ranks = on_two_processes(train_every_family, tmp_path)
+    ranks = on_processes(WORLD, train_every_family, tmp_path)
     for family in FAMILIES:
         alone = trained(family, 1)
         for together in ranks:
@@ -104,7 +87,7 @@ def test_two_processes_train_as_one_does_and_no_parameter_is_unused(tmp_path):
 
 
 def test_a_signal_to_one_process_ends_all_with_one_checkpoint_from_which_all_go_on(tmp_path):
-    (told, *weights), (told_by_another, *weights_of_another) = on_two_processes(interrupt_and_go_on, tmp_path)
+    (told, *weights), (told_by_another, *weights_of_another) = on_processes(WORLD, interrupt_and_go_on, tmp_path)
     assert told == f"interrupted by SIGTERM; go on from {tmp_path / 'killed' / 'last.ckpt'} with --ckpt_path last"
     assert told_by_another == ""
     for whole, resumed in (weights, weights_of_another):
@@ -113,7 +96,7 @@ def test_a_signal_to_one_process_ends_all_with_one_checkpoint_from_which_all_go_
 
 
 def test_an_image_that_is_not_finite_on_one_process_stops_all_with_its_message(tmp_path):
-    told = on_two_processes(spoil_an_image, tmp_path)
+    told = on_processes(WORLD, spoil_an_image, tmp_path)
     assert told == ["an image of the batch is not finite (epoch 0, step 1)"] * WORLD
 
 
