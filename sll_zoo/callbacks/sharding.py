@@ -10,6 +10,7 @@ from torch import distributed
 
 from sll_zoo.errors import ConfigError
 from sll_zoo.layers import SLLLinear
+from sll_zoo.strategies import ShardedStrategy
 
 
 class ShardRescaling(Callback):
@@ -25,7 +26,7 @@ class ShardRescaling(Callback):
     In a configuration, ``class_path: sll_zoo.callbacks.ShardRescaling`` among ``trainer.callbacks``.
 
     Raises:
-        ConfigError: Several processes under another strategy than DDP.
+        ConfigError: Several processes under another strategy than DDP and :class:`~sll_zoo.strategies.ShardedStrategy`.
     """
 
     def __init__(self) -> None:
@@ -35,7 +36,7 @@ class ShardRescaling(Callback):
         """Give the layers the processes."""
         if trainer.world_size == 1:
             return
-        if not isinstance(trainer.strategy, DDPStrategy):
+        if not isinstance(trainer.strategy, DDPStrategy | ShardedStrategy):
             # The parts of a gradient are right only where it is averaged over all processes.
             raise ConfigError(f"ShardRescaling with {type(trainer.strategy).__name__}", "train with strategy ddp, or without it")
         # A group of its own: DDP reduces gradients in the other while derivatives are being taken, and two processes that come to

@@ -41,7 +41,7 @@ class Dealt(LightningDataModule):
         return DataLoader(data, batch_size=BATCH // world, sampler=UnpaddedSampler(data, world, self.trainer.global_rank))
 
     def val_dataloader(self):
-        return evaluation_loader(Subset(self.digits, range(7)), 2)
+        return evaluation_loader(Subset(self.digits, range(7)), 1)
 
 
 class Look(Callback):
