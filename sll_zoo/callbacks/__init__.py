@@ -7,6 +7,7 @@ from sll_zoo.callbacks.export import ExportModel
 from sll_zoo.callbacks.interruption import Interrupted
 from sll_zoo.callbacks.progress_bar import ImageProgressBar
 from sll_zoo.callbacks.seeding import SeededBatches
+from sll_zoo.callbacks.sharding import ShardRescaling
 from sll_zoo.callbacks.training_report import TrainingReport
 from sll_zoo.callbacks.watch import FiniteWatch
 
@@ -18,6 +19,7 @@ __all__ = [
     "LogDiagnostics",
     "ResumableCheckpoint",
     "SeededBatches",
+    "ShardRescaling",
     "TrainingReport",
     "WriteCertificates",
 ]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
+
+from sll_zoo.strategies import whole
 
 
 class LogDiagnostics(Callback):
@@ -23,16 +26,21 @@ class LogDiagnostics(Callback):
             return
         gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
         rate = max(group["lr"] for group in optimizer.param_groups)
-        pl_module.log_dict({"train/grad_norm": get_total_norm(gradients), "train/lr": rate})
+        pl_module.log_dict({"train/grad_norm": whole(get_total_norm(gradients)), "train/lr": rate})
 
     @torch.no_grad()
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Log the spread of each layer that has a log q."""
         pl_module.log_dict(
             {
-                f"log_q_spread/{name.removeprefix('model.').removesuffix('.log_q')}": log_q.max() - log_q.min()
+                f"log_q_spread/{name.removeprefix('model.').removesuffix('.log_q')}": _spread(log_q)
                 for name, log_q in pl_module.named_parameters()
                 if name.endswith(".log_q")
             },
             sync_dist=True,  # they are the same everywhere: Lightning wants to hear it
         )
+
+
+def _spread(log_q: Tensor) -> Tensor:
+    log_q = whole(log_q)
+    return log_q.max() - log_q.min()

@@ -18,6 +18,7 @@ from sll_zoo.errors import ConfigError
 from sll_zoo.evaluation import Evaluation, evaluate
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.nearest import NearestNeighbour
+from sll_zoo.strategies import network_of
 from sll_zoo.zoo.card import describe
 from sll_zoo.zoo.export import export_model, measurement
 from sll_zoo.zoo.packing import quantize, require_bits, require_quantizable
@@ -73,7 +74,10 @@ class ExportModel(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure and write, on one process."""
-        if getattr(trainer, "fast_dev_run", False) or trainer.interrupted or not trainer.is_global_zero:
+        if getattr(trainer, "fast_dev_run", False) or trainer.interrupted:
+            return
+        model = network_of(pl_module)
+        if not trainer.is_global_zero:
             return
         training_yaml, data = _training_yaml(trainer), _datamodule(trainer)
         training = Training(
@@ -87,7 +91,6 @@ class ExportModel(Callback):
             fingerprint=data.fingerprint("train") if isinstance(data, ImageData) else None,
         )
         data.setup("test")
-        model = cast("LipschitzClassifier", pl_module.model)
         if self.bits < 32:
             model = quantize(model, self.bits)
         curves = {"this network": evaluate(model, _all(data.test_dataloader()))}

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves
 
 from sll_zoo.errors import DivergedError
+from sll_zoo.strategies import local
 
 REMEDY = "lower the learning rate or mend the data, then go on from the last checkpoint with --ckpt_path last"
 
@@ -67,22 +68,21 @@ def _scaled(trainer: Trainer) -> bool:
 
 def _finite(tensors: Iterable[Tensor]) -> bool:
     """Return whether all numbers are finite."""
-    tensors = [tensor.detach() for tensor in tensors]
+    tensors = [local(tensor.detach()) for tensor in tensors]
     # The norm is the quickest, and asks the device once; it may overflow where no number does.
     return bool(torch.isfinite(get_total_norm(tensors))) or all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
 def _find(trainer: Trainer, pl_module: LightningModule, batch: Any, loss: Tensor) -> tuple[int, str]:
     """Return where the fault lies, in words, and how near to its origin that is (0 is nearest)."""
-    images = batch[0]
-    if not _finite([images]):
-        return 0, "an image of the batch is not finite"
-    found: list[str] = []
+    images, found = batch[0], list[str]()
     with ExitStack() as hooks, torch.no_grad(), trainer.precision_plugin.forward_context():
         for name, module in pl_module.named_modules():
             handle = module.register_forward_hook(partial(_note, name.partition(".parametrizations")[0], found))
             hooks.callback(handle.remove)
-        pl_module(images)
+        pl_module(images)  # on all processes, which may have to gather the weights
+    if not _finite([images]):
+        return 0, "an image of the batch is not finite"
     if found:
         return 1, f"the first output that is not finite is that of {found[0]}"
     if not _finite([loss]):

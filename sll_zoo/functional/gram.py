@@ -31,10 +31,11 @@ def abs_gram_product(
     if derivatives_are_taken_in_reverse(weight, q):
         sums: Tensor = _AbsGramProduct.apply(weight, scale, q)
         return sums
-    return _formula(weight, scale, q)
+    return formula(weight, scale, q)
 
 
-def _formula(weight: Tensor, scale: Tensor, q: Tensor) -> Tensor:
+def formula(weight: Tensor, scale: Tensor, q: Tensor) -> Tensor:
+    """Return what :func:`abs_gram_product` does, by PyTorch's operations and their derivatives."""
     unit = weight.to(q.dtype) / scale
     return (unit @ unit.mT).abs() @ q
 
@@ -62,7 +63,7 @@ class _AbsGramProduct(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, scale, q, signs, sums = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return _derivatives_by_formula(ctx, weight, scale, q, grad)
+            return derivatives_by_formula(ctx, weight, scale, q, grad)
         unit = weight.to(q.dtype) / scale
         by_unit = torch.empty_like(unit)
         with full_precision(weight.device.type):
@@ -81,8 +82,9 @@ def _blocks(size: int) -> Iterator[tuple[slice, slice]]:
         yield slice(start, stop), slice(stop, size)
 
 
-def _derivatives_by_formula(ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, grad: Tensor) -> tuple[Tensor | None, ...]:
-    wanted = [tensor for tensor, needed in zip((weight, q), ctx.needs_input_grad[::2], strict=True) if needed]
-    found = iter(torch.autograd.grad(_formula(weight, scale, q), wanted, grad, create_graph=True))
-    by_weight, by_q = (next(found) if needed else None for needed in ctx.needs_input_grad[::2])
+def derivatives_by_formula(ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """Return the derivatives by weight, scale and q of which derivatives can be taken; None where ``ctx`` needs none."""
+    wanted = [tensor for tensor, needed in zip((weight, q), ctx.needs_input_grad[:3:2], strict=True) if needed]
+    found = iter(torch.autograd.grad(formula(weight, scale, q), wanted, grad, create_graph=True))
+    by_weight, by_q = (next(found) if needed else None for needed in ctx.needs_input_grad[:3:2])
     return by_weight, None, by_q

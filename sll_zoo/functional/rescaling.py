@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn import functional as F
 
 from sll_zoo.functional.gram import abs_gram_product
 from sll_zoo.functional.products import full_precision
+from sll_zoo.functional.sharded_gram import sharded_abs_gram_product
 
 # q_j / q_i then stays below e^40, far from the overflow of float32 at e^88. Every q > 0 is valid, so bounding it is sound.
 LOG_Q_LIMIT = 20.0
@@ -58,13 +59,22 @@ def gershgorin(gram: Float[Tensor, "inner inner"], log_q: Float[Tensor, " inner"
 
 
 def row_sums(
-    weight: Float[Tensor, "inner *kernel"], scale: Float[Tensor, ""], log_q: Float[Tensor, " inner"]
+    weight: Float[Tensor, "inner *kernel"],
+    scale: Float[Tensor, ""],
+    log_q: Float[Tensor, " inner"],
+    group: distributed.ProcessGroup | None = None,
 ) -> Float[Tensor, " inner"]:
-    """Return SLL's T of ``weight / scale``: :func:`gershgorin` of :func:`abs_gram`, in less time and memory if it is dense."""
+    """Return SLL's T of ``weight / scale``: :func:`gershgorin` of :func:`abs_gram`, in less time and memory if it is dense.
+
+    The processes of a ``group`` share the work of a dense weight:
+    :func:`~sll_zoo.functional.sharded_gram.sharded_abs_gram_product`.
+    """
     if weight.ndim == 4:
         return gershgorin(abs_gram(weight.to(scale.dtype) / scale), log_q)
     log_q = _bounded(log_q, scale.dtype)
-    return abs_gram_product(weight, scale, log_q.exp()) * (-log_q).exp()
+    q = log_q.exp()
+    sums = abs_gram_product(weight, scale, q) if group is None else sharded_abs_gram_product(weight, scale, q, group)
+    return sums * (-log_q).exp()
 
 
 def _bounded(log_q: Tensor, dtype: torch.dtype) -> Tensor:

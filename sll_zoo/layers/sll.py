@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from sll_zoo.errors import ConfigError
 from sll_zoo.functional.rescaling import residual_step, row_sums, tightened
@@ -22,9 +22,9 @@ def _require_power(power: int) -> None:
         raise ConfigError(f"power={power}", "choose 1 (SLL), 2, 4 or 8")
 
 
-def _t(weight: Tensor, scale: Tensor, log_q: Tensor, power: int) -> Tensor:
+def _t(weight: Tensor, scale: Tensor, log_q: Tensor, power: int, group: distributed.ProcessGroup | None = None) -> Tensor:
     if power == 1:
-        return row_sums(weight, scale, log_q)
+        return row_sums(weight, scale, log_q, group)
     return tightened(weight.to(scale.dtype) / scale, log_q, power)
 
 
@@ -37,6 +37,10 @@ class SLLLinear(ResidualLinear):
         power: k, one of 1, 2, 4, 8. 1 is SLL; a larger one has a smaller T at initialisation, so that the layer moves its input
             further, and costs a matrix product for each doubling.
         **options: Those of :class:`~sll_zoo.layers.residual.ResidualLinear`: ``bias``, ``activation``, ``device``, ``dtype``.
+
+    Attributes:
+        group: Processes that train the layer together and share the work of T, power 1, by
+            :class:`~sll_zoo.callbacks.ShardRescaling`; None, by default and in every copy, where each does all of it.
 
     Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5, and under bfloat16 autocast the
         output is within 2 % of ‖x‖ of the exact one (``tests/test_laws.py``). log q starts at 0, where T's trace is smallest.
@@ -57,10 +61,17 @@ class SLLLinear(ResidualLinear):
         _require_power(power)
         self.power = power
         self.log_q = nn.Parameter(torch.zeros_like(self.weight[:, 0]))
+        self.group: distributed.ProcessGroup | None = None
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""
-        return residual_step(self.weight, lambda weight, scale: _t(weight, scale, self.log_q, self.power))
+        # Only in a step of the training do all processes come by as often: one may have more batches to validate than another.
+        group = self.group if self.training and torch.is_grad_enabled() else None
+        return residual_step(self.weight, lambda weight, scale: _t(weight, scale, self.log_q, self.power, group))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle has: no processes, which cannot be copied and need not have the copy."""
+        return {**vars(self), "group": None}
 
 
 class SLLConv2d(ResidualConv2d):
