@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from sll_zoo.chain import trace
 from sll_zoo.functional.activation import slope_restricted
-from sll_zoo.functional.convolution import PaddingMode, same_conv2d
+from sll_zoo.functional.convolution import PaddingMode
 from sll_zoo.layers import FoldedLinearForm, FoldedResidual, NormOneAvgPool2d, UnitRowsLinear
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.soundness.fourier import StoredMatrices, StoredOrthogonal, StoredSandwich, stored
@@ -32,15 +33,18 @@ def in_plain_operations(folded: LipschitzClassifier, by_products: bool) -> Lipsc
         weight = getattr(call.layer, "weight", None)
         # To a kernel of one pixel, every pixel is an image of its own.
         pixelwise = weight is not None and weight.shape[2:] == (1, 1)
-        x = call.x[..., :1, :1] if pixelwise else call.x
-        if plain := _plain(stored(call.layer, x, torch.float64) or call.layer, x, by_products):
+        matrices = stored(call.layer, call.x[..., :1, :1] if pixelwise else call.x, torch.float64)
+        if plain := _plain(matrices or call.layer, call.x, by_products):
             network.set_submodule(call.name, plain)
+    for buffer in network.buffers():
+        buffer.data = buffer.contiguous()  # as files hold them
     return network
 
 
 def _plain(layer: nn.Module, x: Tensor, by_products: bool) -> nn.Module | None:
     """Return the plain form of a layer, for inputs like ``x``; None for one that has no other than its own."""
-    convolution = partial(Convolution, by_products=by_products)
+    size = (x.shape[-2], x.shape[-1])
+    convolution = partial(ProductConvolution, size=size) if by_products else FoldedLinearForm
     match layer:
         case UnitRowsLinear():
             return FoldedLinearForm(layer.unit_rows(), layer.bias, "zeros")
@@ -54,9 +58,9 @@ def _plain(layer: nn.Module, x: Tensor, by_products: bool) -> nn.Module | None:
         case FoldedLinearForm() if layer.weight.ndim == 4:
             return convolution(layer.weight, layer.bias, layer.padding_mode)
         case StoredMatrices():
-            return _of_matrices(layer, (x.shape[-2], x.shape[-1]), convolution)
+            return _of_matrices(layer, size, convolution)
         case NormOneAvgPool2d():
-            return SumPool(int(layer.kernel_size))
+            return SumPool(cast("int", layer.kernel_size))
         case nn.AdaptiveMaxPool2d(output_size=1):
             return LargestPixel()
     return None
@@ -69,7 +73,7 @@ def _of_matrices(layer: StoredMatrices, size: tuple[int, int], convolution: Call
     def product(matrices: Tensor, bias: Tensor | None) -> nn.Module:
         if not matrices.is_complex():
             return FoldedLinearForm(matrices, bias, "zeros")
-        if size == (1, 1):
+        if matrices.shape[:2] == (1, 1):
             return convolution(matrices.real.permute(2, 3, 0, 1), bias, "zeros")
         return FrequencyProduct(matrices, bias, size)
 
@@ -81,36 +85,43 @@ def _of_matrices(layer: StoredMatrices, size: tuple[int, int], convolution: Call
     return product(matrices, layer.bias if isinstance(layer, StoredOrthogonal) else None)
 
 
-class Convolution(nn.Module):
-    """x ↦ K ⋆ x + b, of the same height and width.
+class ProductConvolution(nn.Module):
+    """x ↦ K ⋆ x + b, of the same height and width, as one matrix product.
 
     Args:
         kernel: K, (out, in, k, k) with k odd.
         bias: (out,) or None.
         padding_mode: ``zeros`` or ``circular``.
-        by_products: Whether to apply one matrix (out, k² in) to all shifts of the image.
+        size: (h, w) of the images.
     """
 
-    kernel: Tensor
+    matrix: Tensor
     bias: Tensor | None
+    places: Tensor
 
-    def __init__(self, kernel: Tensor, bias: Tensor | None, padding_mode: PaddingMode, by_products: bool) -> None:
+    def __init__(self, kernel: Tensor, bias: Tensor | None, padding_mode: PaddingMode, size: tuple[int, int]) -> None:
         super().__init__()
-        self.register_buffer("kernel", kernel.clone())
+        self.register_buffer("matrix", kernel.flatten(1))
         self.register_buffer("bias", None if bias is None else bias.clone())
-        self.padding_mode = padding_mode
-        self.by_products = by_products
+        self.register_buffer("places", _neighbours(kernel.shape[-1], size, padding_mode).flatten())
+        self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it."""
-        if not self.by_products:
-            return same_conv2d(x, self.kernel, self.bias, self.padding_mode)
-        height, width, k = x.shape[2], x.shape[3], self.kernel.shape[-1]
-        padded = F.pad(x, (k // 2,) * 4, mode="constant" if self.padding_mode == "zeros" else "circular")
-        shifts = [padded[:, :, i : i + height, j : j + width] for i in range(k) for j in range(k)]
-        matrix = self.kernel.permute(0, 2, 3, 1).flatten(1)
-        y = (matrix @ torch.cat(shifts, 1).flatten(2)).unflatten(2, (height, width))
+        pixels = F.pad(x.flatten(2), (0, 1))  # the last stands for all outside
+        patches = pixels.index_select(2, self.places).reshape(x.shape[0], self.matrix.shape[1], -1)
+        y = (self.matrix @ patches).reshape(x.shape[0], -1, *self.size)
         return y if self.bias is None else y + self.bias[:, None, None]
+
+
+def _neighbours(k: int, size: tuple[int, int], padding_mode: PaddingMode) -> Tensor:
+    """Return which pixel lies under each place of a kernel, (k², h w), by its number; h w for those outside."""
+    height, width = size
+    rows, columns = (torch.arange(k)[:, None] + torch.arange(n) - k // 2 for n in size)
+    rows, columns = rows[:, None, :, None], columns[None, :, None, :]
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    number = rows % height * width + columns % width
+    return (number if padding_mode == "circular" else torch.where(inside, number, height * width)).flatten(2).flatten(0, 1)
 
 
 class ConvolutionalResidual(nn.Module):
@@ -122,7 +133,7 @@ class ConvolutionalResidual(nn.Module):
         activation: σ.
     """
 
-    def __init__(self, inner: Convolution, outer: Convolution, activation: str) -> None:
+    def __init__(self, inner: nn.Module, outer: nn.Module, activation: str) -> None:
         super().__init__()
         self.inner, self.outer = inner, outer
         self.activation = activation
@@ -186,7 +197,7 @@ class FrequencyProduct(nn.Module):
         real, imaginary = (part.flatten(2).permute(2, 1, 0) for part in (z[:, :, :height], z[:, :, height:]))
         products = (self.real @ real - self.imaginary @ imaginary, self.real @ imaginary + self.imaginary @ real)
         # The inverse of the rows' transform is its adjoint over h, and that factor is in ``back``.
-        z = self.rows.mT @ torch.cat([part.permute(2, 1, 0).unflatten(2, (height, half)) for part in products], 2)
+        z = self.rows.mT @ torch.cat([part.permute(2, 1, 0).reshape(x.shape[0], -1, height, half) for part in products], 2)
         y = z[:, :, :height] @ self.back[0] + z[:, :, height:] @ self.back[1]
         return y if self.bias is None else y + self.bias[:, None, None]
 
@@ -209,8 +220,8 @@ class SumPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it."""
-        edge = self.edge
-        return x.unflatten(3, (-1, edge)).unflatten(2, (-1, edge)).sum((3, 5)) / edge
+        edge, (height, width) = self.edge, x.shape[2:]
+        return x.reshape(*x.shape[:2], height // edge, edge, width // edge, edge).sum((3, 5)) / edge
 
 
 class LargestPixel(nn.Module):
