@@ -89,7 +89,12 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: Map
     size = sum(tensor.nbytes for tensor in program.state_dict.values())
     if size > LARGEST_ONNX:
         raise ExportError(f"{size / 2**30:.1f} GiB of weights", "an .onnx file holds less than 2 GiB: write a .pt2 file")
-    found: Any = torch.onnx.export(program, (), input_names=["images"], output_names=OUTPUTS, opset_version=OPSET, verbose=False)
+    names = {"input_names": ["images"], "output_names": OUTPUTS}
+    try:
+        found: Any = torch.onnx.export(program, (), **names, opset_version=OPSET, verbose=False)
+    except torch.onnx.OnnxExporterError as error:
+        cause = error.__cause__ or error  # which names the operation
+        raise ExportError(f"ONNX has no form of a layer ({str(cause).splitlines()[0]})", "write a .pt2 file") from error
     graph = found.model.graph
     for described in (*graph.all_nodes(), *graph.inputs, *graph.outputs):
         described.metadata_props.clear()  # with what the exporter knew of this machine's files
