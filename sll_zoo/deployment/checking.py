@@ -13,7 +13,8 @@ from sll_zoo.deployment.formats import Runner
 from sll_zoo.errors import ExportError
 from sll_zoo.models import LipschitzClassifier
 
-# How far the file's logits may be from those of PyTorch in float64, relative to the largest: rounding, and ten times as much.
+# How far the file's logits may be from those of PyTorch in float64, relative to the largest. Measured were 9e-7 and 3e-15 at
+# most, of sll_small.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 BATCHES = (1, 3)
 TIMED_RUNS = 30

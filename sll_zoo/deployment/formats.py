@@ -18,7 +18,7 @@ OUTPUTS = ("logits", "radius")
 # Beside the program in a .pt2 file.
 METADATA_FILE = "metadata.json"
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-# What every onnxruntime of the last years reads, and has in float64.
+# That of the exporter's own translations: what is newer is not needed.
 OPSET = 18
 # Of a protocol buffer, in bytes, less what the graph itself may need.
 LARGEST_ONNX = 2**31 - 2**24
@@ -89,7 +89,7 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: Map
     size = sum(tensor.nbytes for tensor in program.state_dict.values())
     if size > LARGEST_ONNX:
         raise ExportError(f"{size / 2**30:.1f} GiB of weights", "an .onnx file holds less than 2 GiB: write a .pt2 file")
-    names = {"input_names": ["images"], "output_names": OUTPUTS}
+    names: dict[str, Any] = {"input_names": ["images"], "output_names": OUTPUTS}
     try:
         found: Any = torch.onnx.export(program, (), **names, opset_version=OPSET, verbose=False)
     except torch.onnx.OnnxExporterError as error:
@@ -106,10 +106,14 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: Map
 
 def _read_onnx(path: Path) -> Runner:
     import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except NoKernel as error:
+        raise ExportError(f"onnxruntime cannot execute a layer in this dtype ({error})", "write a .pt2 file") from error
 
     def run(images: Tensor) -> tuple[Tensor, Tensor]:
         logits, radius = session.run(list(OUTPUTS), {"images": images.numpy()})
