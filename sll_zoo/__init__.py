@@ -7,6 +7,7 @@ certificates in L2, and a model zoo in timm's registry. Importing the package re
 from sll_zoo.attacking import Attack, attack
 from sll_zoo.auditing import Audit, audit
 from sll_zoo.certification import Certificate, certify
+from sll_zoo.deployment import Exported, export
 from sll_zoo.evaluation import Evaluation, evaluate
 from sll_zoo.layers import fold
 from sll_zoo.losses import OffsetCrossEntropy
@@ -26,6 +27,7 @@ __all__ = [
     "CertifiedAccuracyCurve",
     "CertifiedClassifier",
     "Evaluation",
+    "Exported",
     "MeanCertifiedRadius",
     "OffsetCrossEntropy",
     "attack",
@@ -33,6 +35,7 @@ __all__ = [
     "certify",
     "create_model",
     "evaluate",
+    "export",
     "fold",
     "freeze",
     "list_models",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sll_zoo.callbacks import Interrupted
-from sll_zoo.commands import measure, zoo
+from sll_zoo.commands import deploy, measure, zoo
 from sll_zoo.demo import quiet_lightning, run_demo
 from sll_zoo.errors import UntrainedHeadWarning
 from sll_zoo.lightning_cli import MISTAKES, TRAINING, mistake_of, train
@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
     zoo.add_commands(commands)
     measure.add_commands(commands)
+    deploy.add_commands(commands)
     for name, text in TRAINING.items():
         commands.add_parser(name, help=text)
     return parser

@@ -41,6 +41,10 @@ class PublishError(SllZooError, RuntimeError):
     """Weights that are not fit to be published, or that the Hub refuses."""
 
 
+class ExportError(SllZooError, RuntimeError):
+    """A file for deployment that cannot be written, or that does not agree with PyTorch."""
+
+
 class CheckpointError(SllZooError, RuntimeError):
     """A checkpoint that cannot be written or read, or a folder of checkpoints that another training is writing to."""
 

@@ -15,3 +15,5 @@ FLOAT32 = 1e-5
 COLOUR = 1e-5
 # A grey image against the same with three channels: torchvision's weights of the channels sum to 0.9999.
 GREY = 1e-3
+# Logits of a folded network in float64, relative to the largest: the same products; the bound that folding is held to.
+FOLD = 1e-12

@@ -46,7 +46,7 @@ def max_min(x: Float[Tensor, "batch channels *space"]) -> Float[Tensor, "batch c
     Also GroupSort with groups of 2. Source: Anil, Lucas and Grosse 2019 (arXiv 1811.05381).
     """
     pairs = x.shape[1] // 2
-    paired = x[:, : 2 * pairs].reshape(len(x), pairs, 2, *x.shape[2:])
+    paired = x[:, : 2 * pairs].reshape(x.shape[0], pairs, 2, *x.shape[2:])
     ordered = torch.stack([paired.amax(2), paired.amin(2)], 2).flatten(1, 2)
     return torch.cat([ordered, x[:, ordered.shape[1] :]], 1)
 
@@ -60,7 +60,7 @@ def householder(
 
     Source: Singla, Singla and Feizi 2022 (arXiv 2108.04062).
     """
-    paired = x[:, : 2 * len(angle)].reshape(len(x), len(angle), 2, *x.shape[2:])
+    paired = x[:, : 2 * len(angle)].reshape(x.shape[0], len(angle), 2, *x.shape[2:])
     shape = (-1, *(1,) * (x.ndim - 2))
     normal = torch.stack([(angle / 2).sin(), -(angle / 2).cos()], 1).view(len(angle), 2, *shape[1:])
     height = (paired * normal).sum(2, keepdim=True)

@@ -59,7 +59,8 @@ def certified_radius(
     size = largest_magnitude(logits)
     rounding = TIE * torch.finfo(logits.dtype).eps * size[:, None].double()
     radius = torch.full_like(top[:, 0], torch.inf)
-    step = max(1, PIECE // max(1, batch))
+    # A graph has no loop whose length depends on the batch.
+    step = classes if torch.compiler.is_compiling() else max(1, PIECE // max(1, batch))
     for start in range(0, classes, step):
         piece = slice(start, start + step)
         margins = top - logits[:, piece]

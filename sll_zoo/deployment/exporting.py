@@ -1,0 +1,173 @@
+"""A network as one file that gives logits and certified radii without this package, checked before it is there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from sll_zoo.deployment.checking import TIMED_RUNS, TOLERANCE, compare, latency
+from sll_zoo.deployment.formats import capture, require_writable
+from sll_zoo.deployment.plain import in_plain_operations
+from sll_zoo.errors import ConfigError, WeightsError
+from sll_zoo.files import written_whole
+from sll_zoo.functional.certificate import certified_radius
+from sll_zoo.layers import fold
+from sll_zoo.models import LipschitzClassifier
+from sll_zoo.report import weights_sha256
+from sll_zoo.zoo.reading import CONFIG_FILE, read_config
+from sll_zoo.zoo.weights import CHECKPOINTS
+
+RADIUS = (
+    "L2 distance in pixels of [0, 1] within which no image in [0, 1] has another class: a proof in exact arithmetic for the "
+    "weights that weights_sha256 names. 0 where nothing is proved: at a tie, and for images with NaN or values outside [0, 1]."
+)
+ROUNDED = (
+    " Logits in float32 are rounded, to within 1e-5 of their size on the images tried; the radius does not account for that."
+)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What :func:`export` wrote, and how it was seen to work.
+
+    Attributes:
+        path: The file.
+        size: In bytes.
+        dtype: Of images, logits and radius.
+        input_shape: Of one image, (channels, height, width).
+        num_classes: Number of logits.
+        runtime: What the file was loaded with, and its version.
+        error: The largest difference to the logits of PyTorch in float64, relative to the largest logit.
+        radius_error: The largest difference to the radii of :func:`~sll_zoo.certify`, L2 in pixels of [0, 1].
+        latency: Seconds for one image on the CPU, the median of ``runs``.
+        runs: How many were timed.
+        threads: That the runtime was given.
+    """
+
+    path: Path
+    size: int
+    dtype: torch.dtype
+    input_shape: tuple[int, int, int]
+    num_classes: int
+    runtime: str
+    error: float
+    radius_error: float
+    latency: float
+    runs: int
+    threads: int
+
+
+class Deployed(nn.Module):
+    """Images to ``logits`` (batch, classes) and ``radius`` (batch,), as the file has them.
+
+    Args:
+        network: In plain operations.
+        constants: Lᵢⱼ of the logits' differences, (classes, classes), in float64.
+    """
+
+    constants: Tensor
+
+    def __init__(self, network: nn.Module, constants: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("constants", constants)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Return both; a radius of 0 for images outside [0, 1], which :func:`~sll_zoo.certify` refuses."""
+        logits = self.network(images)
+        _, radius = certified_radius(logits, self.constants)
+        valid = ((images >= 0) & (images <= 1)).flatten(1).all(1)
+        return {"logits": logits, "radius": torch.where(valid, radius, 0.0).to(logits.dtype)}
+
+
+def export(
+    model: LipschitzClassifier, path: str | Path, *, dtype: torch.dtype = torch.float32, name: str | None = None
+) -> Exported:
+    """Write a network as an ``.onnx`` or ``.pt2`` file that needs nothing of this package.
+
+    T, the Cayley transforms and the head's norms are computed in float64 and stored. The file takes ``images`` (batch, channels,
+    height, width) in [0, 1], for any batch, and gives ``logits`` (batch, classes) and ``radius`` (batch,), L2 in pixels. It names
+    model, classes and sha256 of the weights: in ``metadata_props`` of ONNX, in ``metadata.json`` of ``torch.export``. Before it
+    appears under its name it is loaded by its runtime and compared with :func:`~sll_zoo.certify`.
+
+    Args:
+        model: A network of the zoo with logits; it is not changed.
+        path: A file that is there is replaced whole.
+        dtype: Of images, weights, logits and radius; torch.float32 or torch.float64.
+        name: Of the model, for the metadata; by default ``architecture.tag``.
+
+    Guarantee: that of ``certify`` in exact arithmetic. In float64 the radii are those of ``certify`` but for rounding. In float32
+        logits differ from the exact ones by about 1e-6 of their size, which the radii do not account for.
+
+    Raises:
+        ExportError: Another suffix, missing packages, a place that cannot be written to, or a file that does not agree with
+            PyTorch; nothing is left.
+        ConfigError: Another dtype, or a network without logits.
+        WeightsError: NaN or infinity in the weights.
+    """
+    path = Path(path)
+    written_as = require_writable(path)
+    _check(model, dtype)
+    folded = cast("LipschitzClassifier", fold(model).cpu())
+    plain = in_plain_operations(folded, by_products=written_as.products and dtype == torch.float64)
+    network = Deployed(plain.to(dtype), folded.pairwise_lipschitz()).eval().requires_grad_(False)
+    program = capture(network, model.config.input_shape, dtype)
+    with written_whole(path) as temporary:
+        written_as.write(program, temporary, _metadata(model, dtype, name))
+        run = written_as.read(temporary)
+        error, radius_error = compare(run, folded, dtype)
+        seconds = latency(run, torch.rand(1, *model.config.input_shape, dtype=dtype))
+        size = temporary.stat().st_size
+    return Exported(
+        path=path,
+        size=size,
+        dtype=dtype,
+        input_shape=model.config.input_shape,
+        num_classes=model.num_classes,
+        runtime=f"{written_as.runtime} {version(written_as.runtime)}",
+        error=error,
+        radius_error=radius_error,
+        latency=seconds,
+        runs=TIMED_RUNS,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _check(model: LipschitzClassifier, dtype: torch.dtype) -> None:
+    if dtype not in TOLERANCE:
+        raise ConfigError(f"exporting in {dtype}", "choose torch.float32 or torch.float64")
+    if not model.num_classes:
+        raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
+    if broken := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
+        raise WeightsError(f"NaN or infinity in {broken[0]}", "train or load the network again")
+
+
+def _metadata(model: LipschitzClassifier, dtype: torch.dtype, name: str | None) -> dict[str, str]:
+    described: dict[str, Any] = getattr(model, "pretrained_cfg", {})  # of timm's factory
+    full_name = ".".join(described[key] for key in ("architecture", "tag") if described.get(key))
+    shape = ", ".join(map(str, model.config.input_shape))
+    return {
+        "model": name or full_name,
+        "family": model.config.family,
+        "classes": json.dumps(_class_names(model, described, full_name), ensure_ascii=False),
+        "weights_sha256": weights_sha256(model),
+        "images": f"(batch, {shape}), {str(dtype).removeprefix('torch.')} in [0, 1], never normalised",
+        "logits": f"(batch, {model.num_classes})",
+        "radius": RADIUS + (ROUNDED if dtype == torch.float32 else ""),
+        "sll_zoo": version("sll_zoo"),
+    }
+
+
+def _class_names(model: LipschitzClassifier, described: dict[str, Any], full_name: str) -> list[str]:
+    """Return the names of the classes, from the network's configuration, else that in ``checkpoints/``; or else numbers."""
+    names = described.get("label_names")
+    config = CHECKPOINTS / full_name / CONFIG_FILE
+    if not names and config.exists():
+        names = read_config(config).get("label_names")
+    return list(names) if names and len(names) == model.num_classes else [str(label) for label in range(model.num_classes)]

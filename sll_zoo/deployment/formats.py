@@ -1,0 +1,128 @@
+"""The two formats of a deployed network, ``torch.export`` and ONNX: how each is written, read and executed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sll_zoo.errors import ExportError
+
+OUTPUTS = ("logits", "radius")
+# Beside the program in a .pt2 file.
+METADATA_FILE = "metadata.json"
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+# That of the exporter's own translations: what is newer is not needed.
+OPSET = 18
+# Of a protocol buffer, in bytes, less what the graph itself may need.
+LARGEST_ONNX = 2**31 - 2**24
+
+Runner = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class Format(NamedTuple):
+    """How a format is written, and read for execution on a CPU with torch's number of threads.
+
+    ``products`` says whether convolutions in float64 are written as matrix products.
+    """
+
+    runtime: str
+    products: bool
+    write: Callable[[torch.export.ExportedProgram, Path, Mapping[str, str]], None]
+    read: Callable[[Path], Runner]
+
+
+def require_writable(path: Path) -> Format:
+    """Return the format of a file that is to be written, and raise ExportError unless it can be.
+
+    Raises:
+        ExportError: Another suffix than .onnx and .pt2, packages that are not installed, or a place that cannot be written to.
+    """
+    if path.is_dir():
+        raise ExportError(f"{path} is a folder", f"give the name of a file that ends in {' or '.join(FORMATS)}")
+    if path.suffix not in FORMATS:
+        raise ExportError(f"{path} has the suffix {path.suffix!r}", f"give a file name that ends in {' or '.join(FORMATS)}")
+    missing = [package for package in ONNX_PACKAGES if find_spec(package) is None] if path.suffix == ".onnx" else []
+    if missing:
+        raise ExportError(f"ONNX needs {', '.join(missing)}", 'run: pip install "sll_zoo[onnx]"; a .pt2 file needs nothing')
+    existing = next(parent for parent in path.absolute().parents if parent.exists())
+    if not existing.is_dir():
+        raise ExportError(f"{existing} is a file", f"put {path.name} into a folder")
+    if not os.access(existing, os.W_OK):
+        raise ExportError(f"{existing} cannot be written to", "name a file in a folder of yours")
+    return FORMATS[path.suffix]
+
+
+def capture(network: nn.Module, image_shape: tuple[int, int, int], dtype: torch.dtype) -> torch.export.ExportedProgram:
+    """Return the graph of a network that takes ``images`` (batch, *image_shape), for every size of the batch."""
+    images = torch.zeros(2, *image_shape, dtype=dtype)
+    batch = torch.export.Dim("batch")
+    with torch.no_grad():
+        program = torch.export.export(network, (images,), dynamic_shapes={"images": {0: batch}}, strict=False)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # with paths of this machine
+    return program
+
+
+def _write_pt2(program: torch.export.ExportedProgram, path: Path, metadata: Mapping[str, str]) -> None:
+    torch.export.save(program, path, extra_files={METADATA_FILE: json.dumps(metadata, indent=2)})
+
+
+def _read_pt2(path: Path) -> Runner:
+    network = torch.export.load(path).module()
+
+    @torch.no_grad()
+    def run(images: Tensor) -> tuple[Tensor, Tensor]:
+        found = network(images)
+        return found["logits"], found["radius"]
+
+    return run
+
+
+def _write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: Mapping[str, str]) -> None:
+    size = sum(tensor.nbytes for tensor in program.state_dict.values())
+    if size > LARGEST_ONNX:
+        raise ExportError(f"{size / 2**30:.1f} GiB of weights", "an .onnx file holds less than 2 GiB: write a .pt2 file")
+    names: dict[str, Any] = {"input_names": ["images"], "output_names": OUTPUTS}
+    try:
+        found: Any = torch.onnx.export(program, (), **names, opset_version=OPSET, verbose=False)
+    except torch.onnx.OnnxExporterError as error:
+        cause = error.__cause__ or error  # which names the operation
+        raise ExportError(f"ONNX has no form of a layer ({str(cause).splitlines()[0]})", "write a .pt2 file") from error
+    graph = found.model.graph
+    for described in (*graph.all_nodes(), *graph.inputs, *graph.outputs):
+        described.metadata_props.clear()  # with what the exporter knew of this machine's files
+    for value in (*graph.inputs, *graph.outputs):
+        value.shape[0] = "batch"
+    found.model.metadata_props.update(metadata)
+    found.save(path)
+
+
+def _read_onnx(path: Path) -> Runner:
+    import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except NoKernel as error:
+        raise ExportError(f"onnxruntime cannot execute a layer in this dtype ({error})", "write a .pt2 file") from error
+
+    def run(images: Tensor) -> tuple[Tensor, Tensor]:
+        logits, radius = session.run(list(OUTPUTS), {"images": images.numpy()})
+        return torch.from_numpy(logits), torch.from_numpy(radius)
+
+    return run
+
+
+FORMATS = {
+    ".onnx": Format("onnxruntime", True, _write_onnx, _read_onnx),
+    ".pt2": Format("torch", False, _write_pt2, _read_pt2),
+}

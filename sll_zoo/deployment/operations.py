@@ -1,0 +1,158 @@
+"""Layers in the operations that every runtime has: products, convolutions, sums and maxima of real numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sll_zoo.functional.activation import slope_restricted
+from sll_zoo.functional.convolution import PaddingMode
+from sll_zoo.layers import FoldedResidual
+
+
+class ProductConvolution(nn.Module):
+    """x ↦ K ⋆ x + b, of the same height and width, as one matrix product.
+
+    Args:
+        kernel: K, (out, in, k, k) with k odd.
+        bias: (out,) or None.
+        padding_mode: ``zeros`` or ``circular``.
+        size: (h, w) of the images.
+    """
+
+    matrix: Tensor
+    bias: Tensor | None
+    places: Tensor
+
+    def __init__(self, kernel: Tensor, bias: Tensor | None, padding_mode: PaddingMode, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.register_buffer("matrix", kernel.flatten(1))
+        self.register_buffer("bias", None if bias is None else bias.clone())
+        self.register_buffer("places", _neighbours(kernel.shape[-1], size, padding_mode).flatten())
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it."""
+        pixels = F.pad(x.flatten(2), (0, 1))  # the last stands for all outside
+        patches = pixels.index_select(2, self.places).reshape(x.shape[0], self.matrix.shape[1], -1)
+        y = (self.matrix @ patches).reshape(x.shape[0], -1, *self.size)
+        return y if self.bias is None else y + self.bias[:, None, None]
+
+
+def _neighbours(k: int, size: tuple[int, int], padding_mode: PaddingMode) -> Tensor:
+    """Return which pixel lies under each place of a kernel, (k², h w), by its number; h w for those outside."""
+    height, width = size
+    rows, columns = (torch.arange(k)[:, None] + torch.arange(n) - k // 2 for n in size)
+    rows, columns = rows[:, None, :, None], columns[None, :, None, :]
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    number = rows % height * width + columns % width
+    return (number if padding_mode == "circular" else torch.where(inside, number, height * width)).flatten(2).flatten(0, 1)
+
+
+class ConvolutionalResidual(nn.Module):
+    """x ↦ x − B σ(A x).
+
+    Args:
+        inner: A, a convolution.
+        outer: B, another.
+        activation: σ.
+    """
+
+    def __init__(self, inner: nn.Module, outer: nn.Module, activation: str) -> None:
+        super().__init__()
+        self.inner, self.outer = inner, outer
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it."""
+        taken: Tensor = self.outer(slope_restricted(self.activation)(self.inner(x)))
+        return x - taken
+
+
+class DenseResidual(FoldedResidual):
+    """x ↦ x − Vᵀ (step ⊙ σ(V x + b)), with one V for both products.
+
+    Args:
+        layer: The folded layer.
+    """
+
+    def __init__(self, layer: FoldedResidual) -> None:
+        super().__init__(layer.weight, layer.bias, layer.step, layer.activation, layer.padding_mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it."""
+        units = slope_restricted(self.activation)(F.linear(x, self.weight, self.bias))
+        return x - (units * self.step) @ self.weight
+
+
+class FrequencyProduct(nn.Module):
+    """A circular convolution by its matrices, one for each frequency, with Fourier transforms as products of real matrices.
+
+    Args:
+        matrices: (h, w // 2 + 1, out, in), complex, as ``torch.fft.rfft2`` orders frequencies.
+        bias: (out,) or None.
+        size: (h, w) of the images.
+    """
+
+    real: Tensor
+    imaginary: Tensor
+    bias: Tensor | None
+    columns: Tensor
+    rows: Tensor
+    back: Tensor
+
+    def __init__(self, matrices: Tensor, bias: Tensor | None, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.register_buffer("real", matrices.real.flatten(0, 1).clone())
+        self.register_buffer("imaginary", matrices.imag.flatten(0, 1).clone())
+        self.register_buffer("bias", None if bias is None else bias.clone())
+        along_h, along_w = (torch.fft.fft(torch.eye(n, dtype=matrices.dtype, device=matrices.device)) for n in size)
+        half = along_w[:, : size[1] // 2 + 1]
+        # Frequencies other than the first, and the last of an even width, stand for their conjugates as well.
+        twice = torch.tensor([1 if f in (0, size[1] / 2) else 2 for f in range(half.shape[1])], device=half.device)
+        self.register_buffer("columns", torch.stack([half.real, half.imag]))
+        self.register_buffer("rows", torch.cat([torch.cat(pair, 1) for pair in _real_product(along_h)]))
+        self.register_buffer("back", torch.stack([half.real.mT, half.imag.mT]) * twice[:, None] / (size[0] * size[1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it."""
+        height, half = self.rows.shape[0] // 2, self.columns.shape[2]
+        # (batch, c, real and imaginary rows, half a row of frequencies)
+        z = self.rows @ torch.cat([x @ self.columns[0], x @ self.columns[1]], 2)
+        real, imaginary = (part.flatten(2).permute(2, 1, 0) for part in (z[:, :, :height], z[:, :, height:]))
+        products = (self.real @ real - self.imaginary @ imaginary, self.real @ imaginary + self.imaginary @ real)
+        # The inverse of the rows' transform is its adjoint over h, and that factor is in ``back``.
+        z = self.rows.mT @ torch.cat([part.permute(2, 1, 0).reshape(x.shape[0], -1, height, half) for part in products], 2)
+        y = z[:, :, :height] @ self.back[0] + z[:, :, height:] @ self.back[1]
+        return y if self.bias is None else y + self.bias[:, None, None]
+
+
+def _real_product(matrix: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return the blocks of the real matrix that does to real over imaginary parts what a complex one does."""
+    return (matrix.real, -matrix.imag), (matrix.imag, matrix.real)
+
+
+class SumPool(nn.Module):
+    """The sum of each k × k window over k: ``NormOneAvgPool2d``.
+
+    Args:
+        edge: k.
+    """
+
+    def __init__(self, edge: int) -> None:
+        super().__init__()
+        self.edge = edge
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it."""
+        edge, (height, width) = self.edge, x.shape[2:]
+        return x.reshape(*x.shape[:2], height // edge, edge, width // edge, edge).sum((3, 5)) / edge
+
+
+class LargestPixel(nn.Module):
+    """The maximum of each channel, ``AdaptiveMaxPool2d(1)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it."""
+        return x.amax((2, 3), keepdim=True)
