@@ -18,9 +18,10 @@ lint: .venv/tested
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# On an idle machine; writes benchmarks/speed.md and the README's table.
+# On an idle machine; writes the pages speed and starting, and the README's table.
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/starting.py
 
 # Each mark is made when pip has succeeded, and made again when the dependencies change.
 .venv/installed: pyproject.toml
