@@ -105,3 +105,14 @@ def _check_labels(labels: Tensor, n: int) -> None:
             f"labels of shape {tuple(labels.shape)} and {labels.dtype} for {n} images",
             "give one class index, 0 or more, for each",
         )
+
+
+def evenly_spaced(n: int, limit: int) -> list[int]:
+    """Return ``limit`` places among n, all if there are no more: of images sorted by class, every class has its share.
+
+    Example:
+        >>> evenly_spaced(10, 4)
+        [0, 2, 5, 7]
+    """
+    taken = min(limit, n)
+    return [place * n // taken for place in range(taken)]

@@ -15,7 +15,7 @@ from sll_zoo.attacking import attack
 from sll_zoo.data import ImageData, fingerprint
 from sll_zoo.environment import commit, describe_device, versions_of
 from sll_zoo.errors import ConfigError
-from sll_zoo.evaluation import Evaluation, evaluate
+from sll_zoo.evaluation import Evaluation, evaluate, evenly_spaced
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.strategies import network_of
@@ -35,7 +35,7 @@ class ExportModel(Callback):
     Args:
         folder: Where to, ``checkpoints/architecture.tag`` for weights that the zoo ships.
         baseline: Whether to measure the nearest-neighbour margin classifier beside it; for data sets that fit in memory.
-        attacked: How many of the held-out images to attack by PGD of 100 steps and 5 restarts.
+        attacked: How many of the held-out images, evenly spaced, to attack by PGD of 100 steps and 5 restarts.
         bits: Of a weight, below 32 to export and measure what :func:`~sll_zoo.quantize` makes of the network.
 
     Attributes:
@@ -116,7 +116,8 @@ class ExportModel(Callback):
     ) -> Measurement:
         attacked = None
         if self.attacked:
-            images, labels = (torch.cat(parts)[: self.attacked] for parts in zip(*_all(data.test_dataloader()), strict=True))
+            places = evenly_spaced(evaluation.n, self.attacked)
+            images, labels = (torch.cat(parts)[places] for parts in zip(*_all(data.test_dataloader()), strict=True))
             attacked = attack(model, images, labels, list(evaluation.counts))
         found = fingerprint(_all(data.test_dataloader()))
         method = "PGD (100 steps, 5 restarts)"

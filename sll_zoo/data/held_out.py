@@ -20,6 +20,7 @@ from sll_zoo.data.reading import ImageReader
 from sll_zoo.data.sources import Files
 from sll_zoo.data.tiny_imagenet import TinyImageNet
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError
+from sll_zoo.evaluation import evenly_spaced
 
 DATA: dict[str, Callable[[], ImageData]] = {
     "digits": Digits,
@@ -54,16 +55,14 @@ class HeldOut:
     def limited(self, limit: int) -> HeldOut:
         """Return ``limit`` of the images, evenly spaced from the first on: the same ones each time. All, if there are no more.
 
-        Image number ⌊i n / limit⌋ for i = 0, 1, …, limit − 1. Images sorted by class give every class its share.
+        Image number ⌊i n / limit⌋ for i = 0, 1, …, limit − 1.
 
         Raises:
             ConfigError: A limit below 1.
         """
         if limit < 1:
             raise ConfigError(f"limit={limit}", "give an integer of at least 1")
-        n = len(self)
-        taken = min(limit, n)
-        return replace(self, indices=[self.indices[place * n // taken] for place in range(taken)])
+        return replace(self, indices=[self.indices[place] for place in evenly_spaced(len(self), limit)])
 
     def batches(self) -> DataLoader[Any]:
         """Return pairs of images (b, channels, height, width) and labels (b,), in order."""

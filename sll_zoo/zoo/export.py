@@ -15,7 +15,7 @@ import torch
 from sll_zoo.attacking import Attack
 from sll_zoo.environment import versions_of
 from sll_zoo.errors import WeightsError
-from sll_zoo.evaluation import Evaluation
+from sll_zoo.evaluation import Evaluation, evenly_spaced
 from sll_zoo.files import json_number, written_whole
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models import LipschitzClassifier
@@ -149,7 +149,7 @@ def measurement(
         attacked: Of the network, on some of the images.
         method: By which attack.
     """
-    places = [place * evaluation.n // min(SAMPLE, evaluation.n) for place in range(min(SAMPLE, evaluation.n))]
+    places = evenly_spaced(evaluation.n, SAMPLE)
     return Measurement(
         dataset=dataset,
         fingerprint=fingerprint,
