@@ -6,7 +6,6 @@ import argparse
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -14,10 +13,7 @@ from typing import NoReturn
 from sll_zoo.callbacks import Interrupted
 from sll_zoo.commands import deploy, measure, zoo
 from sll_zoo.demo import quiet_lightning, run_demo
-from sll_zoo.errors import UntrainedHeadWarning
 from sll_zoo.lightning_cli import MISTAKES, TRAINING, mistake_of, train
-
-_formatwarning = warnings.formatwarning
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,7 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; by default those of the process.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    warnings.formatwarning = _format_warning
     try:
         if arguments and arguments[0] in TRAINING:
             for written in train(arguments):
@@ -58,13 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sll-zoo: {mistake}", file=sys.stderr)
         return 2
     return 0
-
-
-def _format_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
-    """Return a warning of this package in one line, without the place in its code."""
-    if issubclass(category, UntrainedHeadWarning):
-        return f"sll-zoo: {message}\n"
-    return _formatwarning(message, category, filename, lineno, line)
 
 
 def _parser() -> argparse.ArgumentParser:

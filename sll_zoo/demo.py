@@ -103,6 +103,7 @@ def quiet_lightning() -> None:
     for package in ("lightning.fabric", "lightning.pytorch"):
         logging.getLogger(package).setLevel(logging.WARNING)
     for message in (
+        ".*smaller than the logging interval.*",  # what is logged once an epoch is logged all the same
         ".*does not have many workers.*",  # data held in memory need none
         ".*LeafSpec.*is deprecated.*",  # between Lightning 2.6 and torch 2.15
         "LightningCLI's args parameter.*",  # they are the command line's

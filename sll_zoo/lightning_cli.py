@@ -6,6 +6,7 @@ import pickle
 import re
 import signal
 import traceback
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from sll_zoo.callbacks import (
     WriteCertificates,
 )
 from sll_zoo.demo import quiet_lightning
-from sll_zoo.errors import SllZooError, WeightsError
+from sll_zoo.errors import SllZooError, UntrainedHeadWarning, WeightsError
 from sll_zoo.files import written_whole
 from sll_zoo.tasks import CertifiedClassifier
 from sll_zoo.zoo.reading import read_checkpoint
@@ -151,6 +152,8 @@ def train(arguments: list[str]) -> list[str]:
     """
     _require_checkpoint(arguments)
     quiet_lightning()
+    if arguments[0] == "fit":
+        warnings.simplefilter("ignore", UntrainedHeadWarning)  # the head is about to be trained
     try:
         cli = _CLI(
             CertifiedClassifier,

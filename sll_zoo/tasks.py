@@ -182,8 +182,9 @@ class CertifiedClassifier(LightningModule):
     def _log_certificates(self, stage: str, accuracy: CertifiedAccuracy, radius: MeanCertifiedRadius) -> None:
         clean, *certified = accuracy.compute().reshape(-1)
         values = {f"{stage}/certified_acc_{255 * eps:.6g}": value for eps, value in zip(self.radii, certified, strict=True)}
-        self._log({f"{stage}/acc": clean}, prog_bar=True)
-        self._log({**values, f"{stage}/mean_radius": radius.compute()})
+        shown = {f"{stage}/acc": clean} | dict(list(values.items())[:1])
+        self._log(shown, prog_bar=True)
+        self._log({f"{stage}/mean_radius": radius.compute()} | {key: values[key] for key in values if key not in shown})
         accuracy.reset()
         radius.reset()
 

@@ -4,14 +4,12 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import pytest
 import yaml
 
 from sll_zoo.cli import main
-from sll_zoo.errors import UntrainedHeadWarning
 from sll_zoo.zoo.entries import ARCHITECTURES, TAGS
 from tests.folders import write_images
 
@@ -43,15 +41,6 @@ def test_list_names_every_architecture_and_its_tags(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(ARCHITECTURES)
     assert f"sll_small              {', '.join(TAGS['sll_small'])}" in lines
-
-
-def test_a_warning_of_this_package_is_one_line_and_others_are_as_python_writes_them(monkeypatch):
-    place = ("file.py", 3, "")
-    theirs = warnings.formatwarning("text", UserWarning, *place)
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
-    assert main(["list"]) == 0
-    assert warnings.formatwarning("text", UntrainedHeadWarning, *place) == "sll-zoo: text\n"
-    assert warnings.formatwarning("text", UserWarning, *place) == theirs
 
 
 def test_certify_prints_a_table_and_writes_nothing_unasked(capsys, tmp_path):

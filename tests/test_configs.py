@@ -42,7 +42,6 @@ def _in_a_folder_with_data(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("_in_a_folder_with_data")
-@pytest.mark.filterwarnings("ignore::sll_zoo.errors.UntrainedHeadWarning")
 @pytest.mark.parametrize("path", CONFIGS, ids=str)
 def test_every_configuration_runs_and_a_dev_run_exports_nothing(path, tmp_path, capsys):
     config = read(path)
