@@ -99,9 +99,9 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int) 
 
     Args:
         source: A key of ``DATA``, whose files are looked for where its data module looks by default. Or else a folder of class
-            folders: all its images, or those of ``test/``, else ``val/``, where it has that beside ``train/``. (A folder of a
-            data set's name is meant by ``./digits``.) Images keep their pixels: nothing is resized or cropped, since a radius is
-            a statement about the image that the network saw.
+            folders: all its images, or those of ``test/``, else ``val/``, where it has ``train/``, else those of that. (A folder
+            of a data set's name is meant by ``./digits``.) Images keep their pixels: nothing is resized or cropped, since a
+            radius is a statement about the image that the network saw.
         input_shape: (channels, height, width) that the network takes.
         num_classes: Number of its logits.
 
@@ -130,4 +130,4 @@ def _held_out_images(root: Path) -> tuple[tuple[str, ...], list[tuple[str, int]]
     """Return the classes of a folder, and path and class of the images that are held out."""
     folders = divided(root)
     class_names = tuple(class_folders(folders["train"]))
-    return class_names, list_images(folders.get("test", root), class_names)
+    return class_names, list_images(folders.get("test", folders["train"]), class_names)

@@ -12,14 +12,18 @@ from sll_zoo.data.sources import Files, Source, split
 from sll_zoo.errors import ConfigError, InputError
 
 Samples = list[tuple[str, int]]
+# What a part is called, here or elsewhere; a class is not called so.
+PART_NAMES = ("train", "val", "valid", "validation", "test")
+LAYOUT = "put images into ROOT/CLASS/, or into ROOT/train/CLASS/ and the same of test/, of val/ or of both, in lower case"
 
 
 class ImageFolder(ImageData):
     """Images in a folder for each class, either in ``train/`` and ``test/`` or ``val/``, or without such a division.
 
-    ``root/train/cat/1.png`` is an image of the class cat to train on, and so is ``root/cat/1.png``. Without ``train/``, a tenth
-    of each class is held out to test. Of the rest, a tenth of each class is held out to validate, unless there are ``train/``,
-    ``val/`` and ``test/``. It is the same tenth each time. Classes are the folders' names, sorted as text.
+    ``root/train/cat/1.png`` is an image of the class cat to train on, and so is ``root/cat/1.png``. Without ``test/`` or ``val/``
+    beside ``train/``, a tenth of each class is held out to test. Of the rest, a tenth of each class is held out to validate,
+    unless there are ``train/``, ``val/`` and ``test/``. It is the same tenth each time. Classes are the folders' names, sorted as
+    text. Folders that may be meant for parts, such as ``Test/`` or ``valid/``, are refused, and so is a class folder of folders.
 
     Args:
         root: The folder; its name is that of the data set.
@@ -95,30 +99,37 @@ class ImageFolder(ImageData):
 
 
 def divided(root: Path) -> dict[str, Path]:
-    """Return the folders of the parts that are there: ``train``, ``test`` and perhaps ``validation``; or all as ``train``.
+    """Return the folders of the parts that are there: ``train``, and perhaps ``test`` and ``validation``; or all as ``train``.
 
     Raises:
-        InputError: No folder.
+        InputError: No folder, or one with a part of another name, or with parts but no ``train/``.
     """
     if not root.is_dir():
         raise InputError(f"{root} is no folder", "give one that has a folder of images for each class")
-    train, val, test = (root / name for name in ("train", "val", "test"))
-    if not train.is_dir() or not (val.is_dir() or test.is_dir()):
+    found = {path.name: path for path in sorted(root.iterdir()) if path.is_dir() and path.name.lower() in PART_NAMES}
+    if other := found.keys() - {"train", "val", "test"}:
+        raise InputError(f"{root / min(other)} is neither a class nor a part", LAYOUT)
+    if not found:
         return {"train": root}
-    if not test.is_dir():
-        return {"train": train, "test": val}
-    return {"train": train, "test": test} | ({"validation": val} if val.is_dir() else {})
+    if "train" not in found:
+        raise InputError(f"{found.popitem()[1]} has no {root / 'train'} beside it", LAYOUT)
+    val = "validation" if "test" in found else "test"
+    return {val if name == "val" else name: path for name, path in found.items()}
 
 
 def class_folders(root: Path) -> list[str]:
     """Return the names of the classes, sorted as text.
 
     Raises:
-        InputError: A folder without any.
+        InputError: A folder without any, or a class folder that has folders in it and no image beside them.
     """
     if not any(path.is_dir() for path in root.iterdir()):
         raise InputError(f"{root} has no class folders", f"put the images of each class into a folder: {root / 'cat' / '1.png'}")
     names: list[str] = find_classes(root)[0]
+    for name in names:
+        inside = list((root / name).iterdir())
+        if any(path.is_dir() for path in inside) and not any(path.name.lower().endswith(IMG_EXTENSIONS) for path in inside):
+            raise InputError(f"{root / name} holds folders and no image, as no class does", LAYOUT)
     return names
 
 
