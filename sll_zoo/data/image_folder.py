@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
@@ -11,9 +15,13 @@ from sll_zoo.data.reading import ImageReader, size_of
 from sll_zoo.data.sources import Files, Source, split
 from sll_zoo.errors import ConfigError, InputError
 
+log = logging.getLogger(__name__)
 Samples = list[tuple[str, int]]
+ENDINGS = ", ".join(IMG_EXTENSIONS)
 # What a part is called, here or elsewhere; a class is not called so.
 PART_NAMES = ("train", "val", "valid", "validation", "test")
+# What file managers leave, beside hidden files.
+LITTER = ("thumbs.db", "desktop.ini")
 LAYOUT = "put images into ROOT/CLASS/, or into ROOT/train/CLASS/ and the same of test/, of val/ or of both, in lower case"
 
 
@@ -62,12 +70,13 @@ class ImageFolder(ImageData):
         self.in_memory = in_memory
 
     def prepare_data(self) -> None:
-        """Check the folders, and the files if they will be read later.
+        """Check the folders, and the files if they will be read later; log how many files are no images by their names.
 
         Raises:
             InputError: A folder without class folders or images, parts with other classes, or a damaged image.
         """
         parts = self._files()
+        log_skipped(divided(self.root).values())
         if not self.in_memory:
             for part in parts.values():
                 part.verify()
@@ -147,8 +156,19 @@ def list_images(root: Path, class_names: tuple[str, ...]) -> Samples:
     labels = {name: label for label, name in enumerate(class_names)}
     samples: Samples = make_dataset(root, labels, extensions=IMG_EXTENSIONS, allow_empty=True)
     if not samples:
-        raise InputError(f"no images in the class folders of {root}", f"files end in {', '.join(IMG_EXTENSIONS)}")
+        raise InputError(f"no images in the class folders of {root}", f"files end in {ENDINGS}")
     return samples
+
+
+def log_skipped(folders: Iterable[Path]) -> None:
+    """Log how many files in the class folders of some parts are left out, as their names are not those of images."""
+    classes = [path for folder in folders for path in folder.iterdir() if path.is_dir()]
+    names = [name.lower() for path in classes for _, _, files in os.walk(path, followlinks=True) for name in files]
+    visible = [name for name in names if not name.startswith(".") and name not in LITTER]
+    skipped = Counter(Path(name).suffix or "no suffix" for name in visible if not name.endswith(IMG_EXTENSIONS))
+    if skipped:
+        kinds = ", ".join(f"{suffix}: {count}" for suffix, count in sorted(skipped.items()))
+        log.warning("%d files in class folders are left out (%s): images end in %s", skipped.total(), kinds, ENDINGS)
 
 
 def _check_classes(root: Path, class_names: tuple[str, ...], samples: Samples) -> None:

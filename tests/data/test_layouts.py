@@ -65,3 +65,26 @@ def test_a_class_may_have_folders_beside_its_images(write):
     data = ImageFolder(str(write("bird", "cat", "cat/indoors")))
     data.prepare_data()
     assert [data.class_names, sum(len(data.part(part)) for part in ("train", "validation", "test"))] == [("bird", "cat"), 30]
+
+
+def test_files_that_are_no_images_by_their_names_are_counted_once(write, caplog):
+    root = write("train/bird", "train/cat", "test/bird", "test/cat")
+    for name in ("a.HEIC", "b.heic", "labels.txt", "c", ".hidden.heic", ".DS_Store", "Thumbs.db"):
+        (root / "train" / "cat" / name).touch()
+    (root / "test" / "cat" / "d.heic").touch()
+    data = ImageFolder(str(root), num_workers=0)
+    data.prepare_data()
+    data.setup()
+    begin = "5 files in class folders are left out (.heic: 3, .txt: 1, no suffix: 1): images end in .jpg, "
+    assert [record.getMessage()[: len(begin)] for record in caplog.records] == [begin]
+    caplog.clear()
+    open_data(str(root), (3, 4, 4), 2)
+    assert [record.getMessage()[:48] for record in caplog.records] == ["1 files in class folders are left out (.heic: 1)"]
+
+
+def test_nothing_is_said_of_folders_of_images_alone(write, caplog):
+    root = write("bird", "cat")
+    (root / "bird" / ".DS_Store").touch()
+    ImageFolder(str(root)).prepare_data()
+    open_data(str(root), (3, 4, 4), 2)
+    assert not caplog.records
