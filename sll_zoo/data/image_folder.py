@@ -68,6 +68,8 @@ class ImageFolder(ImageData):
         self.image_size = image_size
         self.channels = channels
         self.in_memory = in_memory
+        size = f"cropped to a square at the middle, resized to {image_size} × {image_size} pixels (bicubic)" if image_size else ""
+        self.preparation = ", ".join(filter(None, (size, "made grey" if channels == 1 else "")))
 
     def prepare_data(self) -> None:
         """Check the folders, and the files if they will be read later; log how many files are no images by their names.
