@@ -139,7 +139,7 @@ def class_folders(root: Path) -> list[str]:
     names: list[str] = find_classes(root)[0]
     for name in names:
         inside = list((root / name).iterdir())
-        if any(path.is_dir() for path in inside) and not any(path.name.lower().endswith(IMG_EXTENSIONS) for path in inside):
+        if not any(path.name.lower().endswith(IMG_EXTENSIONS) for path in inside) and any(path.is_dir() for path in inside):
             raise InputError(f"{root / name} holds folders and no image, as no class does", LAYOUT)
     return names
 
