@@ -113,7 +113,7 @@ def test_demo_certifies_draws_fine_tunes_and_says_what_is_next(capsys, tmp_path)
         (["certify", "nothing", "mnist"], "no data set 'mnist'"),
         (["certify", "nothing", "/dev/null"], "no data set '/dev/null'"),
         (["certify", "nothing", "."], "has no class folders"),
-        (["certify", "nothing", str(ROOT / "configs")], "no images in the class folders"),
+        (["certify", "nothing", str(ROOT / "configs")], "holds folders and no image"),
         (["certify", "nothing", "digits", "--limit", "0"], "0: give an integer of at least 1"),
         (["certify", "nothing", "digits", "--limit", "-3"], "-3: give an integer of at least 1"),
         (["certify", "nothing", "digits", "--limit", "few"], "few: give an integer of at least 1"),

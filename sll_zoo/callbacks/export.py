@@ -82,6 +82,7 @@ class ExportModel(Callback):
         training_yaml, data = _training_yaml(trainer), _datamodule(trainer)
         training = Training(
             command="sll-zoo fit --config training.yaml" if training_yaml else None,
+            start=getattr(pl_module, "start", None),
             seeds=(torch.initial_seed(),),
             epochs=trainer.current_epoch,
             seconds=self._seconds(),
@@ -121,7 +122,8 @@ class ExportModel(Callback):
             attacked = attack(model, images, labels, list(evaluation.counts))
         found = fingerprint(_all(data.test_dataloader()))
         method = "PGD (100 steps, 5 restarts)"
-        return measurement(evaluation, data.name, found, baseline=baseline, attacked=attacked, method=method)
+        done = getattr(data, "preparation", "")
+        return measurement(evaluation, data.name, found, preparation=done, baseline=baseline, attacked=attacked, method=method)
 
 
 def _training_yaml(trainer: Trainer) -> str:

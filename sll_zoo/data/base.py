@@ -39,6 +39,7 @@ class ImageData(LightningDataModule, ABC):
     Attributes:
         name: Of the data set, as in records and tables.
         class_names: In the order of the labels; of some data sets, known after ``setup``.
+        preparation: What was done to the images before a network sees them, after "they were"; empty if nothing was.
 
     Raises:
         ConfigError: A batch size below 1, or a negative number of workers.
@@ -46,6 +47,7 @@ class ImageData(LightningDataModule, ABC):
 
     name: str
     class_names: tuple[str, ...]
+    preparation: str = ""
 
     def __init__(self, batch_size: int, augment: bool = False, num_workers: int | None = None) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from sll_zoo.data.cifar10 import CIFAR10
 
 
 class CIFAR100(CIFAR10):
-    """As :class:`CIFAR10`, with the 100 fine classes."""
+    """As :class:`CIFAR10`, with the 100 fine classes; held in memory, too."""
 
     name = "cifar100"
     reader = datasets.CIFAR100

@@ -22,7 +22,7 @@ class Digits(ImageData):
     """Digits with a fixed split: 1,200 images to train on, 197 to validate, 400 held out to test.
 
     The split is a permutation with a fixed seed: the same on every machine and in every release. Images are float32, (1, 8, 8),
-    in [0, 1]: the original 17 grey levels divided by 16.
+    in [0, 1]: the original 17 grey levels divided by 16. Held in memory.
 
     Args:
         batch_size: Images in a training batch, of all processes together.

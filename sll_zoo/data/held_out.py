@@ -15,7 +15,7 @@ from sll_zoo.data.base import ImageData
 from sll_zoo.data.cifar10 import CIFAR10
 from sll_zoo.data.cifar100 import CIFAR100
 from sll_zoo.data.digits import Digits
-from sll_zoo.data.image_folder import class_folders, divided, list_images
+from sll_zoo.data.image_folder import class_folders, divided, list_images, log_skipped
 from sll_zoo.data.reading import ImageReader
 from sll_zoo.data.sources import Files
 from sll_zoo.data.tiny_imagenet import TinyImageNet
@@ -98,9 +98,9 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int) 
 
     Args:
         source: A key of ``DATA``, whose files are looked for where its data module looks by default. Or else a folder of class
-            folders: all its images, or those of ``test/``, else ``val/``, where it has that beside ``train/``. (A folder of a
-            data set's name is meant by ``./digits``.) Images keep their pixels: nothing is resized or cropped, since a radius is
-            a statement about the image that the network saw.
+            folders: all its images, or those of ``test/``, else ``val/``, where it has ``train/``, else those of that. (A folder
+            of a data set's name is meant by ``./digits``.) Images keep their pixels: nothing is resized or cropped, since a
+            radius is a statement about the image that the network saw.
         input_shape: (channels, height, width) that the network takes.
         num_classes: Number of its logits.
 
@@ -116,6 +116,7 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int) 
     else:
         class_names, listed = _held_out_images(Path(source))
         samples = Files(listed, ImageReader(input_shape))
+        log_skipped([_held_out_folder(Path(source))])
     if len(class_names) != num_classes:
         some = ", ".join(class_names[:3])
         raise InputError(f"{source} has {len(class_names)} classes ({some}, …), the model {num_classes}", "make them agree")
@@ -125,8 +126,12 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int) 
     return HeldOut(source, class_names, samples, range(len(samples)))
 
 
+def _held_out_folder(root: Path) -> Path:
+    folders = divided(root)
+    return folders.get("test", folders["train"])
+
+
 def _held_out_images(root: Path) -> tuple[tuple[str, ...], list[tuple[str, int]]]:
     """Return the classes of a folder, and path and class of the images that are held out."""
-    folders = divided(root)
-    class_names = tuple(class_folders(folders["train"]))
-    return class_names, list_images(folders.get("test", root), class_names)
+    class_names = tuple(class_folders(divided(root)["train"]))
+    return class_names, list_images(_held_out_folder(root), class_names)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
@@ -11,15 +15,23 @@ from sll_zoo.data.reading import ImageReader, size_of
 from sll_zoo.data.sources import Files, Source, split
 from sll_zoo.errors import ConfigError, InputError
 
+log = logging.getLogger(__name__)
 Samples = list[tuple[str, int]]
+ENDINGS = ", ".join(IMG_EXTENSIONS)
+# What a part is called, here or elsewhere; a class is not called so.
+PART_NAMES = ("train", "val", "valid", "validation", "test")
+# What file managers leave, beside hidden files.
+LITTER = ("thumbs.db", "desktop.ini")
+LAYOUT = "put images into ROOT/CLASS/, or into ROOT/train/CLASS/ and the same of test/, of val/ or of both, in lower case"
 
 
 class ImageFolder(ImageData):
     """Images in a folder for each class, either in ``train/`` and ``test/`` or ``val/``, or without such a division.
 
-    ``root/train/cat/1.png`` is an image of the class cat to train on, and so is ``root/cat/1.png``. Without ``train/``, a tenth
-    of each class is held out to test. Of the rest, a tenth of each class is held out to validate, unless there are ``train/``,
-    ``val/`` and ``test/``. It is the same tenth each time. Classes are the folders' names, sorted as text.
+    ``root/train/cat/1.png`` is an image of the class cat to train on, and so is ``root/cat/1.png``. Without ``test/`` or ``val/``
+    beside ``train/``, a tenth of each class is held out to test. Of the rest, a tenth of each class is held out to validate,
+    unless there are ``train/``, ``val/`` and ``test/``. It is the same tenth each time. Classes are the folders' names, sorted as
+    text. Folders that may be meant for parts, such as ``Test/`` or ``valid/``, are refused, and so is a class folder of folders.
 
     Args:
         root: The folder; its name is that of the data set.
@@ -56,14 +68,17 @@ class ImageFolder(ImageData):
         self.image_size = image_size
         self.channels = channels
         self.in_memory = in_memory
+        size = f"cropped to a square at the middle, resized to {image_size} × {image_size} pixels (bicubic)" if image_size else ""
+        self.preparation = ", ".join(filter(None, (size, "made grey" if channels == 1 else "")))
 
     def prepare_data(self) -> None:
-        """Check the folders, and the files if they will be read later.
+        """Check the folders, and the files if they will be read later; log how many files are no images by their names.
 
         Raises:
             InputError: A folder without class folders or images, parts with other classes, or a damaged image.
         """
         parts = self._files()
+        log_skipped(divided(self.root).values())
         if not self.in_memory:
             for part in parts.values():
                 part.verify()
@@ -95,30 +110,37 @@ class ImageFolder(ImageData):
 
 
 def divided(root: Path) -> dict[str, Path]:
-    """Return the folders of the parts that are there: ``train``, ``test`` and perhaps ``validation``; or all as ``train``.
+    """Return the folders of the parts that are there: ``train``, and perhaps ``test`` and ``validation``; or all as ``train``.
 
     Raises:
-        InputError: No folder.
+        InputError: No folder, or one with a part of another name, or with parts but no ``train/``.
     """
     if not root.is_dir():
         raise InputError(f"{root} is no folder", "give one that has a folder of images for each class")
-    train, val, test = (root / name for name in ("train", "val", "test"))
-    if not train.is_dir() or not (val.is_dir() or test.is_dir()):
+    found = {path.name: path for path in sorted(root.iterdir()) if path.is_dir() and path.name.lower() in PART_NAMES}
+    if other := found.keys() - {"train", "val", "test"}:
+        raise InputError(f"{root / min(other)} is neither a class nor a part", LAYOUT)
+    if not found:
         return {"train": root}
-    if not test.is_dir():
-        return {"train": train, "test": val}
-    return {"train": train, "test": test} | ({"validation": val} if val.is_dir() else {})
+    if "train" not in found:
+        raise InputError(f"{found.popitem()[1]} has no {root / 'train'} beside it", LAYOUT)
+    val = "validation" if "test" in found else "test"
+    return {val if name == "val" else name: path for name, path in found.items()}
 
 
 def class_folders(root: Path) -> list[str]:
     """Return the names of the classes, sorted as text.
 
     Raises:
-        InputError: A folder without any.
+        InputError: A folder without any, or a class folder that has folders in it and no image beside them.
     """
     if not any(path.is_dir() for path in root.iterdir()):
         raise InputError(f"{root} has no class folders", f"put the images of each class into a folder: {root / 'cat' / '1.png'}")
     names: list[str] = find_classes(root)[0]
+    for name in names:
+        inside = list((root / name).iterdir())
+        if not any(path.name.lower().endswith(IMG_EXTENSIONS) for path in inside) and any(path.is_dir() for path in inside):
+            raise InputError(f"{root / name} holds folders and no image, as no class does", LAYOUT)
     return names
 
 
@@ -136,8 +158,19 @@ def list_images(root: Path, class_names: tuple[str, ...]) -> Samples:
     labels = {name: label for label, name in enumerate(class_names)}
     samples: Samples = make_dataset(root, labels, extensions=IMG_EXTENSIONS, allow_empty=True)
     if not samples:
-        raise InputError(f"no images in the class folders of {root}", f"files end in {', '.join(IMG_EXTENSIONS)}")
+        raise InputError(f"no images in the class folders of {root}", f"files end in {ENDINGS}")
     return samples
+
+
+def log_skipped(folders: Iterable[Path]) -> None:
+    """Log how many files in the class folders of some parts are left out, as their names are not those of images."""
+    classes = [path for folder in folders for path in folder.iterdir() if path.is_dir()]
+    names = [name.lower() for path in classes for _, _, files in os.walk(path, followlinks=True) for name in files]
+    visible = [name for name in names if not name.startswith(".") and name not in LITTER]
+    skipped = Counter(Path(name).suffix or "no suffix" for name in visible if not name.endswith(IMG_EXTENSIONS))
+    if skipped:
+        kinds = ", ".join(f"{suffix}: {count}" for suffix, count in sorted(skipped.items()))
+        log.warning("%d files in class folders are left out (%s): images end in %s", skipped.total(), kinds, ENDINGS)
 
 
 def _check_classes(root: Path, class_names: tuple[str, ...], samples: Samples) -> None:

@@ -1,4 +1,4 @@
-"""Images in files, as Pillow reads them: 8 bits a channel, of one size, and refused with their name where they are not."""
+"""Images in files, as Pillow reads them: 8 bits a channel, upright, of one size, and refused with their name otherwise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from sll_zoo.errors import InputError
@@ -23,7 +23,7 @@ END_OF_JPEG = b"\xff\xd9"
 
 
 class ImageReader:
-    """Reads images of one shape.
+    """Reads images of one shape, turned as their EXIF data says that the camera was held.
 
     Args:
         shape: (channels, height, width) of what is returned. Colour becomes grey (luma, ITU-R 601-2) for one channel, grey
@@ -50,8 +50,10 @@ class ImageReader:
             InputError: A file that is damaged, of another size, or with more than 8 bits a channel.
         """
         with _opened(path) as image:
-            self._check_header(path, image)
-            decoded, kind = image.convert(MODES[self.channels]), image.format
+            _check_depth(path, image)
+            kind, upright = image.format, _upright(image)
+            self._check_size(path, upright)
+            decoded = upright.convert(MODES[self.channels])
         if kind == "PNG":
             _check_sums(path)
         if decoded.size != (self.width, self.height):
@@ -61,22 +63,19 @@ class ImageReader:
     def check(self, path: str) -> None:
         """Raise what reading would raise, and decode only where that cannot be told without."""
         with _opened(path) as image:
-            self._check_header(path, image)
-            kind = image.format
-        if kind == "PNG":
+            _check_depth(path, image)
+            kind, turned = image.format, not self.resize and _is_turned(image)
+            if not turned:
+                self._check_size(path, image)
+        if kind == "PNG" and not turned:
             _check_sums(path)
-        elif kind != "JPEG" or not _ends(path):
+        elif turned or kind != "JPEG" or not _ends(path):
             self(path)
 
-    def _check_header(self, path: str, image: Image.Image) -> None:
-        """Refuse an image by what its header says; nothing is decoded for that."""
+    def _check_size(self, path: str, image: Image.Image) -> None:
         width, height = image.size
         if (height, width) != (self.height, self.width) and not self.resize:
             raise InputError(f"{path} has {width} x {height} pixels", self.remedy)
-        if image.mode.startswith(("I", "F")):
-            raise InputError(
-                f"{path} has more than 8 bits a channel (Pillow's mode {image.mode})", "convert the images to 8 bits"
-            )
 
 
 def size_of(path: str) -> tuple[int, int]:
@@ -86,19 +85,40 @@ def size_of(path: str) -> tuple[int, int]:
         InputError: A file that is damaged.
     """
     with _opened(path) as image:
-        return image.height, image.width
+        upright = _upright(image)
+        return upright.height, upright.width
 
 
 @contextmanager
 def _opened(path: str) -> Iterator[Image.Image]:
     """Give the image in a file, and tell damage that is found meanwhile with the file's name."""
     try:
-        with Image.open(path) as image:
+        # By its name, Pillow would map some TIFFs into memory, and scramble those that are to be turned.
+        with Path(path).open("rb") as file, Image.open(file) as image:
             yield image
     except InputError:  # of what the block found
         raise
     except DAMAGE as error:
         raise InputError(f"{path} cannot be read ({error})", "restore or remove the file") from error
+
+
+def _check_depth(path: str, image: Image.Image) -> None:
+    """Refuse an image by what its header says of its values; nothing is decoded for that."""
+    if image.mode.startswith(("I", "F")):
+        raise InputError(f"{path} has more than 8 bits a channel (Pillow's mode {image.mode})", "convert the images to 8 bits")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the image as it is to be seen."""
+    image.load()
+    image.getexif()  # which Pillow keeps
+    image.info.pop("exif", None)  # else it would write the data back into the turned image, and fail where they are odd
+    return ImageOps.exif_transpose(image)
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Return whether width and height may change places when the image is turned upright."""
+    return image.width != image.height and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
 
 
 def _check_sums(path: str) -> None:

@@ -14,7 +14,8 @@ from sll_zoo.data.reading import ImageReader
 from sll_zoo.data.sources import Files, Source, split
 from sll_zoo.errors import InputError
 
-LISTS = ("wnids.txt", "words.txt", "val/val_annotations.txt")
+ANNOTATIONS = "val/val_annotations.txt"
+LISTS = ("wnids.txt", "words.txt", ANNOTATIONS)
 
 
 class TinyImageNet(ImageData):
@@ -78,10 +79,9 @@ class TinyImageNet(ImageData):
 
     def _files(self, train: bool) -> dict[str, Files]:
         self._require_lists()
-        numbers = sorted((self.folder / "wnids.txt").read_text("utf-8").split())
-        self._check_count(self.folder / "wnids.txt", "classes", len(set(numbers)), self.classes)
-        words = dict(line.split("\t", 1) for line in (self.folder / "words.txt").read_text("utf-8").splitlines())
-        self.class_names = tuple(words.get(number, number) for number in numbers)
+        numbers = sorted(set(self._text("wnids.txt").split()))
+        self._check_count(self.folder / "wnids.txt", "classes", len(numbers), self.classes)
+        self.class_names = self._names(numbers)
         reader = ImageReader(self.shape, remedy="unpack the archive again: its images have 64 x 64 pixels")
         test = Files(self._test_samples(numbers), reader)
         if not train:
@@ -89,27 +89,46 @@ class TinyImageNet(ImageData):
         train_files, validation = split(Files(self._train_samples(numbers), reader))
         return {"train": train_files, "validation": validation, "test": test}
 
+    def _text(self, name: str) -> str:
+        """Return what is in one of the three lists."""
+        try:
+            return (self.folder / name).read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self.folder / name} is damaged: it is no text ({error})", _AGAIN) from error
+
+    def _names(self, numbers: list[str]) -> tuple[str, ...]:
+        """Return what ``words.txt`` calls the classes: number and names, between them a tab, of many more than the classes."""
+        whole = self._text("words.txt").split("\n")[:-1]  # no newline after it: a line that was cut
+        words = {number: name.strip() for number, _, name in (line.partition("\t") for line in whole)}
+        if unnamed := [number for number in numbers if not words.get(number)]:
+            raise InputError(f"{self.folder / 'words.txt'} is damaged: it has no name for the class {unnamed[0]}", _AGAIN)
+        return tuple(words[number] for number in numbers)
+
     def _train_samples(self, numbers: list[str]) -> list[tuple[str, int]]:
         """Return path and class of each training image: ``train/n01443537/images/n01443537_0.JPEG``."""
         samples = []
         for label, number in enumerate(numbers):
             folder = self.folder / "train" / number / "images"
             paths = sorted(str(path) for path in folder.glob("*.JPEG"))
+            if strays := [path for path in paths if not Path(path).name.startswith(f"{number}_")]:
+                raise InputError(f"{strays[0]} is not an image of the class {number}", _AGAIN)
             self._check_count(folder, "images", len(paths), self.train_images)
             samples += [(path, label) for path in paths]
         return samples
 
     def _test_samples(self, numbers: list[str]) -> list[tuple[str, int]]:
         """Return path and class of each image that ``val_annotations.txt`` lists: name, class and a box, between tabs."""
-        annotations, label_of = self.folder / "val" / "val_annotations.txt", {number: i for i, number in enumerate(numbers)}
-        samples = {}
-        for place, line in enumerate(annotations.read_text("utf-8").splitlines(), 1):
+        annotations, label_of = self.folder / ANNOTATIONS, {number: i for i, number in enumerate(numbers)}
+        samples: dict[str, int] = {}
+        for place, line in enumerate(self._text(ANNOTATIONS).splitlines(), 1):
             name, number, *_ = [*line.split("\t"), ""]
             if number not in label_of:
                 raise InputError(f"line {place} of {annotations} names the class {number!r}, which wnids.txt does not", _AGAIN)
             path = self.folder / "val" / "images" / name
             if not path.is_file():
                 raise InputError(f"{path} does not exist, but {annotations.name} lists it", _AGAIN)
+            if str(path) in samples:
+                raise InputError(f"line {place} of {annotations} names {name} again", _AGAIN)
             samples[str(path)] = label_of[number]
         counts = Counter(samples.values())
         for label, number in enumerate(numbers):

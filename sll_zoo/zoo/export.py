@@ -135,6 +135,7 @@ def measurement(
     dataset: str,
     fingerprint: str,
     *,
+    preparation: str = "",
     baseline: Evaluation | None = None,
     attacked: Attack | None = None,
     method: str = "",
@@ -145,6 +146,7 @@ def measurement(
         evaluation: Of the network, on the held-out images of a data set in their order.
         dataset: Its name.
         fingerprint: Of :func:`~sll_zoo.data.fingerprint`.
+        preparation: Of the data module (:class:`~sll_zoo.data.ImageData`).
         baseline: Of a nearest-neighbour margin classifier on the same images.
         attacked: Of the network, on some of the images.
         method: By which attack.
@@ -154,6 +156,7 @@ def measurement(
         dataset=dataset,
         fingerprint=fingerprint,
         n=evaluation.n,
+        preparation=preparation,
         dtype="float64",
         sound=evaluation.sound,
         accuracy=_accuracies(evaluation),

@@ -103,6 +103,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
         dataset: Name of the data set.
         fingerprint: Of the held-out images and labels, by :func:`~sll_zoo.data.fingerprint`.
         n: Number of images.
+        preparation: What was done to the images that are certified, after "they were"; empty if nothing was.
         norm: Of the perturbations.
         dtype: In which the certificates were computed.
         sound: Whether rounding was subtracted from each radius.
@@ -115,6 +116,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
     dataset: str
     fingerprint: Sha256
     n: Count
+    preparation: str = ""
     norm: Literal["L2"] = "L2"
     dtype: Literal["float32", "float64"] = "float64"
     sound: bool = False
@@ -136,6 +138,7 @@ class Training(Struct, frozen=True, kw_only=True):
 
     Attributes:
         command: The command line; None for a training from Python.
+        start: Name of the model whose weights it started from; None if they were random, or nobody said.
         seeds: One for each training; the weights are those of the first.
         epochs: Passes over the training images.
         seconds: Wall time, of all runs if the training was resumed.
@@ -146,6 +149,7 @@ class Training(Struct, frozen=True, kw_only=True):
     """
 
     command: str | None
+    start: str | None = None
     seeds: tuple[int, ...]
     epochs: Annotated[int, Meta(ge=0)]
     seconds: Annotated[float, Meta(ge=0)]

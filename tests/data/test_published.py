@@ -6,7 +6,7 @@ import torch
 from torchvision import datasets
 
 from sll_zoo.cli import main
-from sll_zoo.data import CIFAR10, CIFAR100, DATA, TinyImageNet, open_data
+from sll_zoo.data import CIFAR10, CIFAR100, DATA, TinyImageNet, open_data, tiny_imagenet
 from sll_zoo.errors import InputError
 from tests.data import published
 
@@ -121,6 +121,10 @@ def _cut(path):
     path.write_bytes(path.read_bytes()[:-40])
 
 
+def _overwritten(path):
+    path.write_bytes(b"\x89PNG" + path.read_bytes()[4:])
+
+
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
@@ -142,6 +146,21 @@ def _cut(path):
             "val_annotations.txt has 3 images of class n02123045, not 2",
         ),
         ("val/val_annotations.txt", lambda path: path.write_text("val_0.JPEG"), "line 1 of .* names the class ''"),
+        (
+            "val/val_annotations.txt",
+            lambda path: path.write_text(path.read_text().replace("val_3.JPEG", "val_0.JPEG")),
+            r"line 2 of .*val_annotations.txt names val_0.JPEG again: remove",
+        ),
+        *((name, _overwritten, f"{name} is damaged: it is no text") for name in tiny_imagenet.LISTS),
+        *((name, lambda path: path.write_text(""), f"{name} (has 0|is damaged: it has no name)") for name in tiny_imagenet.LISTS),
+        ("words.txt", _cut, "words.txt is damaged: it has no name for the class n02123045: remove the folder"),
+        ("words.txt", lambda path: path.write_text(path.read_text().replace(published.NAMES[1], " ")), "the class n02123045"),
+        ("words.txt", lambda path: path.write_text(path.read_text().replace("\t", " ")), "the class n01443537"),
+        (
+            "train/n02123045/images/n02123045_7.JPEG",
+            lambda path: path.rename(path.with_name("n04146614_7.JPEG")),
+            "n02123045/images/n04146614_7.JPEG is not an image of the class n02123045: remove",
+        ),
     ],
 )
 def test_what_is_wrong_with_tiny_imagenet_is_named_before_training(tiny, file, change, message):

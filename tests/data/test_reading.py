@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sll_zoo.data.reading import ImageReader
+from sll_zoo.data.reading import ImageReader, size_of
 from sll_zoo.errors import InputError
 
 GREY = ImageReader((1, 8, 8))
@@ -50,6 +50,55 @@ def test_a_file_cut_at_any_byte_is_named_or_read_never_anything_else_and_checkin
         assert all(path.name in message for message in messages)
         refused += bool(messages)
     assert len(whole) / 2 < refused <= len(whole)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tiff"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_is_turned_as_its_camera_was_held(suffix, orientation, tmp_path):
+    path, upright = tmp_path / f"x.{suffix}", np.zeros((8, 16), dtype=np.uint8)
+    upright[:4, :8] = 255  # white at the top left, as it should be seen
+    # How a camera stores that, by the EXIF standard: row 0 and column 0 are which sides of what is seen.
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: upright[:, ::-1].T,
+        7: upright[::-1, ::-1].T,
+        8: upright[::-1].T,
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif, **({"lossless": True} if suffix == "webp" else {}))
+    read = ImageReader((1, *size_of(str(path))))
+    assert (read(str(path))[0].float() - torch.from_numpy(upright).float()).abs().max() < 10
+    read.check(str(path))
+    tall = ImageReader((1, 16, 8))
+    for refuse in (tall, tall.check):
+        with pytest.raises(InputError, match=f"x.{suffix} has 16 x 8 pixels"):
+            refuse(str(path))
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow says of damaged EXIF data what it skips
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tiff"])
+def test_damaged_exif_data_end_in_an_image_or_in_a_mistake_with_the_files_name(suffix, tmp_path):
+    random, path = np.random.default_rng(0), tmp_path / f"x.{suffix}"
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x011A] = 6, "maker", 72.5
+    Image.fromarray(random.integers(0, 256, (8, 4), dtype=np.uint8)).save(path, exif=exif)
+    whole, read = path.read_bytes(), ImageReader((1, 4, 8))
+    for _ in range(300):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        damaged[random.integers(0, len(whole), 3)] = random.integers(0, 256, 3)
+        path.write_bytes(damaged.tobytes())
+        messages = []
+        for step in (read, read.check):
+            try:
+                step(str(path))
+            except InputError as error:
+                messages.append(str(error))
+        assert all(path.name in message for message in messages)
 
 
 def test_resizing_keeps_the_middle_and_does_not_alias(tmp_path):

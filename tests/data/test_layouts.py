@@ -1,0 +1,90 @@
+"""Which folders are taken for classes, and which for parts."""
+
+import numpy as np
+import pytest
+
+from sll_zoo.data import ImageFolder, open_data
+from sll_zoo.errors import InputError
+from tests.data.published import write_image
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Give a function that writes ten images into each of the folders that it is told, and returns the root."""
+    random = np.random.default_rng(0)
+
+    def into(*folders):
+        for folder in folders:
+            for index in range(10):
+                write_image(tmp_path / "mine" / folder / f"{index}.png", random, (4, 4))
+        return tmp_path / "mine"
+
+    return into
+
+
+def of_both(*parts):
+    return [f"{part}/{name}" for part in parts for name in ("bird", "cat")]
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (of_both("train", "valid"), "mine/valid is neither a class nor a part: put images into ROOT/CLASS/, or into ROOT/train/"),
+        (of_both("train", "valid", "test"), "mine/valid is neither"),
+        (of_both("train", "validation"), "mine/validation is neither"),
+        (of_both("Train", "Test"), "mine/Test is neither"),
+        (of_both("train", "TEST"), "mine/TEST is neither"),
+        (of_both("test"), "mine/test has no .*mine/train beside it: put images into ROOT/CLASS/"),
+        (of_both("val", "test"), "mine/val has no .*mine/train beside it"),
+        (["train", "test"], "mine/train has no class folders"),
+        (of_both("training", "testing"), "mine/testing holds folders and no image, as no class does: put images into"),
+        (of_both("images"), "mine/images holds folders and no image"),
+        (of_both("train/images", "val/images"), "train/images holds folders and no image"),
+        ([*of_both("train", "val"), "val/cat2/more"], "val/cat2 holds folders and no image"),
+    ],
+)
+def test_folders_that_may_be_meant_for_parts_are_no_classes(write, folders, message):
+    root = write(*folders)
+    with pytest.raises(InputError, match=message):
+        ImageFolder(str(root)).prepare_data()
+    with pytest.raises(InputError, match=message):
+        open_data(str(root), (3, 4, 4), 2)
+
+
+def test_train_alone_is_divided_like_a_folder_without_parts(write):
+    data = ImageFolder(str(write(*of_both("train"))), in_memory=True)
+    counts = {part: data.tensors(part)[1].bincount().tolist() for part in ("train", "validation", "test")}
+    assert counts == {"train": [8, 8], "validation": [1, 1], "test": [1, 1]}
+    assert data.class_names == ("bird", "cat")
+    plain = ImageFolder(str(data.root / "train"), in_memory=True)
+    assert plain.fingerprint() == data.fingerprint()
+    assert len(open_data(str(data.root), (3, 4, 4), 2)) == 20
+
+
+def test_a_class_may_have_folders_beside_its_images(write):
+    data = ImageFolder(str(write("bird", "cat", "cat/indoors")))
+    data.prepare_data()
+    assert [data.class_names, sum(len(data.part(part)) for part in ("train", "validation", "test"))] == [("bird", "cat"), 30]
+
+
+def test_files_that_are_no_images_by_their_names_are_counted_once(write, caplog):
+    root = write("train/bird", "train/cat", "test/bird", "test/cat")
+    for name in ("a.HEIC", "b.heic", "labels.txt", "c", ".hidden.heic", ".DS_Store", "Thumbs.db"):
+        (root / "train" / "cat" / name).touch()
+    (root / "test" / "cat" / "d.heic").touch()
+    data = ImageFolder(str(root), num_workers=0)
+    data.prepare_data()
+    data.setup()
+    begin = "5 files in class folders are left out (.heic: 3, .txt: 1, no suffix: 1): images end in .jpg, "
+    assert [record.getMessage()[: len(begin)] for record in caplog.records] == [begin]
+    caplog.clear()
+    open_data(str(root), (3, 4, 4), 2)
+    assert [record.getMessage()[:48] for record in caplog.records] == ["1 files in class folders are left out (.heic: 1)"]
+
+
+def test_nothing_is_said_of_folders_of_images_alone(write, caplog):
+    root = write("bird", "cat")
+    (root / "bird" / ".DS_Store").touch()
+    ImageFolder(str(root)).prepare_data()
+    open_data(str(root), (3, 4, 4), 2)
+    assert not caplog.records
