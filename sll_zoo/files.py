@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
+
 
 def json_number(value: Any) -> Any:
     """Return the value, and None for a number that JSON does not have: NaN and infinity.
@@ -19,6 +21,11 @@ def json_number(value: Any) -> Any:
         [1.5, None, 'inf']
     """
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write readable JSON."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
 @contextmanager

@@ -21,12 +21,11 @@ from sll_zoo.data import HeldOut
 from sll_zoo.environment import versions_of
 from sll_zoo.errors import ConfigError
 from sll_zoo.evaluation import Evaluation
-from sll_zoo.files import json_number, written_whole
+from sll_zoo.files import json_number, write_json, written_whole
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.plot import data_uri, image_png, plot_certified_accuracy
 from sll_zoo.zoo.card import percent
-from sll_zoo.zoo.record import write_json
 
 PAGE, NUMBERS, SAMPLES, CURVE = FILES = ("report.html", "report.json", "samples.csv", "curve.png")
 TEMPLATE = Path(__file__).with_name("report.html.jinja")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence, Sized
 from typing import Any, cast
 
@@ -57,7 +58,7 @@ class CertifiedClassifier(LightningModule):
         layer_decay: The learning rate of a layer is this times that of the layer after it; the head's is the optimizer's.
 
     Attributes:
-        start: The name if the network started from its published weights, else None.
+        start: The name if the network started from published weights, of a folder without the path to it; else None.
 
     Raises:
         ConfigError: A body that is frozen before it was trained, or a ``layer_decay`` outside (0, 1].
@@ -87,7 +88,7 @@ class CertifiedClassifier(LightningModule):
             raise ConfigError(f"layer_decay={layer_decay}", "give a factor above 0, at most 1")
         # Plain values only, so that a checkpoint loads with weights_only=True; not ``pretrained``: it loads nothing else.
         self.save_hyperparameters("name", "model_args", "radii")
-        self.start = name if pretrained else None
+        self.start = re.sub("local-dir:.*/", "local-dir:", name) if pretrained else None
         self.model = create_model(name, pretrained=pretrained, **(model_args or {}))
         if freeze_body:
             self.model.requires_grad_(False).get_classifier().requires_grad_(True)

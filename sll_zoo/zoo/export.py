@@ -16,7 +16,7 @@ from sll_zoo.attacking import Attack
 from sll_zoo.environment import versions_of
 from sll_zoo.errors import WeightsError
 from sll_zoo.evaluation import Evaluation, evenly_spaced
-from sll_zoo.files import json_number, written_whole
+from sll_zoo.files import json_number, write_json, written_whole
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.plot import plot_certified_accuracy
@@ -32,7 +32,6 @@ from sll_zoo.zoo.record import (
     Sample,
     Training,
     to_dict,
-    write_json,
     write_record,
 )
 from sll_zoo.zoo.weights import CHECKPOINTS

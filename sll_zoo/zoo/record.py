@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from sll_zoo.files import written_whole
+from sll_zoo.files import write_json, written_whole
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.zoo.packing import Bits
 
@@ -214,8 +214,3 @@ def write_record(record: Record, folder: Path = RECORDS) -> None:
     """Add or replace a record."""
     with written_whole(folder / f"{record.name}.json") as temporary:
         write_json(temporary, to_dict(record))
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write readable JSON."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
