@@ -16,7 +16,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from sll_zoo.callbacks.interruption import Interrupted, Signals, requeue
-from sll_zoo.checkpoint_files import WholeCheckpointIO, has_ended
+from sll_zoo.checkpoint_files import TRAINING_KEY, WholeCheckpointIO, has_ended
 from sll_zoo.errors import CheckpointError
 
 # What a process wishes at the end of a batch; above these, the number of a signal.
@@ -40,6 +40,10 @@ class ResumableCheckpoint(ModelCheckpoint):
         folder: Where to; by default in that of the logger.
         minutes: Between two checkpoints in the middle of an epoch.
 
+    Attributes:
+        training: What defines the training (:func:`sll_zoo.checkpoint_files.defining`), for its checkpoints to keep; empty for a
+            training from Python.
+
     Raises:
         CheckpointError: Another training writes to the folder, or nobody can.
     """
@@ -47,6 +51,7 @@ class ResumableCheckpoint(ModelCheckpoint):
     def __init__(self, folder: str | None = None, minutes: float = 10.0) -> None:
         super().__init__(dirpath=folder, save_last=True, save_top_k=0)
         self.minutes = minutes
+        self.training: dict[str, Any] = {}
         self._signals = Signals()
         self._lock: FileLock | None = None
         self._step = 0
@@ -65,6 +70,11 @@ class ResumableCheckpoint(ModelCheckpoint):
             problem = self._take_folder() if trainer.is_global_zero else None
             if problem := trainer.strategy.broadcast(problem):
                 raise CheckpointError(problem, "give this training a folder of its own: --checkpoints.folder FOLDER")
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Let a checkpoint say of which training it is."""
+        if self.training:
+            checkpoint[TRAINING_KEY] = self.training
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Let a training that had ended end once more with the same weights.
