@@ -101,17 +101,22 @@ def defining(options: dict[str, Any]) -> dict[str, Any]:
     return defined
 
 
-def require_same_training(path: Path, training: dict[str, Any]) -> None:
-    """Refuse to go on from the checkpoint of another training; one that does not say of which it is serves any.
+def training_of(path: Path) -> dict[str, Any] | None:
+    """Return what defines the training that wrote a checkpoint; None if that is not known, as of a training from Python.
 
-    Args:
-        path: Of the checkpoint.
-        training: What :func:`defining` returns for the training that is to go on.
+    Raises:
+        CheckpointError: A file that is no checkpoint.
+    """
+    return WholeCheckpointIO().load_checkpoint(path, map_location="meta").get(TRAINING_KEY)
+
+
+def require_same_training(path: Path, training: dict[str, Any]) -> None:
+    """Refuse to go on from the checkpoint of a training other than that which :func:`defining` has described.
 
     Raises:
         CheckpointError: Another training, or a file that is no checkpoint.
     """
-    kept = WholeCheckpointIO().load_checkpoint(path, map_location="meta").get(TRAINING_KEY)
+    kept = training_of(path)
     if kept is not None and (difference := _difference("", kept, training)):
         raise CheckpointError(
             f"{path} is of another training, with {difference}",

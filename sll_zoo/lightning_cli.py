@@ -31,7 +31,7 @@ from sll_zoo.callbacks import (
     TrainingReport,
     WriteCertificates,
 )
-from sll_zoo.checkpoint_files import defining, require_same_training
+from sll_zoo.checkpoint_files import defining, require_same_training, training_of
 from sll_zoo.demo import quiet_lightning
 from sll_zoo.errors import SllZooError, WeightsError
 from sll_zoo.files import written_whole
@@ -100,6 +100,12 @@ class _CLI(LightningCLI):
         for name, value in vars(self.model).items():
             if isinstance(value, partial):
                 setattr(self.model, name, _by_reference(value))
+
+    def _parse_ckpt_path(self) -> None:
+        """Let the network be that of the checkpoint, as Lightning does, unless that would hide a difference from ``before_fit``."""
+        path = Path(self.config.fit.ckpt_path or "") if self.config.get("subcommand") == "fit" else Path()
+        if not path.is_file() or training_of(path) is None:
+            super()._parse_ckpt_path()
 
     def before_fit(self) -> None:
         """Let the checkpoints say of which training they are, and go on from none of another."""
