@@ -8,6 +8,7 @@ import re
 import signal
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ class _CLI(LightningCLI):
                 setattr(self.model, name, _by_reference(value))
 
     def _parse_ckpt_path(self) -> None:
-        """Let the network be that of the checkpoint, as Lightning does, unless that would hide a difference from ``before_fit``."""
+        """Let the network be that of the checkpoint, as Lightning does, but where a difference is to be refused."""
         path = Path(self.config.fit.ckpt_path or "") if self.config.get("subcommand") == "fit" else Path()
         if not path.is_file() or training_of(path) is None:
             super()._parse_ckpt_path()
@@ -117,6 +118,13 @@ class _CLI(LightningCLI):
         path = self._last() if options.ckpt_path == "last" else Path(options.ckpt_path or "")
         if path and path.is_file():
             require_same_training(path, training)
+
+    def fit(self, **arguments: Any) -> None:
+        """Train, and let a signal end what comes before and after the batches, too."""
+        with ExitStack() as stack:
+            for callback in self._checkpoints():
+                stack.enter_context(callback.ending_at_once(self.trainer))
+            self.trainer.fit(**arguments)
 
     def _checkpoints(self) -> list[ResumableCheckpoint]:
         return [callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, ResumableCheckpoint)]

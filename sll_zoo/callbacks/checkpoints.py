@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 import signal
 import time
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from filelock import FileLock, Timeout
 from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_only
 
 from sll_zoo.callbacks.interruption import Interrupted, Signals, requeue
 from sll_zoo.checkpoint_files import TRAINING_KEY, WholeCheckpointIO, has_ended
@@ -31,7 +34,8 @@ class ResumableCheckpoint(ModelCheckpoint):
 
     SIGTERM, SIGINT (Ctrl-C) and, under SLURM, SIGUSR1 let the batch end, write a checkpoint and raise
     :class:`~sll_zoo.callbacks.interruption.Interrupted`; SIGUSR1 asks SLURM to start the job again, too. A signal during a
-    validation waits for its end.
+    validation waits for its end. Before the first batch and, on the command line, while data are read and a network is exported,
+    SIGTERM and SIGUSR1 end at once, with the checkpoints as they are.
 
     A new training leaves the checkpoint of an earlier one where it is, and writes ``last-v1.ckpt`` and so on. While a training
     runs, no other can write to its folder.
@@ -85,6 +89,14 @@ class ResumableCheckpoint(ModelCheckpoint):
         if has_ended(checkpoint, trainer):
             pl_module.load_state_dict(checkpoint["state_dict"])
 
+    def ending_at_once(self, trainer: Trainer) -> AbstractContextManager[None]:
+        """Return what lets a signal end at once all that is done within, but for the batches of the training."""
+        return self._signals.ending_at_once(partial(self._end, trainer))
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Let a signal end the check at once: Lightning's handlers would write a checkpoint of their own."""
+        self._signals.end_at_once(partial(self._end, trainer))
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to listen for signals."""
         super().on_train_start(trainer, pl_module)
@@ -133,11 +145,13 @@ class ResumableCheckpoint(ModelCheckpoint):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
             self._saved = time.monotonic()
 
-    def _end(self, trainer: Trainer, signum: int) -> None:
-        if not trainer.is_global_zero:
+    def _end(self, trainer: Trainer, signum: int) -> NoReturn:
+        if (
+            getattr(rank_zero_only, "rank", 0) or not trainer.is_global_zero
+        ):
             raise Interrupted(signum, "")
-        path = self.last(trainer)
-        rest = f"go on from {path} with --ckpt_path last" if path else "there is no checkpoint yet"
+        path = self.last(trainer) if trainer.global_step else None
+        rest = f"go on from {path} with --ckpt_path last" if path else "no checkpoint was written"
         if signum == signal.SIGUSR1:
             rest = f"{requeue()}; {rest}"
         raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}; {rest}")
