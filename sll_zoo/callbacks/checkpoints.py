@@ -146,9 +146,7 @@ class ResumableCheckpoint(ModelCheckpoint):
             self._saved = time.monotonic()
 
     def _end(self, trainer: Trainer, signum: int) -> NoReturn:
-        if (
-            getattr(rank_zero_only, "rank", 0) or not trainer.is_global_zero
-        ):
+        if getattr(rank_zero_only, "rank", 0) or not trainer.is_global_zero:
             raise Interrupted(signum, "")
         path = self.last(trainer) if trainer.global_step else None
         rest = f"go on from {path} with --ckpt_path last" if path else "no checkpoint was written"
