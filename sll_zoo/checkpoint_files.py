@@ -1,10 +1,11 @@
-"""Checkpoints as files: written whole or not at all, and refused where they are damaged."""
+"""Checkpoints as files: written whole or not at all, and refused where they are damaged or another training's."""
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -15,6 +16,21 @@ from lightning.pytorch.trainer.states import TrainerFn
 from sll_zoo.errors import CheckpointError
 from sll_zoo.files import written_whole
 from sll_zoo.zoo.reading import DAMAGE
+
+# Where a checkpoint keeps what its weights depend on, and what that is of the trainer's options.
+TRAINING_KEY = "sll_zoo_training"
+OF_THE_TRAINER = (
+    "max_epochs",
+    "max_steps",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "precision",
+    "limit_train_batches",
+    "overfit_batches",
+)
+# How data are read, not which.
+OF_THE_MACHINE = {"num_workers", "in_memory", "download"}
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -70,6 +86,44 @@ def has_ended(checkpoint: dict[str, Any], trainer: Trainer) -> bool:
     return 0 <= (trainer.max_epochs or -1) <= epochs or 0 <= trainer.max_steps <= steps
 
 
+def defining(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what defines a training, of the options of ``fit`` as JSON has them.
+
+    Example:
+        >>> defining({"model": {"name": "sll_nano"}, "trainer": {"max_epochs": 3, "devices": 2}, "ckpt_path": "last"})
+        {'model': {'name': 'sll_nano'}, 'trainer': {'max_epochs': 3}}
+    """
+    defined: dict[str, Any] = {name: options[name] for name in ("seed_everything", "model", "data", "trainer") if name in options}
+    defined["trainer"] = {name: value for name, value in options["trainer"].items() if name in OF_THE_TRAINER}
+    if arguments := options.get("data", {}).get("init_args"):
+        which = {name: value for name, value in arguments.items() if name not in OF_THE_MACHINE}
+        defined["data"] = {**options["data"], "init_args": which}
+    return defined
+
+
+def training_of(path: Path) -> dict[str, Any] | None:
+    """Return what defines the training that wrote a checkpoint; None if that is not known, as of a training from Python.
+
+    Raises:
+        CheckpointError: A file that is no checkpoint.
+    """
+    return WholeCheckpointIO().load_checkpoint(path, map_location="meta").get(TRAINING_KEY)
+
+
+def require_same_training(path: Path, training: dict[str, Any]) -> None:
+    """Refuse to go on from the checkpoint of a training other than that which :func:`defining` has described.
+
+    Raises:
+        CheckpointError: Another training, or a file that is no checkpoint.
+    """
+    kept = training_of(path)
+    if kept is not None and (difference := _difference("", kept, training)):
+        raise CheckpointError(
+            f"{path} is of another training, with {difference}",
+            "set it back, or train anew: without --ckpt_path, or in another folder (--checkpoints.folder FOLDER)",
+        )
+
+
 def before(path: Path) -> Path:
     """Return where the checkpoint that ``path`` has replaced is kept."""
     return path.with_name(f"before-{path.name}")
@@ -85,3 +139,11 @@ def _remedy(path: Path) -> str:
     if before(path).is_file():
         return f"go on from the one before it: --ckpt_path {before(path)}"
     return "give a .ckpt that `sll-zoo fit` wrote"
+
+
+def _difference(name: str, was: Any, now: Any) -> str:
+    """Return the dotted name and the values of the first difference of nested dictionaries, nothing if there is none."""
+    if not isinstance(was, dict) or not isinstance(now, dict):
+        return "" if was == now else f"{name[1:]} {shorten(repr(was), 60)} instead of {shorten(repr(now), 60)}"
+    found = (_difference(f"{name}.{key}", was.get(key), now.get(key)) for key in {**was, **now})
+    return next(filter(None, found), "")

@@ -44,6 +44,13 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
 
 
+def require_writable(folder: Path) -> None:
+    """Raise OSError if nothing could be written to a folder, which need not exist yet; leaves no trace."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    with TemporaryDirectory(dir=existing, prefix=".trial-"):
+        pass
+
+
 def rewrite_between(path: Path, begin: str, end: str, content: str) -> None:
     """Replace what stands in a text file between two marks, each on a line of its own."""
     between = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import signal
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from sll_zoo.callbacks import (
     TrainingReport,
     WriteCertificates,
 )
+from sll_zoo.checkpoint_files import defining, require_same_training, training_of
 from sll_zoo.demo import quiet_lightning
 from sll_zoo.errors import SllZooError, UntrainedHeadWarning, WeightsError
 from sll_zoo.files import written_whole
@@ -100,10 +103,40 @@ class _CLI(LightningCLI):
             if isinstance(value, partial):
                 setattr(self.model, name, _by_reference(value))
 
+    def _parse_ckpt_path(self) -> None:
+        """Let the network be that of the checkpoint, as Lightning does, but where a difference is to be refused."""
+        path = Path(self.config.fit.ckpt_path or "") if self.config.get("subcommand") == "fit" else Path()
+        if not path.is_file() or training_of(path) is None:
+            super()._parse_ckpt_path()
+
+    def before_fit(self) -> None:
+        """Let the checkpoints say of which training they are, and go on from none of another."""
+        options = self.config[self.subcommand]
+        written = self._parser(self.subcommand).dump(options, format="json", skip_none=False, skip_check=True)
+        training = defining(json.loads(written))
+        for callback in self._checkpoints():
+            callback.training = training
+        path = self._last() if options.ckpt_path == "last" else Path(options.ckpt_path or "")
+        if path and path.is_file():
+            require_same_training(path, training)
+
+    def fit(self, **arguments: Any) -> None:
+        """Train, and let a signal end what comes before and after the batches, too."""
+        with ExitStack() as stack:
+            for callback in self._checkpoints():
+                stack.enter_context(callback.ending_at_once(self.trainer))
+            self.trainer.fit(**arguments)
+
+    def _checkpoints(self) -> list[ResumableCheckpoint]:
+        return [callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, ResumableCheckpoint)]
+
+    def _last(self) -> Path | None:
+        found = (callback.last(self.trainer) for callback in self._checkpoints())
+        return next(filter(None, found), None)
+
     def _require_weights(self) -> None:
         options = self.config[self.subcommand]
-        kept = [callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, ResumableCheckpoint)]
-        if options.ckpt_path == "last" and not any(callback.last(self.trainer) for callback in kept):
+        if options.ckpt_path == "last" and not self._last():
             raise WeightsError(f"no checkpoint in {options.checkpoints.folder}", "fit first, or name one: --ckpt_path FILE")
         if not options.ckpt_path and not options.model.pretrained:
             raise WeightsError(

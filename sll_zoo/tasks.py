@@ -106,6 +106,16 @@ class CertifiedClassifier(LightningModule):
         logits: Tensor = self.model(images)
         return logits
 
+    def on_fit_start(self) -> None:
+        """Refuse data of another number of classes, where the data module names them."""
+        data = getattr(self.trainer, "datamodule", None)
+        names = getattr(data, "class_names", None)
+        if names is not None and len(names) != self.model.num_classes:
+            raise ConfigError(
+                f"{self.model.num_classes} logits for {len(names)} classes of {getattr(data, 'name', type(data).__name__)}",
+                f"give --model.model_args.num_classes {len(names)} (model_args={{'num_classes': {len(names)}}})",
+            )
+
     def training_step(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
         images, target = batch

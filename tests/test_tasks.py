@@ -94,14 +94,22 @@ def test_a_training_without_an_end_is_refused(tmp_path):
         trainer(tmp_path, max_epochs=-1).fit(CertifiedClassifier("sll_nano.digits"), datamodule=Digits())
 
 
-def test_an_export_is_refused_before_the_training_where_it_would_fail_after(tmp_path):
-    file = tmp_path / "file"
-    file.write_text("")
-    for folder, task in ((file, {}), (tmp_path / "out", {"num_classes": 12})):
-        run = trainer(tmp_path, max_epochs=1, callbacks=[ExportModel(str(folder))])
-        with pytest.raises(ConfigError):
-            run.fit(CertifiedClassifier("sll_nano.digits", model_args=task), datamodule=Digits())
-        assert run.global_step == 0
+@pytest.mark.parametrize("folder", ["file", "file/export", "/proc/export"])
+def test_an_export_is_refused_before_the_training_where_it_could_not_be_written_after(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    run = trainer(tmp_path, max_epochs=1, callbacks=[ExportModel(str(tmp_path / folder))])
+    with pytest.raises(ConfigError, match=r"cannot be written to .*: name a folder to export to"):
+        run.fit(CertifiedClassifier("sll_nano.digits"), datamodule=Digits())
+    assert run.global_step == 0
+
+
+@pytest.mark.parametrize("num_classes", [3, 12])
+def test_data_of_another_number_of_classes_are_refused_with_the_option_to_mend_it(num_classes, tmp_path):
+    run = trainer(tmp_path, max_epochs=1)
+    told = rf"{num_classes} logits for 10 classes of digits: give --model.model_args.num_classes 10 \("
+    with pytest.raises(ConfigError, match=told):
+        run.fit(CertifiedClassifier("sll_nano.digits", model_args={"num_classes": num_classes}), datamodule=Digits())
+    assert run.global_step == 0
 
 
 def test_a_training_in_bfloat16_exports_what_loads(tmp_path):

@@ -5,18 +5,21 @@ from __future__ import annotations
 import shutil
 import signal
 import time
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from filelock import FileLock, Timeout
 from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_only
 
 from sll_zoo.callbacks.interruption import Interrupted, Signals, requeue
-from sll_zoo.checkpoint_files import WholeCheckpointIO, has_ended
+from sll_zoo.checkpoint_files import TRAINING_KEY, WholeCheckpointIO, has_ended
 from sll_zoo.errors import CheckpointError
 
 # What a process wishes at the end of a batch; above these, the number of a signal.
@@ -31,7 +34,8 @@ class ResumableCheckpoint(ModelCheckpoint):
 
     SIGTERM, SIGINT (Ctrl-C) and, under SLURM, SIGUSR1 let the batch end, write a checkpoint and raise
     :class:`~sll_zoo.callbacks.interruption.Interrupted`; SIGUSR1 asks SLURM to start the job again, too. A signal during a
-    validation waits for its end.
+    validation waits for its end. Before the first batch and, on the command line, while data are read and a network is exported,
+    SIGTERM and SIGUSR1 end at once, with the checkpoints as they are.
 
     A new training leaves the checkpoint of an earlier one where it is, and writes ``last-v1.ckpt`` and so on. While a training
     runs, no other can write to its folder.
@@ -40,6 +44,10 @@ class ResumableCheckpoint(ModelCheckpoint):
         folder: Where to; by default in that of the logger.
         minutes: Between two checkpoints in the middle of an epoch.
 
+    Attributes:
+        training: What defines the training (:func:`sll_zoo.checkpoint_files.defining`), for its checkpoints to keep; empty for a
+            training from Python.
+
     Raises:
         CheckpointError: Another training writes to the folder, or nobody can.
     """
@@ -47,6 +55,7 @@ class ResumableCheckpoint(ModelCheckpoint):
     def __init__(self, folder: str | None = None, minutes: float = 10.0) -> None:
         super().__init__(dirpath=folder, save_last=True, save_top_k=0)
         self.minutes = minutes
+        self.training: dict[str, Any] = {}
         self._signals = Signals()
         self._lock: FileLock | None = None
         self._step = 0
@@ -66,6 +75,11 @@ class ResumableCheckpoint(ModelCheckpoint):
             if problem := trainer.strategy.broadcast(problem):
                 raise CheckpointError(problem, "give this training a folder of its own: --checkpoints.folder FOLDER")
 
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Let a checkpoint say of which training it is."""
+        if self.training:
+            checkpoint[TRAINING_KEY] = self.training
+
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Let a training that had ended end once more with the same weights.
 
@@ -74,6 +88,14 @@ class ResumableCheckpoint(ModelCheckpoint):
         """
         if has_ended(checkpoint, trainer):
             pl_module.load_state_dict(checkpoint["state_dict"])
+
+    def ending_at_once(self, trainer: Trainer) -> AbstractContextManager[None]:
+        """Return what lets a signal end at once all that is done within, but for the batches of the training."""
+        return self._signals.ending_at_once(partial(self._end, trainer))
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Let a signal end the check at once: Lightning's handlers would write a checkpoint of their own."""
+        self._signals.end_at_once(partial(self._end, trainer))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to listen for signals."""
@@ -123,11 +145,11 @@ class ResumableCheckpoint(ModelCheckpoint):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
             self._saved = time.monotonic()
 
-    def _end(self, trainer: Trainer, signum: int) -> None:
-        if not trainer.is_global_zero:
+    def _end(self, trainer: Trainer, signum: int) -> NoReturn:
+        if getattr(rank_zero_only, "rank", 0) or not trainer.is_global_zero:
             raise Interrupted(signum, "")
-        path = self.last(trainer)
-        rest = f"go on from {path} with --ckpt_path last" if path else "there is no checkpoint yet"
+        path = self.last(trainer) if trainer.global_step else None
+        rest = f"go on from {path} with --ckpt_path last" if path else "no checkpoint was written"
         if signum == signal.SIGUSR1:
             rest = f"{requeue()}; {rest}"
         raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}; {rest}")

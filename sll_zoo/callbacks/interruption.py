@@ -1,4 +1,4 @@
-"""Signals that ask a training to end: heard at once, obeyed where a checkpoint can be written."""
+"""Signals that ask a training to end: heard at once, obeyed where a checkpoint can be written, or where none is needed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import threading
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_only
@@ -46,17 +48,51 @@ class Signals:
     def listen(self) -> None:
         """Take the handlers' places. Lightning gives them back when the training ends, however it ends."""
         self.received = 0
-        if threading.current_thread() is not threading.main_thread():
-            return
-        heard = [signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if SLURMEnvironment.detect() else [])]
-        for signum in heard:
-            signal.signal(signum, self._note)
+        _replace(dict.fromkeys([signal.SIGINT, *_asking()], self._note))
+
+    def end_at_once(self, end: Callable[[int], NoReturn]) -> None:
+        """Take the handlers' places where no batch is to end: before the first, and after the last. Ctrl-C needs none there.
+
+        Args:
+            end: Given the signal's number, raises :class:`Interrupted`.
+        """
+        process = os.getpid()
+
+        def handle(signum: int, _frame: Any) -> None:
+            if os.getpid() == process:
+                _replace(dict.fromkeys(_asking(), signal.SIG_IGN))
+                end(signum)
+            elif signum == signal.SIGTERM:  # in a process that was forked, such as one that reads images
+                os._exit(128 + signum)
+
+        _replace(dict.fromkeys(_asking(), handle))
+
+    @contextmanager
+    def ending_at_once(self, end: Callable[[int], NoReturn]) -> Iterator[None]:
+        """Do the same for a while, around what Lightning and :meth:`listen` put in their place for a shorter one."""
+        before = {signum: signal.getsignal(signum) for signum in _asking()}
+        self.end_at_once(end)
+        try:
+            yield
+        finally:
+            _replace(before)
 
     def _note(self, signum: int, _frame: Any) -> None:
         self.received = signum
         if signum == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             rank_zero_only(log.warning)("ending with a checkpoint after this batch; Ctrl-C again ends at once")
+
+
+def _asking() -> list[signal.Signals]:
+    """Return the signals by which not a person but a system asks a training to end."""
+    return [signal.SIGTERM, *([signal.SIGUSR1] if SLURMEnvironment.detect() else [])]
+
+
+def _replace(handlers: Mapping[signal.Signals, Any]) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
 
 
 def requeue() -> str:

@@ -20,9 +20,10 @@ class SeededBatches(Callback):
     """Seed torch, numpy and random before every epoch and every batch, and let an interrupted epoch go on where it was.
 
     Before an epoch the seed is a function of the training's seed and the epoch, and the same on all processes: samplers draw the
-    order of the images from it, and workers their seeds. Before each further batch it is one of the batch and the process, too. A
-    training that goes on in the middle of an epoch reads the batches that it has seen once more and drops them, so that those
-    after them are the same whatever reading them draws.
+    order of the images from it, and workers their seeds. Before each further batch, and before what becomes of the first once it
+    is read, such as an augmentation, it is one of the batch and the process, too. A training that goes on in the middle of an
+    epoch reads the batches that it has seen once more and drops them, so that those after them are the same whatever reading them
+    draws.
 
     The training's seed is torch's when it begins, and that of the checkpoint when it goes on. After it, torch, numpy and random
     are as they were before. What is not covered is what workers draw that persist from epoch to epoch.
@@ -56,6 +57,7 @@ class SeededBatches(Callback):
         for _ in range(self._place["batch"]):
             next(fetcher)
         fetcher.fetched = 0  # Lightning counts those itself
+        self._part_processes(trainer)
         self._seed_batch(trainer)
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
 
@@ -97,6 +99,23 @@ class SeededBatches(Callback):
                 loader.generator = (loader.generator or torch.Generator()).manual_seed(value)
         _seed(value)
         self._epoch_is_seeded = True
+
+    def _part_processes(self, trainer: Trainer) -> None:
+        """Seed the first batch of an epoch, too, on all processes but one: where all have read it, and before it is augmented.
+
+        Lightning has no hook there but those of task and data module. The first process goes on with the epoch's numbers.
+        """
+        strategy = trainer.strategy
+        if not trainer.global_rank or "batch_to_device" in vars(strategy):
+            return
+        transfer = strategy.batch_to_device
+
+        def seed_and_transfer(*arguments: Any, **options: Any) -> Any:
+            if trainer.training and self._place["batch"] == 0:
+                _seed(_mixed(self._place["seed"], self._place["epoch"], 0, trainer.global_rank))
+            return transfer(*arguments, **options)
+
+        strategy.batch_to_device = seed_and_transfer  # type: ignore[method-assign]
 
     def _seed_batch(self, trainer: Trainer) -> None:
         if batch := self._place.get("batch"):

@@ -66,6 +66,24 @@ def interrupt_and_go_on(rank, folder):
     return stop.value.message, whole, train(trainer(folder / "killed", **options), last=True)
 
 
+def draw(rank, folder):  # noqa: ARG001 - as on_ranks calls it
+    """Return what each batch draws once it is read, of two epochs and of their second half gone on with."""
+    drawn = {}
+
+    class Draws(Dealt):
+        def on_after_batch_transfer(self, batch, dataloader_idx):  # noqa: ARG002 - Lightning's signature
+            if self.trainer.training:
+                drawn.setdefault((self.trainer.current_epoch, self.trainer.global_step), []).append(torch.rand(()).item())
+            return batch
+
+    options = {"devices": WORLD, "strategy": "ddp", "max_epochs": 2}
+    with pytest.raises(Interrupted):
+        train(trainer(folder, signal_at(STEPS, signal.SIGTERM), **options), Draws())
+    train(trainer(folder, **options), Draws(), last=True)
+    train(trainer(folder / "whole", **options), Draws())
+    return drawn
+
+
 def spoil_an_image(rank, folder):
     """Return what each process says when one has an image that is not finite."""
 
@@ -93,6 +111,13 @@ def test_a_signal_to_one_process_ends_all_with_one_checkpoint_from_which_all_go_
     for whole, resumed in (weights, weights_of_another):
         torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
     torch.testing.assert_close(*(whole for whole, _ in (weights, weights_of_another)), rtol=0, atol=0)
+
+
+def test_no_two_batches_of_any_process_draw_the_same_and_one_that_goes_on_draws_what_it_would_have(tmp_path):
+    ranks = on_ranks(WORLD, draw, tmp_path, tmp_path)
+    drawn = [numbers for rank in ranks for numbers in rank.values()]
+    assert all(len(numbers) == 2 and len(set(numbers)) == 1 for numbers in drawn)
+    assert len({number for number, _ in drawn}) == WORLD * 2 * STEPS
 
 
 def test_an_image_that_is_not_finite_on_one_process_stops_all_with_its_message(tmp_path):
