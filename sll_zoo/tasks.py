@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -13,8 +13,6 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torch.utils._pytree import tree_leaves
-from torch.utils.data import DistributedSampler
 
 from sll_zoo.certification import certify
 from sll_zoo.errors import ConfigError
@@ -22,6 +20,7 @@ from sll_zoo.functional.certificate import RADII
 from sll_zoo.layers import fold
 from sll_zoo.losses import CertificateLoss, OffsetCrossEntropy
 from sll_zoo.metrics import CertifiedAccuracy, MeanCertifiedRadius
+from sll_zoo.metrics.padding import require_each_once
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.optimizers import parameter_groups, scale_rates
 from sll_zoo.schedules import TriangularLR
@@ -126,7 +125,7 @@ class CertifiedClassifier(LightningModule):
 
     def on_validation_start(self) -> None:
         """Refuse data of which a process sees some twice."""
-        _check_loaders(self.trainer.val_dataloaders)
+        require_each_once(self.trainer.val_dataloaders)
         # Sums of the losses and of the images. Lightning's own mean over processes weighs those with fewer images wrongly.
         self._val_loss = torch.zeros(2, dtype=torch.float64, device=self.device)
 
@@ -149,7 +148,7 @@ class CertifiedClassifier(LightningModule):
 
     def on_test_start(self) -> None:
         """Refuse data of which a process sees some twice, and fold the network."""
-        _check_loaders(self.trainer.test_dataloaders)
+        require_each_once(self.trainer.test_dataloaders)
         self.on_predict_start()
 
     def on_predict_start(self) -> None:
@@ -211,14 +210,3 @@ class CertifiedClassifier(LightningModule):
 def _at_least_float32(logits: Tensor) -> Tensor:
     """Return logits for a loss or a metric: a network may round to 8 bits, what is made of its logits not."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
-def _check_loaders(loaders: Any) -> None:
-    """Raise ConfigError where the sampler of a loader repeats or drops images to give every process as many."""
-    for loader in tree_leaves(loaders):
-        sampler = getattr(loader, "sampler", None)
-        if isinstance(sampler, DistributedSampler) and sampler.total_size != (images := len(cast("Sized", sampler.dataset))):
-            raise ConfigError(
-                f"a {type(sampler).__name__} deals out {sampler.total_size} of {images} images, and each is to count once",
-                "take the loader from sll_zoo.data.evaluation_loader, or use one process",
-            )
