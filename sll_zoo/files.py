@@ -44,11 +44,16 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
 
 
-def require_writable(folder: Path) -> None:
-    """Raise OSError if nothing could be written to a folder, which need not exist yet; leaves no trace."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    with TemporaryDirectory(dir=existing, prefix=".trial-"):
-        pass
+def obstacle(folder: Path) -> str:
+    """Return why nothing can be written to a folder, which need not exist yet; nothing if it can. Leaves no trace."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        return f"{folder} cannot be written to because {existing} is a file"
+    try:
+        with TemporaryDirectory(dir=existing, prefix=".trial-"):
+            return ""
+    except OSError as error:
+        return f"{folder} cannot be written to ({error})"
 
 
 def rewrite_between(path: Path, begin: str, end: str, content: str) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from sll_zoo.data import HeldOut
 from sll_zoo.environment import versions_of
 from sll_zoo.errors import ConfigError
 from sll_zoo.evaluation import Evaluation
-from sll_zoo.files import json_number, write_json, written_whole
+from sll_zoo.files import json_number, obstacle, write_json, written_whole
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.plot import data_uri, image_png, plot_certified_accuracy
@@ -129,11 +128,8 @@ def describe_run(
 
 def check_folder(folder: Path) -> None:
     """Raise ConfigError if a report cannot be written to ``folder``; nothing is made."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise ConfigError(f"{existing} is a file", "name a folder for the report")
-    if not os.access(existing, os.W_OK):
-        raise ConfigError(f"{existing} cannot be written to", "name another folder for the report")
+    if problem := obstacle(folder):
+        raise ConfigError(problem, "name a folder for the report")
     for name in FILES:
         if (folder / name).is_dir():
             raise ConfigError(f"{folder / name} is a folder", "remove it, or name another folder for the report")

@@ -16,7 +16,7 @@ from sll_zoo.data import ImageData, fingerprint
 from sll_zoo.environment import commit, describe_device, versions_of
 from sll_zoo.errors import ConfigError
 from sll_zoo.evaluation import Evaluation, evaluate, evenly_spaced
-from sll_zoo.files import require_writable
+from sll_zoo.files import obstacle
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.strategies import network_of
@@ -65,7 +65,7 @@ class ExportModel(Callback):
         data, model = _datamodule(trainer), cast("LipschitzClassifier", pl_module.model)
         if data is None or not hasattr(data, "name") or not hasattr(data, "class_names"):
             raise ConfigError(f"ExportModel with data module {data!r}", "fit with one that has name, class_names and test images")
-        problem = self._in_the_way() if trainer.is_global_zero else None
+        problem = obstacle(self.folder) if trainer.is_global_zero else ""
         if problem := trainer.strategy.broadcast(problem):
             raise ConfigError(problem, "name a folder to export to that can be written to (folder of ExportModel)")
         if self.bits < 32:
@@ -108,13 +108,6 @@ class ExportModel(Callback):
             bits=self.bits,
         )
         self.written = f"{self.folder}: {describe(record)}"
-
-    def _in_the_way(self) -> str | None:
-        try:
-            require_writable(self.folder)
-        except OSError as error:
-            return f"{self.folder} cannot be written to ({error})"
-        return None
 
     def _seconds(self) -> float:
         return self._seconds_before + time.perf_counter() - self._start

@@ -114,9 +114,9 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int) 
         samples: Any = data.part("test")
         class_names = data.class_names
     else:
-        class_names, listed = _held_out_images(Path(source))
+        folder, class_names, listed = _held_out_images(Path(source))
         samples = Files(listed, ImageReader(input_shape))
-        log_skipped([_held_out_folder(Path(source))])
+        log_skipped([folder])
     if len(class_names) != num_classes:
         some = ", ".join(class_names[:3])
         raise InputError(f"{source} has {len(class_names)} classes ({some}, …), the model {num_classes}", "make them agree")
@@ -126,12 +126,8 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int) 
     return HeldOut(source, class_names, samples, range(len(samples)))
 
 
-def _held_out_folder(root: Path) -> Path:
+def _held_out_images(root: Path) -> tuple[Path, tuple[str, ...], list[tuple[str, int]]]:
+    """Return where the images that are held out are, the classes, and path and class of each image."""
     folders = divided(root)
-    return folders.get("test", folders["train"])
-
-
-def _held_out_images(root: Path) -> tuple[tuple[str, ...], list[tuple[str, int]]]:
-    """Return the classes of a folder, and path and class of the images that are held out."""
-    class_names = tuple(class_folders(divided(root)["train"]))
-    return class_names, list_images(_held_out_folder(root), class_names)
+    folder, class_names = folders.get("test", folders["train"]), tuple(class_folders(folders["train"]))
+    return folder, class_names, list_images(folder, class_names)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sll_zoo.errors import ExportError
+from sll_zoo.files import obstacle
 
 OUTPUTS = ("logits", "radius")
 # Beside the program in a .pt2 file.
@@ -51,11 +51,8 @@ def require_writable(path: Path) -> Format:
     missing = [package for package in ONNX_PACKAGES if find_spec(package) is None] if path.suffix == ".onnx" else []
     if missing:
         raise ExportError(f"ONNX needs {', '.join(missing)}", 'run: pip install "sll_zoo[onnx]"; a .pt2 file needs nothing')
-    existing = next(parent for parent in path.absolute().parents if parent.exists())
-    if not existing.is_dir():
-        raise ExportError(f"{existing} is a file", f"put {path.name} into a folder")
-    if not os.access(existing, os.W_OK):
-        raise ExportError(f"{existing} cannot be written to", "name a file in a folder of yours")
+    if problem := obstacle(path.parent):
+        raise ExportError(problem, "name a file in a folder of yours")
     return FORMATS[path.suffix]
 
 
