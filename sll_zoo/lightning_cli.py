@@ -35,6 +35,7 @@ from sll_zoo.callbacks import (
 )
 from sll_zoo.checkpoint_files import defining, require_same_training, training_of
 from sll_zoo.demo import quiet_lightning
+from sll_zoo.environment import keep_freed_memory
 from sll_zoo.errors import SllZooError, UntrainedHeadWarning, WeightsError
 from sll_zoo.files import written_whole
 from sll_zoo.tasks import CertifiedClassifier
@@ -185,6 +186,7 @@ def train(arguments: list[str]) -> list[str]:
     """
     _require_checkpoint(arguments)
     quiet_lightning()
+    keep_freed_memory()
     if arguments[0] == "fit":
         warnings.simplefilter("ignore", UntrainedHeadWarning)  # the head is about to be trained
     try:

@@ -1,4 +1,4 @@
-"""The paper's augmentation, of a whole batch at once on its device, each image by random numbers of its own.
+"""Augmentation of a whole batch at once on its device, each image by random numbers of its own: the paper's, or its first half.
 
 A crop from the image padded by reflection, a flip, and brightness, contrast, saturation and hue in random order, with the
 formulas of torchvision's ``RandomCrop``, ``RandomHorizontalFlip`` and ``ColorJitter``: the tests compare image by image. This is
@@ -11,9 +11,13 @@ Source: the released training code of Araujo et al. 2023 (arXiv 2303.03169), who
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+# Nothing; a crop and a flip; these and the colours.
+Augmentation = Literal["none", "crop_flip", "paper"]
 
 PADDING = 4
 # The least and the greatest factor of brightness, contrast and saturation, and shift of the hue as a fraction of a full turn.
@@ -25,19 +29,23 @@ FEW = 64
 
 
 @torch.no_grad()
-def augment(images: Tensor) -> Tensor:
-    """Return the images, each cropped, flipped and coloured at random.
+def augment(images: Tensor, how: Augmentation = "paper") -> Tensor:
+    """Return the images, each cropped, flipped and coloured at random, or what of that is asked for.
 
     All random numbers come from torch's global generator of the CPU, whatever the device: the same seed gives the same images.
 
     Args:
         images: (batch, 3 or 1, height, width) in [0, 1]. Of grey images, only brightness and contrast change.
+        how: ``paper`` does all of it, ``crop_flip`` leaves the colours as they are, ``none`` everything.
 
     Returns:
         Images of the same shape, dtype and device, in [0, 1].
     """
+    if how == "none":
+        return images
     offsets, flipped, factors, order = draw(len(images))
-    return jitter(crop_and_flip(images.float(), offsets, flipped), factors, order).to(images.dtype)
+    moved = crop_and_flip(images.float(), offsets, flipped)
+    return (jitter(moved, factors, order) if how == "paper" else moved).to(images.dtype)
 
 
 def draw(n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

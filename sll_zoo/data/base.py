@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from lightning import LightningDataModule
@@ -11,7 +11,7 @@ from lightning.fabric.utilities.data import suggested_max_num_workers
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from sll_zoo.data.augmentation import augment
+from sll_zoo.data.augmentation import Augmentation, augment
 from sll_zoo.data.fingerprint import fingerprint
 from sll_zoo.data.loading import evaluation_loader, training_loader
 from sll_zoo.data.sources import Pixels, Source
@@ -32,7 +32,8 @@ class ImageData(LightningDataModule, ABC):
 
     Args:
         batch_size: Images in a training batch, of all processes together.
-        augment: Whether training images are cropped, flipped and coloured at random (:mod:`sll_zoo.data.augmentation`).
+        augment: What happens to training images at random: ``paper`` (cropped, flipped, coloured), ``crop_flip`` or ``none``
+            (:mod:`sll_zoo.data.augmentation`).
         num_workers: Processes that read files ahead; by default as many as there are processors, up to 8. Images held in memory
             need none.
 
@@ -42,17 +43,19 @@ class ImageData(LightningDataModule, ABC):
         preparation: What was done to the images before a network sees them, after "they were"; empty if nothing was.
 
     Raises:
-        ConfigError: A batch size below 1, or a negative number of workers.
+        ConfigError: A batch size below 1, another augmentation, or a negative number of workers.
     """
 
     name: str
     class_names: tuple[str, ...]
     preparation: str = ""
 
-    def __init__(self, batch_size: int, augment: bool = False, num_workers: int | None = None) -> None:
+    def __init__(self, batch_size: int, augment: Augmentation = "none", num_workers: int | None = None) -> None:
         super().__init__()
         if batch_size < 1:
             raise ConfigError(f"batch_size={batch_size}", "give an integer of at least 1")
+        if augment not in get_args(Augmentation):
+            raise ConfigError(f"augment={augment!r}", f"choose one of {', '.join(get_args(Augmentation))}")
         if num_workers is not None and num_workers < 0:
             raise ConfigError(f"num_workers={num_workers}", "give an integer of at least 0")
         self.batch_size = batch_size
@@ -128,10 +131,10 @@ class ImageData(LightningDataModule, ABC):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ARG002 - Lightning's signature
         """Augment a training batch, on the device that it is on by now."""
-        if not (self.augment and self.trainer and self.trainer.training):
+        if not (self.trainer and self.trainer.training):
             return batch
         images, labels = batch
-        return augment(images), labels
+        return augment(images, self.augment), labels
 
     def _evaluation_loader(self, name: str) -> DataLoader[Any]:
         part = self.part(name)

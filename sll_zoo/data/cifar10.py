@@ -12,6 +12,7 @@ import torch
 from torchvision import datasets
 
 from sll_zoo.data.archive import download, require
+from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
 from sll_zoo.data.sources import Pixels, Source, split
 
@@ -24,7 +25,7 @@ class CIFAR10(ImageData):
     Args:
         root: Folder in which the published archive is unpacked.
         batch_size: Images in a training batch, of all processes together.
-        augment: Whether training images are cropped, flipped and coloured at random.
+        augment: What happens to training images at random: ``paper`` (cropped, flipped, coloured), ``crop_flip`` or ``none``.
         download: Whether to fetch the archive (170 MB) if its files are not there.
 
     Raises:
@@ -35,7 +36,9 @@ class CIFAR10(ImageData):
     # What reads the files, and knows their names, checksums and address.
     reader: Any = datasets.CIFAR10
 
-    def __init__(self, root: str = "data", batch_size: int = 256, augment: bool = True, download: bool = False) -> None:
+    def __init__(
+        self, root: str = "data", batch_size: int = 256, augment: Augmentation = "paper", download: bool = False
+    ) -> None:
         super().__init__(batch_size, augment)
         self.root = Path(root)
         self.download = download

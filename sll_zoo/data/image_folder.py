@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
+from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
 from sll_zoo.data.reading import ImageReader, size_of
 from sll_zoo.data.sources import Files, Source, split
@@ -40,7 +41,7 @@ class ImageFolder(ImageData):
             at their middle first. A certificate is then one about the resized image, not about the file. Without it, all images
             must have the same size.
         channels: 3 for colour, 1 for grey.
-        augment: Whether training images are cropped, flipped and coloured at random.
+        augment: What happens to training images at random: ``paper`` (cropped, flipped, coloured), ``crop_flip`` or ``none``.
         in_memory: Whether to read all images once and hold them in memory, on the device that trains.
         num_workers: Processes that read files ahead otherwise; by default as many as there are processors, up to 8.
 
@@ -55,7 +56,7 @@ class ImageFolder(ImageData):
         batch_size: int = 256,
         image_size: int | None = None,
         channels: int = 3,
-        augment: bool = True,
+        augment: Augmentation = "paper",
         in_memory: bool = False,
         num_workers: int | None = None,
     ) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from sll_zoo.data.archive import download, require
+from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
 from sll_zoo.data.reading import ImageReader
 from sll_zoo.data.sources import Files, Source, split
@@ -27,7 +28,7 @@ class TinyImageNet(ImageData):
     Args:
         root: Folder in which the published archive is unpacked: it holds ``tiny-imagenet-200``.
         batch_size: Images in a training batch, of all processes together.
-        augment: Whether training images are cropped, flipped and coloured at random.
+        augment: What happens to training images at random: ``paper`` (cropped, flipped, coloured), ``crop_flip`` or ``none``.
         download: Whether to fetch the archive (248 MB) if its folder is not there.
         in_memory: Whether to read all images once and hold them in memory (1.4 GB), on the device that trains.
         num_workers: Processes that read files ahead otherwise; by default as many as there are processors, up to 8.
@@ -49,7 +50,7 @@ class TinyImageNet(ImageData):
         self,
         root: str = "data",
         batch_size: int = 256,
-        augment: bool = True,
+        augment: Augmentation = "paper",
         download: bool = False,
         in_memory: bool = True,
         num_workers: int | None = None,

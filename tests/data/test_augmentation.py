@@ -79,6 +79,16 @@ def test_copies_of_an_image_come_out_different_and_a_seed_repeats_them():
     assert torch.equal(augment(copies), first)
 
 
+def test_crop_and_flip_leave_the_colours_as_they_are():
+    images = torch.rand(64, 3, 16, 16)
+    torch.manual_seed(1)
+    moved = augment(images, "crop_flip")
+    torch.manual_seed(1)
+    offsets, flipped, *_ = draw(64)
+    assert torch.equal(moved, crop_and_flip(images, offsets, flipped))
+    assert torch.equal(augment(images, "none"), images)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(5, 3, 9, 7), (5, 1, 8, 8), (0, 3, 8, 8), (300, 3, 2, 1)])
 def test_images_keep_shape_dtype_and_range_and_the_ones_given_stay_as_they_are(shape, dtype):

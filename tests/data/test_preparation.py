@@ -22,7 +22,7 @@ def photographs(tmp_path):
     for name in ("bird", "cat"):
         for index in range(10):
             write_image(tmp_path / "mine" / name / f"{index}.png", random, (9, 12))
-    return ImageFolder(str(tmp_path / "mine"), batch_size=4, image_size=8, channels=1, augment=False, in_memory=True)
+    return ImageFolder(str(tmp_path / "mine"), batch_size=4, image_size=8, channels=1, augment="none", in_memory=True)
 
 
 def exported(folder, data, **options):
