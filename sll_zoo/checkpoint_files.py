@@ -117,9 +117,9 @@ def require_same_training(path: Path, training: dict[str, Any]) -> None:
         CheckpointError: Another training, or a file that is no checkpoint.
     """
     kept = training_of(path)
-    if kept is not None and (difference := _difference("", kept, training)):
+    if kept is not None and (found := difference(kept, training)):
         raise CheckpointError(
-            f"{path} is of another training, with {difference}",
+            f"{path} is of another training, with {found}",
             "set it back, or train anew: without --ckpt_path, or in another folder (--checkpoints.folder FOLDER)",
         )
 
@@ -141,9 +141,9 @@ def _remedy(path: Path) -> str:
     return "give a .ckpt that `sll-zoo fit` wrote"
 
 
-def _difference(name: str, was: Any, now: Any) -> str:
+def difference(was: Any, now: Any, name: str = "") -> str:
     """Return the dotted name and the values of the first difference of nested dictionaries, nothing if there is none."""
     if not isinstance(was, dict) or not isinstance(now, dict):
         return "" if was == now else f"{name[1:]} {shorten(repr(was), 60)} instead of {shorten(repr(now), 60)}"
-    found = (_difference(f"{name}.{key}", was.get(key), now.get(key)) for key in {**was, **now})
+    found = (difference(was.get(key), now.get(key), f"{name}.{key}") for key in {**was, **now})
     return next(filter(None, found), "")

@@ -19,9 +19,10 @@ from sll_zoo.zoo import create_model
 from sll_zoo.zoo.convert import convert_checkpoint
 from sll_zoo.zoo.export import export_model, measurement, write_card
 from sll_zoo.zoo.factory import load_checkpoint
+from sll_zoo.zoo.measured import Measurement
 from sll_zoo.zoo.pull import pull
 from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
-from sll_zoo.zoo.record import Measurement, Record
+from sll_zoo.zoo.record import Record
 from sll_zoo.zoo.upload import Publication, require_login, require_names, upload
 
 # Between two machines, radii in float64 differ by rounding only.

@@ -15,9 +15,10 @@ from sll_zoo.publishing import Progress, require_sound
 from sll_zoo.zoo import create_model, pull, quantize
 from sll_zoo.zoo.card import TRAINING_FILE
 from sll_zoo.zoo.export import export_model, measurement
+from sll_zoo.zoo.measured import Measurement
 from sll_zoo.zoo.packing import require_bits
 from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE, read_config, stated_record
-from sll_zoo.zoo.record import Measurement, Record
+from sll_zoo.zoo.record import Record
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from torch.utils.data import DataLoader
 
 from sll_zoo.attacking import attack
+from sll_zoo.callbacks.repeats import read_repeats
 from sll_zoo.data import ImageData, fingerprint
 from sll_zoo.environment import commit, describe_device, versions_of
 from sll_zoo.errors import ConfigError
@@ -22,8 +24,9 @@ from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.strategies import network_of
 from sll_zoo.zoo.card import describe
 from sll_zoo.zoo.export import export_model, measurement
+from sll_zoo.zoo.measured import Accuracies, Measurement
 from sll_zoo.zoo.packing import quantize, require_bits, require_quantizable
-from sll_zoo.zoo.record import Measurement, Training
+from sll_zoo.zoo.record import Training
 
 PACKAGES = ("sll_zoo", "torch", "lightning", "timm")
 
@@ -38,17 +41,21 @@ class ExportModel(Callback):
         baseline: Whether to measure the nearest-neighbour margin classifier beside it; for data sets that fit in memory.
         attacked: How many of the held-out images, evenly spaced, to attack by PGD of 100 steps and 5 restarts.
         bits: Of a weight, below 32 to export and measure what :func:`~sll_zoo.quantize` makes of the network.
+        repeats: Folders that the same training was exported to before with other seeds, whose accuracies are recorded as well.
 
     Attributes:
         written: The folder and what is in it, in one line; empty before.
     """
 
-    def __init__(self, folder: str, baseline: bool = False, attacked: int = 0, bits: int = 32) -> None:
+    def __init__(
+        self, folder: str, baseline: bool = False, attacked: int = 0, bits: int = 32, repeats: Sequence[str] = ()
+    ) -> None:
         require_bits(bits)
         self.folder = Path(folder)
         self.baseline = baseline
         self.attacked = attacked
         self.bits = bits
+        self.repeats = [Path(folder) for folder in repeats]
         self.written = ""
         self._start, self._seconds_before = time.perf_counter(), 0.0
 
@@ -70,6 +77,7 @@ class ExportModel(Callback):
             raise ConfigError(problem, "name a folder to export to that can be written to (folder of ExportModel)")
         if self.bits < 32:
             require_quantizable(model, self.bits)
+        self._repeats = self._read_repeats(trainer, data) if self.repeats else {}
         self._start = time.perf_counter()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -83,7 +91,7 @@ class ExportModel(Callback):
         training = Training(
             command="sll-zoo fit --config training.yaml" if training_yaml else None,
             start=getattr(pl_module, "start", None),
-            seeds=(torch.initial_seed(),),
+            seeds=(torch.initial_seed(), *self._repeats),
             epochs=trainer.current_epoch,
             seconds=self._seconds(),
             device=describe_device(pl_module.device),
@@ -123,7 +131,22 @@ class ExportModel(Callback):
         found = fingerprint(_all(data.test_dataloader()))
         method = "PGD (100 steps, 5 restarts)"
         done = getattr(data, "preparation", "")
-        return measurement(evaluation, data.name, found, preparation=done, baseline=baseline, attacked=attacked, method=method)
+        return measurement(
+            evaluation,
+            data.name,
+            found,
+            preparation=done,
+            baseline=baseline,
+            attacked=attacked,
+            method=method,
+            repeats=list(self._repeats.values()),
+        )
+
+    def _read_repeats(self, trainer: Trainer, data: Any) -> dict[int, Accuracies]:
+        if not (training_yaml := _training_yaml(trainer)):
+            raise ConfigError("repeats of a training from Python", "train by the command line, which writes training.yaml")
+        found = fingerprint(_all(data.test_dataloader()))
+        return read_repeats(self.repeats, training_yaml, torch.initial_seed(), found)
 
 
 def _training_yaml(trainer: Trainer) -> str:

@@ -6,7 +6,7 @@ A guarantee ends in ``_upper_bound``, a search result in ``_estimate``.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from sll_zoo.functional.rescaling import tightened
@@ -38,28 +38,34 @@ def squared_spectral_norm_upper_bound(
 
 
 @torch.no_grad()
-def trace_optimal(gram: Float[Tensor, "inner inner"], sweeps: int = 200) -> Float[Tensor, " inner"]:
-    """Return a diagonal T ≽ ``gram`` whose trace is as small as a diagonal's can be, but for the safety term.
+def trace_optimal(gram: Inexact[Tensor, "*frequencies inner inner"], sweeps: int = 200) -> Float[Tensor, " inner"]:
+    """Return one diagonal T ≽ ``gram``, at every frequency, of as small a trace as a diagonal's can be, but for the safety term.
 
-    The dual, max tr(G X) over correlation matrices X, is solved by coordinate ascent on X = Vᵀ V with unit columns; complementary
-    slackness gives Tᵢ = Σⱼ Gᵢⱼ ⟨vᵢ, vⱼ⟩. What the ascent has not reached is made up for by subtracting λ_min(T − G) where it is
-    negative. For evaluation and comparison; too slow for training.
+    The dual is to maximise Σ tr(G X) over X ≽ 0, one for each frequency, whose diagonals sum to 1. It is solved by coordinate
+    ascent on X = U U*, where the rows of U at all frequencies make one unit vector uᵢ for each unit i. Complementary slackness
+    gives Tᵢ uᵢ = Σⱼ Gᵢⱼ uⱼ. What the ascent has not reached is made up for by subtracting λ_min(T − G) where it is negative, and
+    n times that bounds how far the trace is from the least. For evaluation and comparison; too slow for training.
 
     Args:
-        gram: WᵀW, symmetric, float64.
+        gram: WᵀW, Hermitian, float64 or complex128: of a dense weight (inner, inner), of a convolution one matrix for each
+            frequency (:func:`~sll_zoo.functional.convolution.frequencies`).
         sweeps: Passes over the coordinates.
 
-    Source: Wang, Chang and Kolter 2017, the mixing method (arXiv 1706.00476).
+    Source: Wang, Chang and Kolter 2017, the mixing method (arXiv 1706.00476), here for many matrices at a time.
     """
-    n = len(gram)
+    n = gram.shape[-1]
+    gram = gram.reshape(-1, n, n)
     generator = torch.Generator().manual_seed(0)
     # Rank √(2n) suffices for the optimum (Barvinok and Pataki).
     rank = min(n, int((2 * n) ** 0.5) + 1)
-    vectors = torch.nn.functional.normalize(torch.randn(n, rank, dtype=gram.dtype, generator=generator), dim=1)
-    off_diagonal = gram - torch.diag(gram.diag())
+    vectors = torch.randn(len(gram), n, rank, dtype=gram.dtype, generator=generator)
+    vectors /= vectors.norm(dim=(0, 2), keepdim=True)
+    # The part of the diagonal that all frequencies share adds the same to every X, and slows the ascent.
+    ascended = gram - torch.diag(gram.diagonal(dim1=1, dim2=2).real.amin(0)).to(gram.dtype)
     for _ in range(sweeps):
         for i in range(n):
-            vectors[i] = torch.nn.functional.normalize(off_diagonal[i] @ vectors, dim=0)
-    t = (gram * (vectors @ vectors.mT)).sum(1)
+            vector = torch.einsum("fj,fjr->fr", ascended[:, i], vectors)
+            vectors[:, i] = vector / vector.norm().clamp_min(torch.finfo(vector.dtype).tiny)
+    t = ((gram @ vectors).conj() * vectors).real.sum((0, 2))
     missing: Tensor = (-torch.linalg.eigvalsh(torch.diag(t) - gram).min()).clamp_min(0)
     return t + missing

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sll_zoo.functional.products import full_precision
-from sll_zoo.functional.rescaling import abs_gram, safe_reciprocal, to_unit_size
+from sll_zoo.functional.rescaling import row_sums, safe_reciprocal, to_unit_size
 from sll_zoo.layers.linear_form import LipschitzConv2d, LipschitzLinear
 
 
@@ -18,8 +18,9 @@ def _constrained(weight: Tensor) -> Tensor:
     """Return W T^{-1/2}: a factor for each input."""
     with full_precision(weight.device.type):
         weight = to_unit_size(weight)  # of which W T^{-1/2} does not depend
-        factor = safe_reciprocal(abs_gram(weight.transpose(0, 1)).sum(1)).sqrt()
-        return weight * factor.view(1, -1, *(1,) * (weight.ndim - 2))
+        columns = weight.transpose(0, 1)
+        t = row_sums(columns, weight.new_ones(()), log_q=weight.new_zeros(len(columns)))
+        return weight * safe_reciprocal(t).sqrt().view(1, -1, *(1,) * (weight.ndim - 2))
 
 
 class AOLLinear(LipschitzLinear):

@@ -94,16 +94,16 @@ def _residual(layer: FoldedResidual, x: Tensor, arithmetic: Arithmetic) -> Round
     underflow = into * arithmetic.tiny * math.sqrt(pixels * float(step.sum()))
     first = Rounding(gamma * size, gamma * offset + underflow)
     inner = Rounding(math.sqrt(2) + first.slope, offset + first.offset)
-    # Vᵀ (s ⊙ σ): the product with s and the sums; and what underflows on the way.
+    # Vᵀ (s ⊙ σ) or (s ⊙ V)ᵀ σ: the product with s and the sums; and what underflows on the way, in either order.
     gamma = arithmetic.gamma(back + 4)
     plain = norm_upper_bound(absolute(weight))
-    underflow = arithmetic.tiny * (plain * math.sqrt(units) + back * math.sqrt(features))
+    largest = plain * LARGEST_NORM + float(bias.abs().max())
+    underflow = arithmetic.tiny * (plain * math.sqrt(units) + back * math.sqrt(features) * (1 + largest))
     second = Rounding(gamma * size * inner.slope, gamma * size * inner.offset + underflow)
     slope, rest = (math.sqrt(2) * one + two for one, two in zip(first, second, strict=True))
     # The subtraction: one unit of the size of what comes out.
     unit = 2 * arithmetic.unit
     total = Rounding(slope + unit * (3 + slope), rest + unit * (2 * offset + rest))
-    largest = plain * LARGEST_NORM + float(bias.abs().max())
     return _safely(total, largest * max(1.0, float(step.max())) * max(1.0, plain), arithmetic)
 
 

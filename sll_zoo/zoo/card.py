@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
 from sll_zoo.files import rewrite_between
-from sll_zoo.zoo.record import Measurement, Record, read_records
+from sll_zoo.zoo.measured import Accuracies, Measurement
+from sll_zoo.zoo.record import Record, read_records
 
 BEGIN, END = "<!-- table: generated from the records -->", "<!-- end of table -->"
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
@@ -106,21 +108,29 @@ def _eval_results(measured: Measurement) -> list[EvalResult]:
 
 
 def _card_table(name: str, measured: Measurement) -> str:
-    """Return ε against certified and empirical accuracy, and the baseline's, a line for each ε."""
-    columns = {f"{name}, certified": measured.accuracy.certified}
+    """Return ε against certified and empirical accuracy, the mean over seeds, and the baseline's, a line for each ε."""
+    own = _by_radius(measured.accuracy)
+    columns = {f"{name}, certified": {eps: percent(value) for eps, value in own.items()}}
+    if measured.repeats:
+        seeds = [own, *map(_by_radius, measured.repeats)]
+        columns[f"mean of {len(seeds)} seeds ± standard deviation"] = {eps: _spread([one[eps] for one in seeds]) for eps in own}
     if measured.empirical:
-        columns["under attack, empirical"] = measured.empirical.accuracy
+        columns["under attack, empirical"] = {row.eps: percent(row.accuracy) for row in measured.empirical.accuracy}
     if measured.baseline:
-        columns["nearest-neighbour margin, certified"] = measured.baseline.certified
-    clean = {
-        "under attack, empirical": "",
-        "nearest-neighbour margin, certified": percent(measured.baseline.clean) if measured.baseline else "",
-    }
-    rows = [["0 (clean)", *(clean.get(title, percent(measured.accuracy.clean)) for title in columns)]]
-    for row in measured.accuracy.certified:
-        cells = [{other.eps: percent(other.accuracy) for other in column}.get(row.eps, "") for column in columns.values()]
-        rows.append([row.label, *cells])
-    return table(["ε", *columns], rows)
+        baseline = _by_radius(measured.baseline)
+        columns["nearest-neighbour margin, certified"] = {eps: percent(value) for eps, value in baseline.items()}
+    labels = {0.0: "0 (clean)"} | {row.eps: row.label for row in measured.accuracy.certified}
+    return table(
+        ["ε", *columns], [[label, *(column.get(eps, "") for column in columns.values())] for eps, label in labels.items()]
+    )
+
+
+def _by_radius(accuracy: Accuracies) -> dict[float, float]:
+    return {0.0: accuracy.clean} | {row.eps: row.accuracy for row in accuracy.certified}
+
+
+def _spread(fractions: list[float]) -> str:
+    return f"{100 * mean(fractions):.2f} ± {100 * stdev(fractions):.2f} %"
 
 
 def render_models(records: dict[str, Record]) -> str:

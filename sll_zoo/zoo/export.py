@@ -21,19 +21,10 @@ from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.plot import plot_certified_accuracy
 from sll_zoo.zoo.card import CURVE_FILE, TRAINING_FILE, refresh_tables, render_card
+from sll_zoo.zoo.measured import Accuracies, AtRadius, Attacked, Measurement, Sample
 from sll_zoo.zoo.packing import Bits, pack, require_bits, unpack
 from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE
-from sll_zoo.zoo.record import (
-    Accuracies,
-    AtRadius,
-    Attacked,
-    Measurement,
-    Record,
-    Sample,
-    Training,
-    to_dict,
-    write_record,
-)
+from sll_zoo.zoo.record import Record, Training, to_dict, write_record
 from sll_zoo.zoo.weights import CHECKPOINTS
 
 CARD_FILE = "README.md"
@@ -138,6 +129,7 @@ def measurement(
     baseline: Evaluation | None = None,
     attacked: Attack | None = None,
     method: str = "",
+    repeats: Sequence[Accuracies] = (),
 ) -> Measurement:
     """Return what a record says of an evaluation.
 
@@ -149,6 +141,7 @@ def measurement(
         baseline: Of a nearest-neighbour margin classifier on the same images.
         attacked: Of the network, on some of the images.
         method: By which attack.
+        repeats: Of networks that the same training gave with other seeds.
     """
     places = evenly_spaced(evaluation.n, SAMPLE)
     return Measurement(
@@ -161,6 +154,7 @@ def measurement(
         accuracy=_accuracies(evaluation),
         empirical=Attacked(method=method, n=attacked.n, accuracy=_at_radii(attacked.empirical)) if attacked else None,
         baseline=_accuracies(baseline) if baseline else None,
+        repeats=tuple(repeats),
         sample=Sample(
             index=tuple(places),
             prediction=tuple(evaluation.prediction[places].tolist()),

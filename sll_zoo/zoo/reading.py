@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,9 +47,11 @@ def read_weights(path: Path, record: Record | None) -> dict[str, Tensor]:
     """
     content = path.read_bytes()
     try:
-        if record:
-            _require_recorded(path, content, record)
-        state = safetensors.torch.load(content)
+        with ThreadPoolExecutor(max_workers=1) as aside:  # hashing takes as long, and leaves other threads alone
+            loading = aside.submit(safetensors.torch.load, content)
+            if record:
+                _require_recorded(path, content, record)
+            state = loading.result()
     except (WeightsError, safetensors.SafetensorError, KeyError) as error:  # KeyError: a dtype that torch does not have
         for start, kind, remedy in NOT_WEIGHTS:
             if content.lstrip().startswith(start):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from sll_zoo.functional.convolution import frequencies
 from sll_zoo.functional.rescaling import safe_reciprocal, tightened
 from sll_zoo.functional.spectral import squared_spectral_norm_upper_bound, trace_optimal
 from tests import tolerances as tol
@@ -49,6 +50,19 @@ def test_t_shrinks_with_the_power_towards_the_optimum():
     assert traces == sorted(traces, reverse=True)
     assert traces[-1] > best.sum()
     assert torch.linalg.eigvalsh(torch.diag(best) - gram).min() >= -tol.EIGENVALUE * best.max()
+
+
+def test_the_optimum_of_a_convolution_holds_at_every_frequency_and_is_below_the_others():
+    kernel = torch.randn(6, 4, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    operators = frequencies(kernel, (12, 12))
+    gram = operators @ operators.mH
+    best = trace_optimal(gram)
+    assert torch.linalg.eigvalsh(torch.diag(best) - gram).min() >= -tol.EIGENVALUE * best.max()
+    others = [tightened(kernel, torch.zeros(6, dtype=torch.float64), power).sum() for power in (1, 8)]
+    assert best.sum() < min(others)
+    # Weak duality: no diagonal that holds everywhere has a smaller trace than tr(G X) for an X whose diagonals sum to 1.
+    shrunk = 0.99 * best
+    assert torch.linalg.eigvalsh(torch.diag(shrunk) - gram).min() < 0
 
 
 def test_the_optimum_for_nonnegative_weights_is_gershgorins():
