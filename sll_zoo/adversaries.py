@@ -74,7 +74,7 @@ def autoattack(network: nn.Module, images: Tensor, prediction: Tensor, eps: Tens
     Source: Croce and Hein 2020 (arXiv 2003.01690).
 
     Args:
-        network: In float64.
+        network: In the images' dtype.
         images: (batch, channels, height, width) in [0, 1].
         prediction: The class of each image, (batch,).
         eps: Radius of the balls, (batch,), the same for all images: AutoAttack knows one.
@@ -133,7 +133,7 @@ def _ascend(
     network: nn.Module, images: Tensor, prediction: Tensor, eps: Tensor, steps: int, generator: torch.Generator
 ) -> Tensor:
     """Return what one run reaches: a point of another class, where it stops, or the last one."""
-    reached = _project(images + _random_points(images, eps, generator), images, eps)
+    reached = project(images + _random_points(images, eps, generator), images, eps)
     running = torch.arange(len(images), device=images.device)
     for step in range(steps):
         margin, direction = _margin_and_direction(network, reached[running], prediction[running])
@@ -141,7 +141,7 @@ def _ascend(
         if not len(running):
             break
         length = STEP * (1 - step / steps) * _each(eps[running], images)
-        reached[running] = _project(reached[running] + length * direction, images[running], eps[running])
+        reached[running] = project(reached[running] + length * direction, images[running], eps[running])
     return reached
 
 
@@ -164,8 +164,14 @@ def _random_points(images: Tensor, eps: Tensor, generator: torch.Generator) -> T
     return direction / _each(_norm(direction) / (share * eps), images)
 
 
-def _project(x: Tensor, images: Tensor, eps: Tensor) -> Tensor:
-    """Return points of the ball around each image and of [0, 1]: scaled back to the one, then cut off at the other."""
+def project(x: Tensor, images: Tensor, eps: Tensor) -> Tensor:
+    """Return points of the ball around each image and of [0, 1]: scaled back to the one, then cut off at the other.
+
+    Args:
+        x: Any points, one for each image.
+        images: (batch, channels, height, width) in [0, 1].
+        eps: Radius of the ball around each image, (batch,).
+    """
     delta = x - images
     scale = (INSIDE * eps / _norm(delta).clamp_min(torch.finfo(x.dtype).tiny)).clamp_max(1)
     return (images + _each(scale, images) * delta).clamp(0, 1)

@@ -6,6 +6,7 @@ certificate is wrong.
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.adversaries import Search, autoattack, pgd, require_autoattack, shorten
+from sll_zoo.adversaries import Search, autoattack, pgd, project, require_autoattack, shorten
 from sll_zoo.certification import certify, check_images, evaluation_form
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
+from sll_zoo.soundness import FrozenNetwork
 
 METHODS = ("pgd", "autoattack")
 # Of its certified radius, in which each image is attacked: where a radius that is too large shows first.
@@ -99,8 +101,8 @@ def attack(
     """Certify each image, then search for images of another class: just inside its own radius, and in the ball of each ``eps``.
 
     Every search is against the class that the network gives, right or wrong, since that is what a certificate is about. What is
-    found is drawn back towards the image as far as its class stays changed. The network is evaluated in float64, as it is by
-    ``certify``.
+    found is drawn back towards the image as far as its class stays changed. Searches run in float32, which is several times as
+    fast; what counts is that the class of what they find is another one in float64, in which ``certify`` evaluates the network.
 
     Args:
         model: A network that :func:`~sll_zoo.certify` accepts; it is not changed.
@@ -138,6 +140,7 @@ def attack(
     search = _search(method, ascend, seed)
     check_images(images)
     network = evaluation_form(model)
+    searched = copy.deepcopy(network.network if isinstance(network, FrozenNetwork) else network).float()
     prediction, radius = _certified(network, images, batch_size)
     images = images.to(radius.device, torch.float64)
     labels = _checked_labels(labels, images, network).to(radius.device)
@@ -151,7 +154,8 @@ def attack(
     for find, ball, rows in progress(searches):
         todo = rows[(ball[rows] > 0) & (distance[rows] > ball[rows])]  # the others are broken already
         if len(todo):
-            found = find(network, images[todo], prediction[todo], ball[todo]).clamp(0, 1)
+            found = find(searched, images[todo].float(), prediction[todo], ball[todo].float()).to(images)
+            found = project(found, images[todo], ball[todo])
             found, classes, distances = _verified(network, images[todo], prediction[todo], found)
             closer = distances < distance[todo]
             at = todo[closer]

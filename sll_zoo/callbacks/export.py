@@ -153,7 +153,9 @@ def _training_yaml(trainer: Trainer) -> str:
     """Return the configuration of the command line, nothing for a training from Python."""
     for callback in vars(trainer)["callbacks"]:
         if isinstance(callback, SaveConfigCallback):
-            return str(callback.parser.dump(callback.config, skip_none=False))
+            config = callback.config.clone()
+            config.pop("ckpt_path", None)  # what was interrupted is repeated in one piece
+            return str(callback.parser.dump(config, skip_none=False))
     return ""
 
 
