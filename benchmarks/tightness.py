@@ -73,7 +73,7 @@ def train(choice: str, seed: int) -> dict[str, Any]:
         if name.endswith("log_q"):
             parameter.requires_grad_(learned)
     data = ImageFolder("data/cifar10-jpeg", batch_size=128, augment="crop_flip", in_memory=True)
-    report = TrainingReport(str(HERE.parent / f"outputs/tightness/{family}-{seed}"))
+    report = TrainingReport(str(HERE.parent / f"outputs/tightness/{choice}-{seed}"))
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=epochs,

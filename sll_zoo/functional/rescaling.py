@@ -99,10 +99,8 @@ def tightened(weight: Float[Tensor, "inner *kernel"], log_q: Float[Tensor, " inn
     if power == 1:
         return gershgorin(abs_gram(weight), log_q)
     absolute, log_scale = _abs_gram_power(weight.to(torch.promote_types(weight.dtype, torch.float32)), power)
-    sums = gershgorin(absolute, log_q)
-    # A sum below the floor may have lost digits to underflow: raising it makes T larger, which is sound.
-    info = torch.finfo(sums.dtype)
-    return ((sums.clamp_min(info.tiny / info.eps).log() + log_scale) / power).exp()
+    # A sum that is raised makes T larger, which is sound.
+    return ((floored_log(gershgorin(absolute, log_q)) + log_scale) / power).exp()
 
 
 def _abs_gram_power(weight: Tensor, power: int) -> tuple[Tensor, Tensor]:
@@ -112,15 +110,32 @@ def _abs_gram_power(weight: Tensor, power: int) -> tuple[Tensor, Tensor]:
         # The power of the infinite operator reaches power · (k − 1) pixels: a torus of this size holds it without wrapping round.
         size = 2 * power * (weight.shape[-1] - 1) + 1
         weight = torch.fft.rfft2(weight, s=(size, size)).permute(2, 3, 0, 1)
-    gram, log_scale = weight @ weight.mH, weight.new_zeros((), dtype=weight.real.dtype)
+    gram, log_scale = gram_power(weight, power)
+    if gram.ndim == 4:
+        return torch.fft.irfft2(gram.permute(2, 3, 0, 1), s=(size, size)).abs().sum((2, 3)), log_scale
+    return gram.abs(), log_scale
+
+
+def gram_power(operators: Tensor, power: int) -> tuple[Tensor, Tensor]:
+    """Return (V V*)ᵏ of each matrix V, k = ``power``, all divided by eˢ, and s.
+
+    Args:
+        operators: (..., inner, features), real or complex.
+        power: k, a power of 2.
+    """
+    gram, log_scale = operators @ operators.mH, operators.new_zeros((), dtype=operators.real.dtype)
     for _ in range(power.bit_length() - 1):
         # The scale cancels exactly, so that no gradient need pass through it.
         scale = gram.detach().abs().amax()
         scale = torch.where(scale > 0, scale, 1.0)
         gram, log_scale = (gram / scale) @ (gram / scale), 2 * (log_scale + scale.log())
-    if gram.ndim == 4:
-        return torch.fft.irfft2(gram.permute(2, 3, 0, 1), s=(size, size)).abs().sum((2, 3)), log_scale
-    return gram.abs(), log_scale
+    return gram, log_scale
+
+
+def floored_log(sums: Tensor) -> Tensor:
+    """Return the logarithm of what is at least the floor below which it may have lost digits to underflow."""
+    info = torch.finfo(sums.dtype)
+    return sums.clamp_min(info.tiny / info.eps).log()
 
 
 def unit_scale(weight: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
