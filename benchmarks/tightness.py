@@ -33,7 +33,13 @@ from sll_zoo.tasks import CertifiedClassifier
 from sll_zoo.zoo.card import percent, table
 
 # Family, whether q is learned (without it, SLL's T is AOL's), and epochs: what a core does in 20 minutes.
-CHOICES = {"SLL": ("sll", True, 8), "AOL": ("sll", False, 8), "k = 2": ("sll2", True, 7), "k = 4": ("sll4", True, 6)}
+CHOICES = {
+    "SLL": ("sll", True, 8),
+    "AOL": ("sll", False, 8),
+    "k = 2": ("sll2", True, 7),
+    "k = 4": ("sll4", True, 6),
+    "CPL": ("cpl", True, 4),
+}
 SEEDS = (0, 1)
 RESULTS = HERE / "tightness"
 SHOWN = {"acc": "clean"} | {f"certified_acc_{level}": f"certified at {level}/255" for level in (36, 72, 108)}
