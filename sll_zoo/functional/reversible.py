@@ -46,12 +46,14 @@ def residuals(
             that is executed.
         padding_mode: Of the convolutions.
 
-    Under autocast the products are taken in its type, and what goes from layer to layer stays as precise as ``x``.
+    Under autocast the products are taken in its type, and what goes from layer to layer stays as precise as ``x``. It does not
+    touch float64, as everywhere in PyTorch.
     """
     tensors = [tensor for weight, bias, step in layers for tensor in (weight, bias, step.to(weight.dtype))]
     if activation == "relu" and _is_plain(x, tensors):
         device = x.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        lower = torch.is_autocast_enabled(device) and x.dtype != torch.float64
+        dtype = torch.get_autocast_dtype(device) if lower else x.dtype
         with torch.autocast(device, enabled=False):
             y: Tensor = _ReluResiduals.apply(padding_mode, dtype, x, *tensors)
         return y

@@ -84,3 +84,11 @@ def test_autocast_takes_products_in_its_type_and_keeps_the_inputs_that_are_found
     found, wanted = derivatives(y, x, layers), derivatives(expected, x, layers)
     assert {tensor.dtype for tensor in found} == {torch.float32}
     assert distance(*(torch.cat([tensor.flatten() for tensor in side]) for side in (found, wanted))) < 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_autocast_leaves_float64_alone(kind):
+    layers, x = layers_and_input(kind)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = residuals(x, layers)
+    assert torch.equal(y, residuals(x, layers))
