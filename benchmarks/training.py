@@ -39,11 +39,11 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 def draw(history: list[dict[str, float]], path: Path) -> None:
     """Draw each accuracy against the number of epochs."""
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     for name, title in SHOWN.items():
         axes.plot(range(1, len(history) + 1), [100 * row[name] for row in history], marker="o", markersize=3, label=title)
     axes.set(xlabel="epochs", ylabel="% of the validation images", ylim=(0, None), title="sll_tiny on cifar10-jpeg")
-    axes.legend()
+    figure.legend(loc="outside right upper")
     axes.grid(alpha=0.3)
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")

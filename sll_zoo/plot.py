@@ -40,7 +40,7 @@ def plot_certified_accuracy(evaluations: Mapping[str, Evaluation], title: str, p
     for eps in radii:
         axes.axvline(eps, color="0.8", linewidth=0.8, zorder=0)
     named = axes.secondary_xaxis("top")
-    named.set_xticks(radii, [radius_label(eps) for eps in radii])
+    named.set_xticks(radii, [radius_label(eps) for eps in radii], rotation=45, ha="left", rotation_mode="anchor")
     named.spines["top"].set_visible(False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set(xlim=(0, None), ylim=(0, 100))
