@@ -21,6 +21,7 @@ from sll_zoo.adversaries import Search, autoattack, pgd, project, require_autoat
 from sll_zoo.certification import certify, check_images, evaluation_form
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
+from sll_zoo.functional.products import full_precision
 from sll_zoo.soundness import FrozenNetwork
 
 METHODS = ("pgd", "autoattack")
@@ -154,7 +155,8 @@ def attack(
     for find, ball, rows in progress(searches):
         todo = rows[(ball[rows] > 0) & (distance[rows] > ball[rows])]  # the others are broken already
         if len(todo):
-            found = find(searched, images[todo].float(), prediction[todo], ball[todo].float()).to(images)
+            with full_precision(images.device.type):
+                found = find(searched, images[todo].float(), prediction[todo], ball[todo].float()).to(images)
             found = project(found, images[todo], ball[todo])
             found, classes, distances = _verified(network, images[todo], prediction[todo], found)
             closer = distances < distance[todo]

@@ -50,7 +50,7 @@ def commit(checkout: Path = CHECKOUT) -> str | None:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep up to 2 GiB of the memory that it frees, where its C library is glibc; nothing happens elsewhere.
+    """Let this process keep most of the memory that it frees, where its C library is glibc; nothing happens elsewhere.
 
     Otherwise each large tensor on the CPU is new memory, which the kernel fills with zeros a page at a time: a sixth of a
     training step of ``sll_tiny`` (batch of 128, two threads, medians of interleaved runs).
@@ -59,5 +59,6 @@ def keep_freed_memory() -> None:
         return
     mmap_threshold, trim_threshold = -3, -1
     library = ctypes.CDLL(None)
-    library.mallopt(mmap_threshold, 2**30)
-    library.mallopt(trim_threshold, 2**31 - 1)
+    # Before 2.35 it refuses more than 32 MiB for the first.
+    if library.mallopt(mmap_threshold, 2**30) or library.mallopt(mmap_threshold, 2**25):
+        library.mallopt(trim_threshold, 2**31 - 1)

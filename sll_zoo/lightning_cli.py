@@ -149,11 +149,7 @@ class _CLI(LightningCLI):
 
 def _by_reference(make: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that does the same: functions are not copied with what refers to them."""
-
-    def made(*args: Any) -> Any:
-        return make(*args)
-
-    return made
+    return lambda *args: make(*args)
 
 
 def _require_checkpoint(arguments: list[str]) -> None:

@@ -28,10 +28,8 @@ from sll_zoo.zoo.upload import Publication, require_login, require_names, upload
 # Between two machines, radii in float64 differ by rounding only.
 TOLERANCE = 1e-9
 Progress = Callable[[list[Any]], Iterable[Any]]
-CONVERTED = (
-    "The weights are those of the paper's authors, trained by their code (github.com/araujoalexandre/Lipschitz-SLL-Networks) and "
-    "converted from their checkpoint `{file}`."
-)
+AUTHORS = "github.com/araujoalexandre/Lipschitz-SLL-Networks"
+CONVERTED = f"The weights are those of the paper's authors, trained by their code ({AUTHORS}) and converted from their checkpoint"
 
 
 def publish(
@@ -104,7 +102,7 @@ def convert(official: Path, folder: Path, data: str | None = None, progress: Pro
     """
     model = convert_checkpoint(official)
     with TemporaryDirectory(prefix="sll-zoo-") as staged:
-        record = export_model(model, Path(staged), label_names=_label_names(model), origin=CONVERTED.format(file=official.name))
+        record = export_model(model, Path(staged), label_names=_label_names(model), origin=f"{CONVERTED} `{official.name}`.")
         if data:
             record = _measure(model, Path(staged), data)
         require_sound(model, Path(staged), record, progress)

@@ -145,6 +145,7 @@ class ExportModel(Callback):
     def _read_repeats(self, trainer: Trainer, data: Any) -> dict[int, Accuracies]:
         if not (training_yaml := _training_yaml(trainer)):
             raise ConfigError("repeats of a training from Python", "train by the command line, which writes training.yaml")
+        data.setup("test")
         found = fingerprint(_all(data.test_dataloader()))
         return read_repeats(self.repeats, training_yaml, torch.initial_seed(), found)
 

@@ -48,9 +48,11 @@ def read_weights(path: Path, record: Record | None) -> dict[str, Tensor]:
     content = path.read_bytes()
     try:
         with ThreadPoolExecutor(max_workers=1) as aside:  # hashing takes as long, and leaves other threads alone
+            if record:
+                _require_size(path, content, record)
             loading = aside.submit(safetensors.torch.load, content)
             if record:
-                _require_recorded(path, content, record)
+                _require_hash(path, content, record)
             state = loading.result()
     except (WeightsError, safetensors.SafetensorError, KeyError) as error:  # KeyError: a dtype that torch does not have
         for start, kind, remedy in NOT_WEIGHTS:
@@ -70,10 +72,13 @@ def _is_finite(value: Tensor) -> bool:
     return bool(value.sum().isfinite() or value.isfinite().all())
 
 
-def _require_recorded(path: Path, content: bytes, record: Record) -> None:
+def _require_size(path: Path, content: bytes, record: Record) -> None:
     if len(content) != record.size:
         kind = "is truncated" if len(content) < record.size else "is too large"
         raise WeightsError(f"{path} {kind}: it has {len(content):,} bytes, not {record.size:,}", RESTORE)
+
+
+def _require_hash(path: Path, content: bytes, record: Record) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found != record.sha256:
         raise WeightsError(f"{path} has sha256 {found[:12]}…, not {record.sha256[:12]}…: it is damaged or another file", RESTORE)

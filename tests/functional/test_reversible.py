@@ -87,6 +87,12 @@ def test_autocast_takes_products_in_its_type_and_keeps_the_inputs_that_are_found
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_of_no_images_has_derivatives(kind):
+    layers, x = layers_and_input(kind, dtype=torch.float32)
+    assert all(not found.any() for found in derivatives(residuals(x[:0], layers), x, layers))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_autocast_leaves_float64_alone(kind):
     layers, x = layers_and_input(kind)
     with torch.autocast("cpu", torch.bfloat16):
