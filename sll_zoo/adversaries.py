@@ -69,8 +69,6 @@ def pgd(
 def autoattack(network: nn.Module, images: Tensor, prediction: Tensor, eps: Tensor, *, seed: int) -> Tensor:
     """Run the standard version of AutoAttack in L2: APGD-CE, targeted APGD and FAB, and Square, each on what the others left.
 
-    Its authors' code works in float32; the network is evaluated in its own dtype all the same.
-
     Source: Croce and Hein 2020 (arXiv 2003.01690).
 
     Args:

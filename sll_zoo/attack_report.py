@@ -55,7 +55,9 @@ def render_attack(found: Attack) -> str:
         lines.append(f"{radius_label(eps):>8} " + " ".join(f"{cell:>10}" for cell in cells))
     broken = int(found.lies.sum())
     lines.append(f"{broken} of {found.n} images broken inside their certified radius, each searched up to {JUST_BELOW} of it")
-    lines.append(f"{found.n} images in {found.seconds:.1f} s, float64, {torch.get_num_threads()} threads")
+    lines.append(
+        f"{found.n} images in {found.seconds:.1f} s, searched in float32, verified in float64, {torch.get_num_threads()} threads"
+    )
     return "\n".join(lines)
 
 

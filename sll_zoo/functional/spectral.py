@@ -36,8 +36,8 @@ def squared_spectral_norm_upper_bound(
         weight: (inner, features), or a kernel (inner, channels, k, k).
         power: k, a power of 2; the bound falls as k grows.
 
-    Source: Gram iteration, Delattre et al. 2023 (arXiv 2305.16173), with row sums in place of Frobenius norms: they are exact
-        where W is orthogonal.
+    Source: Gram iteration, Delattre et al. 2023 (arXiv 2305.16173), with row sums in place of Frobenius norms: where W is
+        orthogonal they add nothing.
     """
     if len(weight) > weight.shape[1]:
         weight = weight.transpose(0, 1)  # the same norm, and a smaller Gram matrix
@@ -80,7 +80,7 @@ def trace_optimal(gram: Inexact[Tensor, "*frequencies inner inner"], sweeps: int
     for _ in range(sweeps):
         for i in range(n):
             vector = torch.einsum("fj,fjr->fr", ascended[:, i], vectors)
-            vectors[:, i] = vector / vector.norm().clamp_min(torch.finfo(vector.dtype).tiny)
+            vectors[:, i] = torch.where(vector.norm() > 0, vector / vector.norm(), vectors[:, i])
     t = ((gram @ vectors).conj() * vectors).real.sum((0, 2))
     missing: Tensor = (-torch.linalg.eigvalsh(torch.diag(t) - gram).min()).clamp_min(0)
     return t + missing

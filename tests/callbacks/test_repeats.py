@@ -63,6 +63,7 @@ def test_what_differs_in_more_than_the_seed_is_refused_before_the_training(fit, 
         assert words in capsys.readouterr().err
     assert not (tmp_path / "export-0").exists()
     assert fit(1, "export-1", folder="again") == 2
+    assert "it has the seed 1, as another of them" in capsys.readouterr().err
     record = certified(tmp_path / "export-1")
     record["measured"]["fingerprint"] = "0" * 64
     config = json.loads((tmp_path / "export-1/config.json").read_text())
