@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
+from sll_zoo.functional.convolution import frequencies
 from sll_zoo.functional.rescaling import floored_log, gram_power
 
 # ‖W‖² is overestimated by at most √n^{1/k} for n units: 1.06 for 2,048. Convolutions pay more per power.
@@ -43,7 +44,7 @@ def squared_spectral_norm_upper_bound(
         weight = weight.transpose(0, 1)  # the same norm, and a smaller Gram matrix
     operators, between = weight.to(torch.promote_types(weight.dtype, torch.float32)), 1.0
     if weight.ndim == 4 and (degree := weight.shape[-1] - 1):
-        operators = torch.fft.rfft2(operators, s=(DENSITY * degree,) * 2).permute(2, 3, 0, 1)
+        operators = frequencies(operators, (DENSITY * degree,) * 2)
         between = math.cos(math.pi / (2 * DENSITY)) ** -4
     elif weight.ndim == 4:
         operators = operators[:, :, 0, 0]
