@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench zoo-gpu clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -22,6 +22,10 @@ lint: .venv/tested
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/starting.py
+
+# On a machine with a GPU, with the images in data/cifar10-jpeg: 28 minutes of training and more of attacks; may be interrupted.
+zoo-gpu: .venv/tested
+	$(BIN)/python benchmarks/zoo_gpu.py
 
 # Each mark is made when pip has succeeded, and made again when the dependencies change.
 .venv/installed: pyproject.toml

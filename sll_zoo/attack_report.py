@@ -6,18 +6,27 @@ import json
 import os
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from sll_zoo.attacking import JUST_BELOW, Attack
+from sll_zoo.data import HeldOut, fingerprint
 from sll_zoo.environment import versions_of
 from sll_zoo.errors import ConfigError
 from sll_zoo.files import written_whole
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.zoo.card import percent
+from sll_zoo.zoo.export import describe_folder, under_attack
+from sll_zoo.zoo.measured import Measurement
+from sll_zoo.zoo.pull import locate
+from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
+from sll_zoo.zoo.record import Record
 
 PACKAGES = ("sll_zoo", "torch", "numpy")
+AUTOATTACK = "AutoAttack (APGD-CE, APGD-T, FAB-T, Square)"
 
 REFUTED = """{lies} of {n} images change their class inside their certified radius: the certificate of {model} is wrong.
 They are in {path}, with radii, distances and versions. Please report it: open an issue of sll_zoo with this file attached,
@@ -38,6 +47,45 @@ def radius(text: str) -> float:
         return float(Fraction(text))
     except (ZeroDivisionError, OverflowError) as error:
         raise ValueError(text) from error
+
+
+def name_of(method: str, steps: int, restarts: int) -> str:
+    """Return what a record calls an attack of :func:`~sll_zoo.attack`."""
+    return AUTOATTACK if method == "autoattack" else f"PGD ({steps} steps, {restarts} restarts)"
+
+
+def recording_folder(model: str, data: HeldOut) -> Path:
+    """Return the folder of a model's weights, whose record an attack on images of ``data`` can be added to.
+
+    Raises:
+        ConfigError: Weights that are not in a folder, that nobody has measured, or that were measured on other images.
+    """
+    place = locate(model)
+    if not isinstance(place, Path):
+        raise ConfigError(f"--record for weights of {place.model_id}", "name a folder of yours: local-dir:FOLDER")
+    _, _, measured = _recorded(place)
+    if fingerprint(data.batches()) != measured.fingerprint:
+        raise ConfigError(f"--record for {data.name}", f"attack the images that were measured, of {measured.dataset}")
+    return place
+
+
+def record_attack(folder: Path, found: Attack, method: str) -> None:
+    """Write an attack into the record and the card of a folder, in place of an earlier one by the same method."""
+    config, record, measured = _recorded(folder)
+    others = (attacked for attacked in measured.empirical if attacked.method != method)
+    measured = replace(measured, empirical=(*others, under_attack(found, method)))
+    describe_folder(folder, replace(record, measured=measured), config)
+
+
+def _recorded(folder: Path) -> tuple[dict[str, Any], Record, Measurement]:
+    """Return the content of config.json, the record in it, and what that says was measured."""
+    config = read_config(folder / CONFIG_FILE)
+    record = stated_record(config)
+    if not record or not record.measured:
+        raise ConfigError(
+            f"--record for weights in {folder} that nobody has measured", "measure them: `sll-zoo quantize MODEL --bits 32`"
+        )
+    return config, record, record.measured
 
 
 def require_npz(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from sll_zoo.plot import plot_certified_accuracy
 from sll_zoo.progress import track_images
 from sll_zoo.tasks import CertifiedClassifier
 from sll_zoo.zoo import create_model
-from sll_zoo.zoo.card import percent
+from sll_zoo.zoo.card import describe, percent
+from sll_zoo.zoo.record import read_records
 
 MODEL = "sll_nano.digits"
 
@@ -57,6 +59,7 @@ def run_demo(picture: Path) -> None:
     print(f"Certified accuracy against radius, beside a nearest-neighbour classifier: {path.resolve()}\n")
 
     fine_tune(data)
+    show_largest()
     # The command as it was typed, so that the next one can be pasted.
     program = sys.argv[0] if Path(sys.argv[0]).name == "sll-zoo" else "python -m sll_zoo"
     print("\n" + NEXT.format(program=program, model=MODEL))
@@ -83,6 +86,15 @@ def fine_tune(data: Digits) -> None:
     )
     for eps in after.certified:
         print(f"  certified at {radius_label(eps):8} {percent(before.certified[eps]):>7} -> {percent(after.certified[eps]):>7}")
+
+
+def show_largest() -> None:
+    """Load the largest network that is shipped, and print what is recorded of it."""
+    largest = max(read_records().values(), key=lambda record: record.parameters)
+    start = time.perf_counter()
+    create_model(largest.name, pretrained=True)
+    seconds = time.perf_counter() - start
+    print(f"\nThe largest network with weights, {largest.name}, was loaded in {seconds:.2f} s. On record:\n{describe(largest)}")
 
 
 def print_evaluation(evaluation: Evaluation) -> None:

@@ -17,8 +17,9 @@ from sll_zoo.zoo.card import TRAINING_FILE
 from sll_zoo.zoo.export import export_model, measurement
 from sll_zoo.zoo.measured import Measurement
 from sll_zoo.zoo.packing import require_bits
-from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE, read_config, stated_record
+from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
 from sll_zoo.zoo.record import Record
+from sll_zoo.zoo.shards import weights_files
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Quantized:
     Attributes:
         before: What the network reached.
         after: What it reaches with its weights rounded, on the same images.
-        size_before: Of its file of weights, in bytes.
-        record: Of the file that was written.
+        size_before: Of its files of weights, in bytes.
+        record: Of the weights that were written.
     """
 
     before: Evaluation
@@ -38,7 +39,9 @@ class Quantized:
     record: Record
 
 
-def quantize_weights(source: str, folder: Path, data: str, bits: int = 8, progress: Progress = iter) -> Quantized:
+def quantize_weights(
+    source: str, folder: Path, data: str, bits: int = 8, device: str = "cpu", progress: Progress = iter
+) -> Quantized:
     """Write a model's weights with ``bits`` bits each, and measure before and after, in float64.
 
     The folder keeps what is known of the training. Of a network under attack nothing is known any more.
@@ -48,6 +51,7 @@ def quantize_weights(source: str, folder: Path, data: str, bits: int = 8, progre
         folder: Where to; it is made.
         data: Held-out images, a data set's name or a folder.
         bits: As for :func:`~sll_zoo.quantize`.
+        device: Where the network is evaluated.
         progress: Wraps the list of layers that are audited, such as ``rich.progress.track``.
 
     Raises:
@@ -60,16 +64,17 @@ def quantize_weights(source: str, folder: Path, data: str, bits: int = 8, progre
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file", "name a folder for the weights")
     with TemporaryDirectory(prefix="sll-zoo-") as staged:
-        return _quantize(pull(source, Path(staged)), folder, data, bits, progress)
+        return _quantize(pull(source, Path(staged)), folder, data, bits, device, progress)
 
 
-def _quantize(staged: Path, folder: Path, data: str, bits: int, progress: Progress) -> Quantized:
+def _quantize(staged: Path, folder: Path, data: str, bits: int, device: str, progress: Progress) -> Quantized:
     """Do so for a copy of the source, which is overwritten."""
-    known, size = stated_record(read_config(staged / CONFIG_FILE)), (staged / WEIGHTS_FILE).stat().st_size
+    known = stated_record(read_config(staged / CONFIG_FILE))
+    size = sum((staged / name).stat().st_size for name in weights_files(known))
     model = create_model(f"local-dir:{staged}", pretrained=True).eval()
     held_out = open_data(data, model.config.input_shape, model.num_classes)
     quantized = quantize(model, bits)
-    before, after = evaluate(model, held_out.batches()), evaluate(quantized, held_out.batches())
+    before, after = (evaluate(one.to(device), held_out.batches()) for one in (model, quantized))
     measured = measurement(after, Path(held_out.name).name, fingerprint(held_out.batches()))
     yaml = staged / TRAINING_FILE
 
@@ -86,6 +91,7 @@ def _quantize(staged: Path, folder: Path, data: str, bits: int, progress: Progre
             bits=bits,
         )
 
+    quantized.cpu()
     require_sound(quantized, staged, write(staged), progress)
     if not yaml.exists():
         (folder / TRAINING_FILE).unlink(missing_ok=True)  # of another model

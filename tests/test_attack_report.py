@@ -7,6 +7,8 @@ import torch
 import sll_zoo
 from sll_zoo import adversaries, attack_report
 from sll_zoo.cli import main
+from sll_zoo.zoo.reading import read_config, stated_record
+from sll_zoo.zoo.record import read_records, to_dict
 
 COMMAND = ["attack", "sll_nano.digits", "digits", "--limit", "10", "--steps", "20", "--restarts", "1"]
 
@@ -84,3 +86,35 @@ def test_the_command_says_how_to_install_autoattack(monkeypatch, capsys):
     monkeypatch.setattr(adversaries, "find_spec", lambda name: None)  # noqa: ARG005
     assert main([*COMMAND, "--method", "autoattack"]) == 2
     assert "run: pip install pyautoattack" in capsys.readouterr().err
+
+
+def test_an_attack_is_recorded_in_the_folder_of_the_weights(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    folder = sll_zoo.pull("sll_nano.digits", tmp_path / "weights")
+    before = stated_record(read_config(folder / "config.json")).measured.empirical
+    command = ["attack", f"local-dir:{folder}", *COMMAND[2:], "--record"]
+    assert main(command) == 0
+    assert main(command) == 0
+    assert main([*command, "--steps", "1"]) == 0
+    recorded = stated_record(read_config(folder / "config.json")).measured.empirical
+    added = [(attacked.method, attacked.n) for attacked in recorded[len(before) :]]
+    assert added == [("PGD (20 steps, 1 restarts)", 10), ("PGD (1 steps, 1 restarts)", 10)]
+    assert recorded[: len(before)] == before
+    assert "empirical, 10 images under PGD (20 steps, 1 restarts)" in (folder / "README.md").read_text("utf-8")
+    assert sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
+    capsys.readouterr()
+
+
+def test_what_cannot_be_recorded_is_refused_before_the_attack(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    folder = sll_zoo.pull("sll_nano.digits", tmp_path / "weights")
+    config = json.loads((folder / "config.json").read_text())
+    config["certified"]["measured"] = None
+    (folder / "config.json").write_text(json.dumps(config))
+    assert main(["attack", f"local-dir:{folder}", "digits", "--record"]) == 2
+    assert "that nobody has measured: measure them" in capsys.readouterr().err
+    config["certified"] = to_dict(read_records()["sll_nano.digits"])
+    config["certified"]["measured"]["fingerprint"] = "0" * 64
+    (folder / "config.json").write_text(json.dumps(config))
+    assert main(["attack", f"local-dir:{folder}", "digits", "--record"]) == 2
+    assert "attack the images that were measured" in capsys.readouterr().err

@@ -94,7 +94,14 @@ def test_a_damaged_image_is_named_before_any_is_certified(capsys, digits, tmp_pa
 def test_demo_certifies_draws_fine_tunes_and_says_what_is_next(capsys, tmp_path):
     assert main(["demo", "--picture", "pictures/curve.png"]) == 0
     text = capsys.readouterr().out
-    for words in ("clean accuracy", "certified at 108/255", "400 images in", "fine-tuned with a Lightning Trainer", "Next:"):
+    for words in (
+        "clean accuracy",
+        "certified at 108/255",
+        "400 images in",
+        "fine-tuned with a Lightning Trainer",
+        "On record:",
+        "Next:",
+    ):
         assert words in text
     assert (tmp_path / "pictures" / "curve.png").exists()
 

@@ -11,8 +11,9 @@ from sll_zoo.cli import main
 from sll_zoo.data import open_data
 from sll_zoo.publishing import recertify
 from sll_zoo.zoo.card import percent
-from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE, read_config, stated_record
+from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
 from sll_zoo.zoo.record import read_records
+from sll_zoo.zoo.shards import WEIGHTS_FILE
 
 NAME = "sll_nano.digits"
 ROOT = Path(__file__).parents[1]
@@ -38,7 +39,7 @@ def test_the_command_measures_both_and_writes_a_folder_that_is_certified_again(c
     assert (record.name, record.bits, record.size) == (NAME, 5, Path("packed", WEIGHTS_FILE).stat().st_size)
     assert (record.parameters, record.training) == (shipped.parameters, shipped.training)
     assert record.measured.baseline == shipped.measured.baseline
-    assert record.measured.empirical is None
+    assert record.measured.empirical == ()
     recertify(model, record.measured, open_data("digits", (1, 8, 8), 10))
     assert "5 bits a weight" in Path("packed/README.md").read_text("utf-8")
     assert sll_zoo.publish("packed", "zoo/packed", dry_run=True).files[WEIGHTS_FILE] == record.size

@@ -137,7 +137,7 @@ def test_export_writes_what_create_model_loads(tmp_path):
     assert loaded.config == task.model.config
     record = json.loads((folder / "config.json").read_text())["certified"]
     measured, training = record["measured"], record["training"]
-    assert (measured["n"], measured["empirical"]["n"]) == (400, 4)
+    assert (measured["n"], measured["empirical"][0]["n"]) == (400, 4)
     assert training["fingerprint"] == Digits().fingerprint("train")
     assert 3600 < training["seconds"] <= export.state_dict()["seconds"]
 

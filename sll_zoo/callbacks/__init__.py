@@ -4,6 +4,7 @@ from sll_zoo.callbacks.certificates import WriteCertificates
 from sll_zoo.callbacks.checkpoints import ResumableCheckpoint
 from sll_zoo.callbacks.diagnostics import LogDiagnostics
 from sll_zoo.callbacks.export import ExportModel
+from sll_zoo.callbacks.half_rescaling import BFloat16Rescaling
 from sll_zoo.callbacks.interruption import Interrupted
 from sll_zoo.callbacks.progress_bar import ImageProgressBar
 from sll_zoo.callbacks.seeding import SeededBatches
@@ -12,6 +13,7 @@ from sll_zoo.callbacks.training_report import TrainingReport
 from sll_zoo.callbacks.watch import FiniteWatch
 
 __all__ = [
+    "BFloat16Rescaling",
     "ExportModel",
     "FiniteWatch",
     "ImageProgressBar",

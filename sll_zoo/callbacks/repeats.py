@@ -49,4 +49,12 @@ def read_repeats(folders: Sequence[Path], training_yaml: str, seed: int, fingerp
 
 
 def _without_seed(training_yaml: str) -> dict[str, Any]:
-    return {name: value for name, value in defining(yaml.safe_load(training_yaml)).items() if name != "seed_everything"}
+    """Return what defines a training, with all that its callbacks may change of the weights, but for the seed."""
+    options = yaml.safe_load(training_yaml)
+    callbacks = {}
+    for callback in options["trainer"].get("callbacks") or []:
+        arguments = callback.get("init_args", {})
+        if callback["class_path"].endswith(".ExportModel"):
+            arguments = {"bits": arguments.get("bits")}
+        callbacks[callback["class_path"]] = arguments
+    return {**defining(options), "callbacks": callbacks, "seed_everything": None}

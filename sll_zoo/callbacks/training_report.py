@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from sll_zoo.plot import plot_training
 class TrainingReport(Callback):
     """When training ends, well or not, write ``metrics.json`` and ``curves.png``.
 
-    ``metrics.json`` has what was logged, an epoch a row: ``history``, and its last row as ``final``. The history is kept in
-    checkpoints, so that a training that is taken up again has all of it. In a ``fast_dev_run`` nothing is written.
+    ``metrics.json`` has what was logged, an epoch a row: ``history``, and its last row as ``final``; ``epoch_seconds`` is what
+    an epoch and its validation took. The history is kept in checkpoints, so that a training that is taken up again has all
+    of it. In a ``fast_dev_run`` nothing is written.
 
     Args:
         folder: Where to; by default where the logger writes, and without a logger nowhere.
@@ -32,13 +34,17 @@ class TrainingReport(Callback):
         self.written = ""
         self._history: list[dict[str, float]] = []
         self._validated = False
-        self._rate = 0.0
+        self._rate = self._start = 0.0
         self._path: Path | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Settle where to write, which all processes must do together."""
         folder = self.folder or (trainer.log_dir if trainer.loggers else None)
         self._path = Path(folder) if folder else None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
+        """Note the time."""
+        self._start = time.perf_counter()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:  # noqa: ARG002
         """Keep the learning rate of the step: at the end of the epoch it is already that of the next."""
@@ -54,7 +60,7 @@ class TrainingReport(Callback):
         for name, value in trainer.callback_metrics.items():
             if self._validated or not name.startswith("val/"):
                 row[name] = float(value)
-        row["train/lr"] = self._rate
+        row |= {"train/lr": self._rate, "epoch_seconds": time.perf_counter() - self._start}
         self._history.append(row)
         self._validated = False
 

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from sll_zoo.attack_report import radius, render_attack, require_npz, write_lies
+from sll_zoo.attack_report import name_of, radius, record_attack, recording_folder, render_attack, require_npz, write_lies
 from sll_zoo.attacking import METHODS, attack
 from sll_zoo.auditing import audit
 from sll_zoo.data import DATA, check_source, fingerprint, open_data
@@ -40,6 +40,7 @@ def add_commands(commands: Any) -> None:
     )
     certify.add_argument("--sound", action="store_true", help="subtract from each radius what rounding may have added to it")
     certify.add_argument("--limit", type=_positive, metavar="N", help="measure N images only, evenly spaced, always the same")
+    add_device(certify)
     certify.add_argument(
         "--out", type=Path, metavar="DIR", help="write a report there: report.html, report.json, samples.csv, curve.png"
     )
@@ -58,12 +59,27 @@ def add_commands(commands: Any) -> None:
         "--eps", type=radius, nargs="+", default=RADII, help="L2 radii such as 0.5 or 36/255 (the paper's four)"
     )
     attacking.add_argument("--limit", type=_positive, metavar="N", help="as for certify")
+    add_device(attacking)
     attacking.add_argument("--steps", type=int, default=100, help="of a run of PGD (%(default)s)")
     attacking.add_argument("--restarts", type=int, default=5, help="runs of PGD (%(default)s)")
     attacking.add_argument(
         "--out", type=Path, default=Path("outputs/refuted.npz"), help="where images that refute a certificate go (%(default)s)"
     )
+    attacking.add_argument(
+        "--record", action="store_true", help="write the accuracies into config.json and README.md of the model's folder"
+    )
     attacking.set_defaults(run=_attack)
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    """Add the option that says on what networks are evaluated."""
+    command.add_argument("--device", type=_device, choices=("cpu", "cuda"), default="cpu", help="where to compute (%(default)s)")
+
+
+def _device(text: str) -> str:
+    if text == "cuda" and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError("cuda: torch finds no GPU here; leave --device out")
+    return text
 
 
 def _positive(text: str) -> int:
@@ -77,7 +93,7 @@ def _certify(options: argparse.Namespace) -> None:
     check_source(options.data)
     if options.out:
         check_folder(options.out)
-    model = create_model(options.model, pretrained=True).eval()
+    model = create_model(options.model, pretrained=True).eval().to(options.device)
     data = open_data(options.data, model.config.input_shape, model.num_classes)
     if options.limit:
         data = data.limited(options.limit)
@@ -100,8 +116,9 @@ def _command(options: argparse.Namespace) -> str:
 def _attack(options: argparse.Namespace) -> int:
     require_npz(options.out)
     check_source(options.data)
-    model = create_model(options.model, pretrained=True).eval()
+    model = create_model(options.model, pretrained=True).eval().to(options.device)
     data = open_data(options.data, model.config.input_shape, model.num_classes)
+    folder = recording_folder(options.model, data) if options.record else None
     if options.limit:
         data = data.limited(options.limit)
     images, labels = (torch.cat(part) for part in zip(*data.batches(), strict=True))
@@ -118,6 +135,8 @@ def _attack(options: argparse.Namespace) -> int:
     print(render_attack(found))
     if found.lies.any():
         print(write_lies(found, options.model, options.out), file=sys.stderr)
+    elif folder:
+        record_attack(folder, found, name_of(options.method, options.steps, options.restarts))
     return bool(found.lies.any())
 
 

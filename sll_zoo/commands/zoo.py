@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import track
 
+from sll_zoo.commands.measure import add_device
 from sll_zoo.data import check_source
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.publishing import convert, publish
@@ -57,6 +58,7 @@ def add_commands(commands: Any) -> None:
     quantizing.add_argument("model", metavar="MODEL", help="as for certify")
     quantizing.add_argument("--bits", type=int, choices=BITS, default=8, help="of a weight; 16 is bfloat16 (%(default)s)")
     quantizing.add_argument("--data", required=True, metavar="DATA", help="held-out images to measure on, as for certify")
+    add_device(quantizing)
     quantizing.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the folder goes")
     quantizing.set_defaults(run=_quantize)
 
@@ -116,7 +118,7 @@ def _convert(options: argparse.Namespace) -> None:
 
 def _quantize(options: argparse.Namespace) -> None:
     check_source(options.data)
-    found = quantize_weights(options.model, options.out, options.data, options.bits, AUDITING)
+    found = quantize_weights(options.model, options.out, options.data, options.bits, options.device, AUDITING)
     before, after = found.before, found.after
     rows = [("clean accuracy", before.clean, after.clean)]
     rows += [(f"certified at {radius_label(eps)}", share, after.certified[eps]) for eps, share in before.certified.items()]

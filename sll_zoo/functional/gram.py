@@ -19,7 +19,10 @@ BLOCK = 256
 
 
 def abs_gram_product(
-    weight: Float[Tensor, "inner features"], scale: Float[Tensor, ""], q: Float[Tensor, " inner"]
+    weight: Float[Tensor, "inner features"],
+    scale: Float[Tensor, ""],
+    q: Float[Tensor, " inner"],
+    factors: torch.dtype | None = None,
 ) -> Float[Tensor, " inner"]:
     """Return ``Σⱼ |V Vᵀ|ᵢⱼ qⱼ`` of V = ``weight / scale``.
 
@@ -27,9 +30,10 @@ def abs_gram_product(
         weight: Of which a derivative may be asked.
         scale: A constant, positive; by :func:`~sll_zoo.functional.rescaling.unit_scale`.
         q: Positive, in float32 at least; its dtype is that of the result.
+        factors: Of products with V, forward and backward, where it is not q's dtype; never for a certificate.
     """
     if derivatives_are_taken_in_reverse(weight, q):
-        sums: Tensor = _AbsGramProduct.apply(weight, scale, q)
+        sums: Tensor = _AbsGramProduct.apply(weight, scale, q, factors or q.dtype)
         return sums
     return formula(weight, scale, q)
 
@@ -44,18 +48,19 @@ class _AbsGramProduct(torch.autograd.Function):
     """The formula with derivatives of our own; derivatives of these are taken through the formula."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, scale: Tensor, q: Tensor) -> Tensor:
-        unit = weight.to(q.dtype) / scale
+    def forward(ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, factors: torch.dtype) -> Tensor:
+        unit = (weight.to(q.dtype) / scale).to(factors)
         sums, signs = torch.zeros_like(q), torch.empty(len(q), len(q), dtype=torch.int8, device=q.device)
         for rows, rest in _blocks(len(q)):
             # A block on the diagonal and all to its right, which by symmetry is all below it, too.
             # By PyTorch's own product, so that an entry that rounding decides has the sign that it has in the formula.
-            gram = unit[rows] @ unit[rows.start :].mT
+            gram = (unit[rows] @ unit[rows.start :].mT).to(q.dtype)
             signs[rows, rows.start :] = gram.sign()
             signs[rest, rows] = signs[rows, rest].mT
             gram.abs_()
             sums[rows] += gram @ q[rows.start :]
             sums[rest] += gram[:, len(gram) :].mT @ q[rows]
+        ctx.factors = factors
         ctx.save_for_backward(weight, scale, q, signs, sums)
         return sums
 
@@ -63,16 +68,16 @@ class _AbsGramProduct(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, scale, q, signs, sums = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return derivatives_by_formula(ctx, weight, scale, q, grad)
+            return *derivatives_by_formula(ctx, weight, scale, q, grad), None
         unit = weight.to(q.dtype) / scale
-        by_unit = torch.empty_like(unit)
+        by_unit, columns = torch.empty_like(unit), unit.to(ctx.factors).mT
         with full_precision(weight.device.type):
             for rows, _ in _blocks(len(q)):
                 outer = torch.outer(grad[rows], q).addr_(q[rows], grad)
-                by_unit[rows] = linear(outer.mul_(signs[rows]), unit.mT)
+                by_unit[rows] = linear(outer.mul_(signs[rows]).to(ctx.factors), columns)
         # The formula's |V Vᵀ| grad, of which by_unit holds all that is needed: ⟨∂ᵢ, Vᵢ⟩ = gradᵢ sumsᵢ + qᵢ (|V Vᵀ| grad)ᵢ.
         by_q = (torch.linalg.vecdot(by_unit, unit) - grad * sums) / q
-        return by_unit.div_(scale).to(weight.dtype), None, by_q
+        return by_unit.div_(scale).to(weight.dtype), None, by_q, None
 
 
 def _blocks(size: int) -> Iterator[tuple[slice, slice]]:

@@ -63,18 +63,20 @@ def row_sums(
     scale: Float[Tensor, ""],
     log_q: Float[Tensor, " inner"],
     group: distributed.ProcessGroup | None = None,
+    factors: torch.dtype | None = None,
 ) -> Float[Tensor, " inner"]:
     """Return SLL's T of ``weight / scale``: :func:`gershgorin` of :func:`abs_gram`, in less time and memory if it is dense.
 
-    The processes of a ``group`` share the work of a dense weight:
-    :func:`~sll_zoo.functional.sharded_gram.sharded_abs_gram_product`.
+    The processes of a ``group`` share the work of a dense weight
+    (:func:`~sll_zoo.functional.sharded_gram.sharded_abs_gram_product`), whose products may be of ``factors`` of another dtype.
     """
     if weight.ndim == 4:
         return gershgorin(abs_gram(weight.to(scale.dtype) / scale), log_q)
     log_q = _bounded(log_q, scale.dtype)
     q = log_q.exp()
-    sums = abs_gram_product(weight, scale, q) if group is None else sharded_abs_gram_product(weight, scale, q, group)
-    return sums * (-log_q).exp()
+    if group is None:
+        return abs_gram_product(weight, scale, q, factors) * (-log_q).exp()
+    return sharded_abs_gram_product(weight, scale, q, group, factors) * (-log_q).exp()
 
 
 def _bounded(log_q: Tensor, dtype: torch.dtype) -> Tensor:

@@ -23,6 +23,7 @@ def sharded_abs_gram_product(
     scale: Float[Tensor, ""],
     q: Float[Tensor, " inner"],
     group: distributed.ProcessGroup,
+    factors: torch.dtype | None = None,
 ) -> Float[Tensor, " inner"]:
     """Return :func:`~sll_zoo.functional.gram.abs_gram_product`, in 1/N of the time on each of N processes.
 
@@ -35,10 +36,11 @@ def sharded_abs_gram_product(
         scale: A constant, positive; by :func:`~sll_zoo.functional.rescaling.unit_scale`.
         q: Positive, in float32 at least; its dtype is that of the result.
         group: The processes. Nothing else may be reduced in it, since its calls must come in the same order everywhere.
+        factors: As for ``abs_gram_product``.
     """
     if torch.compiler.is_compiling() or not derivatives_are_taken_in_reverse(weight, q):
         return formula(weight, scale, q)
-    sums: Tensor = _ShardedAbsGramProduct.apply(weight, scale, q, group)
+    sums: Tensor = _ShardedAbsGramProduct.apply(weight, scale, q, group, factors or q.dtype)
     return sums
 
 
@@ -46,17 +48,19 @@ class _ShardedAbsGramProduct(torch.autograd.Function):
     """The formula, in parts that are summed over the processes."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, group: distributed.ProcessGroup) -> Tensor:
-        unit = weight.to(q.dtype) / scale
+    def forward(
+        ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, group: distributed.ProcessGroup, factors: torch.dtype
+    ) -> Tensor:
+        unit = (weight.to(q.dtype) / scale).to(factors)
         sums, signs = torch.zeros_like(q), []
         for rows, columns in _blocks(q, group):
-            gram = unit[rows] @ unit[columns].mT
+            gram = (unit[rows] @ unit[columns].mT).to(q.dtype)
             signs.append(gram.sign().to(torch.int8))
             gram.abs_()
             sums[rows] += gram @ q[columns]
             sums[columns[len(gram) :]] += gram[:, len(gram) :].mT @ q[rows]
         distributed.all_reduce(sums, group=group)
-        ctx.group = group
+        ctx.group, ctx.factors = group, factors
         ctx.save_for_backward(weight, scale, q, sums, *signs)
         return sums
 
@@ -64,20 +68,20 @@ class _ShardedAbsGramProduct(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, scale, q, sums, *signs = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return *derivatives_by_formula(ctx, weight, scale, q, grad), None
+            return *derivatives_by_formula(ctx, weight, scale, q, grad), None, None
         whole = grad.clone(memory_format=torch.contiguous_format)
         distributed.all_reduce(whole, group=ctx.group)
         unit = weight.to(q.dtype) / scale
-        by_unit = torch.zeros_like(unit)
+        by_unit, factor = torch.zeros_like(unit), unit.to(ctx.factors)
         with full_precision(weight.device.type):
             for (rows, columns), sign in zip(_blocks(q, ctx.group), signs, strict=True):
-                outer = torch.outer(whole[rows], q[columns]).addr_(q[rows], whole[columns]).mul_(sign)
-                by_unit[rows] += linear(outer, unit[columns].mT)
+                outer = torch.outer(whole[rows], q[columns]).addr_(q[rows], whole[columns]).mul_(sign).to(ctx.factors)
+                by_unit[rows] += linear(outer, factor[columns].mT)
                 # The diagonal block is its own mirror image.
-                by_unit[columns[len(outer) :]] += linear(outer[:, len(outer) :].mT, unit[rows].mT)
+                by_unit[columns[len(outer) :]] += linear(outer[:, len(outer) :].mT, factor[rows].mT)
         # As in gram.py, so that the sum over processes is right: by_unit is a part, and the gradient is this process's own.
         by_q = (torch.linalg.vecdot(by_unit, unit) - grad * sums) / q
-        return by_unit.div_(scale).to(weight.dtype), None, by_q, None
+        return by_unit.div_(scale).to(weight.dtype), None, by_q, None, None
 
 
 def _blocks(q: Tensor, group: distributed.ProcessGroup) -> Iterator[tuple[slice, Tensor]]:

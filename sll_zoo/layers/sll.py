@@ -22,9 +22,16 @@ def _require_power(power: int) -> None:
         raise ConfigError(f"power={power}", "choose 1 (SLL), 2, 4 or 8")
 
 
-def _t(weight: Tensor, scale: Tensor, log_q: Tensor, power: int, group: distributed.ProcessGroup | None = None) -> Tensor:
+def _t(
+    weight: Tensor,
+    scale: Tensor,
+    log_q: Tensor,
+    power: int,
+    group: distributed.ProcessGroup | None = None,
+    factors: torch.dtype | None = None,
+) -> Tensor:
     if power == 1:
-        return row_sums(weight, scale, log_q, group)
+        return row_sums(weight, scale, log_q, group, factors)
     return tightened(weight.to(scale.dtype) / scale, log_q, power)
 
 
@@ -41,6 +48,8 @@ class SLLLinear(ResidualLinear):
     Attributes:
         group: Processes that train the layer together and share the work of T, power 1, by
             :class:`~sll_zoo.callbacks.ShardRescaling`; None, by default and in every copy, where each does all of it.
+        factors: Of the products for T in steps of a training, power 1, by :class:`~sll_zoo.callbacks.BFloat16Rescaling`; None,
+            by default, is float32 or that of the weights.
 
     Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5, and under bfloat16 autocast the
         output is within 2 % of ‖x‖ of the exact one (``tests/test_laws.py``). log q starts at 0, where T's trace is smallest.
@@ -62,12 +71,13 @@ class SLLLinear(ResidualLinear):
         self.power = power
         self.log_q = nn.Parameter(torch.zeros_like(self.weight[:, 0]))
         self.group: distributed.ProcessGroup | None = None
+        self.factors: torch.dtype | None = None
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""
         # Only in a step of the training do all processes come by as often: one may have more batches to validate than another.
-        group = self.group if self.training and torch.is_grad_enabled() else None
-        return residual_step(self.weight, lambda weight, scale: _t(weight, scale, self.log_q, self.power, group))
+        group, factors = (self.group, self.factors) if self.training and torch.is_grad_enabled() else (None, None)
+        return residual_step(self.weight, lambda weight, scale: _t(weight, scale, self.log_q, self.power, group, factors))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle has: no processes, which cannot be copied and need not have the copy."""

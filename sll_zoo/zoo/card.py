@@ -13,9 +13,11 @@ from jinja2 import Environment, StrictUndefined
 from sll_zoo.files import rewrite_between
 from sll_zoo.zoo.measured import Accuracies, Measurement
 from sll_zoo.zoo.record import Record, read_records
+from sll_zoo.zoo.shards import weights_files
 
 BEGIN, END = "<!-- table: generated from the records -->", "<!-- end of table -->"
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
+CARD_FILE = "README.md"
 CURVE_FILE = "curve.png"
 TRAINING_FILE = "training.yaml"
 
@@ -59,6 +61,7 @@ def render_card(record: Record, config: dict[str, Any], load_name: str, files: l
             has_config=TRAINING_FILE in files,
             duration=_duration(training.seconds) if training else "",
             versions=", ".join(f"{package} {number}" for package, number in training.versions.items()) if training else "",
+            files=", ".join(weights_files(record)) + (", one after another" if record.files > 1 else ""),
             size=file_in_words(record),
         )
         + "\n"
@@ -91,9 +94,7 @@ def _eval_results(measured: Measurement) -> list[EvalResult]:
     }
     results = [EvalResult(**about, metric_type="accuracy", metric_name="Clean accuracy", metric_value=measured.accuracy.clean)]
     rows = [("certified", "Lipschitz margin", measured.n, row) for row in measured.accuracy.certified]
-    if measured.empirical:
-        attacked = measured.empirical
-        rows += [("empirical", attacked.method, attacked.n, row) for row in attacked.accuracy]
+    rows += [("empirical", attacked.method, attacked.n, row) for attacked in measured.empirical for row in attacked.accuracy]
     for kind, method, n, row in rows:
         results.append(
             EvalResult(
@@ -114,8 +115,9 @@ def _card_table(name: str, measured: Measurement) -> str:
     if measured.repeats:
         seeds = [own, *map(_by_radius, measured.repeats)]
         columns[f"mean of {len(seeds)} seeds ± standard deviation"] = {eps: _spread([one[eps] for one in seeds]) for eps in own}
-    if measured.empirical:
-        columns["under attack, empirical"] = {row.eps: percent(row.accuracy) for row in measured.empirical.accuracy}
+    for attacked in measured.empirical:
+        head = f"empirical, {attacked.n:,} images under {attacked.method}"
+        columns[head] = {row.eps: percent(row.accuracy) for row in attacked.accuracy}
     if measured.baseline:
         baseline = _by_radius(measured.baseline)
         columns["nearest-neighbour margin, certified"] = {eps: percent(value) for eps, value in baseline.items()}

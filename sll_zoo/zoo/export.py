@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-import safetensors.torch
 import torch
+from torch import Tensor
 
 from sll_zoo.attacking import Attack
 from sll_zoo.environment import versions_of
@@ -20,16 +20,14 @@ from sll_zoo.files import json_number, write_json, written_whole
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.plot import plot_certified_accuracy
-from sll_zoo.zoo.card import CURVE_FILE, TRAINING_FILE, refresh_tables, render_card
+from sll_zoo.zoo.card import CARD_FILE, CURVE_FILE, TRAINING_FILE, refresh_tables, render_card
 from sll_zoo.zoo.measured import Accuracies, AtRadius, Attacked, Measurement, Sample
 from sll_zoo.zoo.packing import Bits, pack, require_bits, unpack
-from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE
+from sll_zoo.zoo.reading import CONFIG_FILE
 from sll_zoo.zoo.record import Record, Training, to_dict, write_record
+from sll_zoo.zoo.shards import INDEX_FILE, LARGEST, LARGEST_SHIPPED, remove_others, serialize
 from sll_zoo.zoo.weights import CHECKPOINTS
 
-CARD_FILE = "README.md"
-# All that a repository of the zoo consists of.
-FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, CURVE_FILE, TRAINING_FILE)
 PACKAGES = ("sll_zoo", "torch", "timm", "numpy")
 # Certificates that a record keeps, to be computed again wherever the weights go.
 SAMPLE = 32
@@ -69,39 +67,61 @@ def export_model(
     """
     described: dict[str, Any] = vars(model)["pretrained_cfg"]  # of timm's factory
     tag = re.sub(r"[^A-Za-z0-9]+", "_", measured.dataset).strip("_") if measured else described["tag"]
-    content = _packed(model, bits)
+    name = f"{described['architecture']}.{tag}"
+    weights, index = serialize(_packed(model, bits), bits, LARGEST_SHIPPED if is_shipped(folder, name) else LARGEST)
+    content = b"".join(weights.values())
     record = Record(
-        name=f"{described['architecture']}.{tag}",
+        name=name,
         family=model.config.family,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         sha256=hashlib.sha256(content).hexdigest(),
         size=len(content),
+        files=len(weights),
         bits=cast("Bits", bits),
         origin=origin,
         training=training,
         measured=measured,
         versions=versions_of(PACKAGES),
     )
-    config = _config(described, model, record, label_names)
-    with written_whole(folder / WEIGHTS_FILE) as temporary:
-        temporary.write_bytes(content)
-    with written_whole(folder / CONFIG_FILE) as temporary:
-        write_json(temporary, config)
+    files = weights | ({INDEX_FILE: index} if index else {})
+    for filename, part in files.items():
+        with written_whole(folder / filename) as temporary:
+            temporary.write_bytes(part)
     if training_yaml:
         with written_whole(folder / TRAINING_FILE) as temporary:
             temporary.write_text(training_yaml, "utf-8")
     if curves and measured:
         plot_certified_accuracy(curves, f"{measured.dataset}: {measured.n:,} held-out images", folder / CURVE_FILE)
-    shipped = folder.resolve() == (CHECKPOINTS / record.name).resolve()
+    describe_folder(folder, record, _config(described, model, record, label_names))
+    remove_others(folder, files)
+    return record
+
+
+def describe_folder(folder: Path, record: Record, config: dict[str, Any]) -> None:
+    """Write config.json and card of a folder with weights, and for weights that the zoo ships its record and tables.
+
+    Args:
+        folder: That the weights are in.
+        record: Of them.
+        config: The content of config.json but for the record.
+    """
+    config = config | {"certified": to_dict(record)}
+    with written_whole(folder / CONFIG_FILE) as temporary:
+        write_json(temporary, config)
+    shipped = is_shipped(folder, record.name)
     write_card(folder, record, config, record.name if shipped else "local-dir:.")
     if shipped:
         write_record(record)
         refresh_tables(CHECKPOINTS.parent)
-    return record
 
 
-def _packed(model: LipschitzClassifier, bits: int) -> bytes:
-    """Return the content of a safetensors file that gives the network back, to the bit."""
+def is_shipped(folder: Path, name: str) -> bool:
+    """Return whether a folder is the one that a checkout keeps for these weights."""
+    return folder.resolve() == (CHECKPOINTS / name).resolve()
+
+
+def _packed(model: LipschitzClassifier, bits: int) -> dict[str, Tensor]:
+    """Return tensors that give the network back, to the bit."""
     require_bits(bits)
     # In float32, whatever the training ran in: that is what create_model builds.
     state = {key: value.detach().cpu().float().contiguous() for key, value in model.state_dict().items()}
@@ -110,7 +130,7 @@ def _packed(model: LipschitzClassifier, bits: int) -> bytes:
     packed = pack(state, bits)
     if any(not torch.equal(value, state[key]) for key, value in unpack(packed, state, bits).items()):
         raise WeightsError(f"the weights have more than {bits} bits", f"export and measure quantize(model, bits={bits})")
-    return safetensors.torch.save(packed, None if bits == 32 else {"bits": str(bits)})
+    return packed
 
 
 def write_card(folder: Path, record: Record, config: dict[str, Any], load_name: str) -> None:
@@ -152,7 +172,7 @@ def measurement(
         dtype="float64",
         sound=evaluation.sound,
         accuracy=_accuracies(evaluation),
-        empirical=Attacked(method=method, n=attacked.n, accuracy=_at_radii(attacked.empirical)) if attacked else None,
+        empirical=(under_attack(attacked, method),) if attacked else (),
         baseline=_accuracies(baseline) if baseline else None,
         repeats=tuple(repeats),
         sample=Sample(
@@ -161,6 +181,11 @@ def measurement(
             radius=tuple(map(json_number, evaluation.proved[places].tolist())),
         ),
     )
+
+
+def under_attack(found: Attack, method: str) -> Attacked:
+    """Return what a record says of an attack by a method."""
+    return Attacked(method=method, n=found.n, accuracy=_at_radii(found.empirical))
 
 
 def _accuracies(evaluation: Evaluation) -> Accuracies:
@@ -174,7 +199,7 @@ def _at_radii(accuracies: Mapping[float, float]) -> tuple[AtRadius, ...]:
 
 
 def _config(described: dict[str, Any], model: LipschitzClassifier, record: Record, label_names: Sequence[str]) -> dict[str, Any]:
-    """Return timm's config.json, with the whole shape of the network and, under ``certified``, the record."""
+    """Return timm's config.json, with the whole shape of the network."""
     kept = ("fixed_input_size", "interpolation", "crop_pct", "classifier", "license", "paper_ids")
     return {
         "architecture": described["architecture"],
@@ -190,5 +215,4 @@ def _config(described: dict[str, Any], model: LipschitzClassifier, record: Recor
             "mean": [0.0] * model.in_chans,
             "std": [1.0] * model.in_chans,
         },
-        "certified": to_dict(record),
     }

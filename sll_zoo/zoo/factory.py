@@ -13,7 +13,8 @@ from sll_zoo.errors import SllZooError, UnknownNameError, WeightsError
 from sll_zoo.models import LipschitzClassifier, build
 from sll_zoo.zoo import hub
 from sll_zoo.zoo.entries import ARCHITECTURES, TAGS, refuse_features_only, what_there_is
-from sll_zoo.zoo.reading import CONFIG_FILE, REEXPORT, WEIGHTS_FILE, read_checkpoint, read_config, stated_record
+from sll_zoo.zoo.reading import CONFIG_FILE, REEXPORT, read_checkpoint, read_config, stated_record
+from sll_zoo.zoo.shards import weights_files
 from sll_zoo.zoo.weights import require_same_tensors
 
 # Numbers in the first layer's output for one image: half a gigabyte in float32.
@@ -76,7 +77,7 @@ def _from_hub(repository: hub.Repository, pretrained: bool, kwargs: dict[str, An
         record = stated_record(read_config(config))
         if pretrained:
             # In the folder of the configuration, so that timm need not go to the Hub once more.
-            files.append(repository.download(WEIGHTS_FILE, record.size if record else None))
+            files.extend(repository.download(file, record.size if record else None) for file in weights_files(record))
         return _from_folder(config.parent, pretrained, kwargs)
     except SllZooError:
         if not kwargs:  # else what was asked for may be what does not fit

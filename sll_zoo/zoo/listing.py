@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sll_zoo.zoo.pull import locate
-from sll_zoo.zoo.reading import WEIGHTS_FILE
 from sll_zoo.zoo.record import Record, read_records, to_dict
+from sll_zoo.zoo.shards import weights_files
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ def listed_models() -> list[Listed]:
     """Return the models that ``create_model(name, pretrained=True)`` has weights for; nothing is asked of the network."""
     listed = []
     for name, record in read_records().items():
-        place = locate(name)
+        place, files = locate(name), weights_files(record)
         if isinstance(place, Path):
             listed.append(Listed(record, str(place), available=True))
         else:
-            listed.append(Listed(record, f"hf-hub:{place.model_id}", available=place.cached(WEIGHTS_FILE) is not None))
+            listed.append(Listed(record, f"hf-hub:{place.model_id}", available=all(map(place.cached, files))))
     return listed

@@ -99,7 +99,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
         dtype: In which the certificates were computed.
         sound: Whether rounding was subtracted from each radius.
         accuracy: Of the network.
-        empirical: Of the network under attack, if it was attacked.
+        empirical: Of the network under attack, by each attack that was tried.
         baseline: Of a nearest-neighbour margin classifier on the same training images, if it was measured.
         repeats: Of what the same training gave with its other seeds, in their order.
         sample: Certificates of some of the images.
@@ -113,7 +113,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
     dtype: Literal["float32", "float64"] = "float64"
     sound: bool = False
     accuracy: Accuracies
-    empirical: Attacked | None = None
+    empirical: tuple[Attacked, ...] = ()
     baseline: Accuracies | None = None
     repeats: tuple[Accuracies, ...] = ()
     sample: Sample
@@ -123,6 +123,6 @@ class Measurement(Struct, frozen=True, kw_only=True):
         certified = {row.eps: row.accuracy for row in self.accuracy.certified}
         if any({row.eps for row in repeat.certified} != certified.keys() for repeat in self.repeats):
             raise ValueError("repeats are certified at other radii")
-        attacked = self.empirical.accuracy if self.empirical and self.empirical.n == self.n else ()
-        if any(row.accuracy < certified.get(row.eps, 0) for row in attacked):
+        whole = [attacked for attacked in self.empirical if attacked.n == self.n]
+        if any(row.accuracy < certified.get(row.eps, 0) for attacked in whole for row in attacked.accuracy):
             raise ValueError("an attack leaves fewer images than are certified")

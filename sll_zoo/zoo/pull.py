@@ -10,12 +10,16 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from sll_zoo.errors import WeightsError
 from sll_zoo.files import written_whole
 from sll_zoo.zoo import hub
-from sll_zoo.zoo.card import CURVE_FILE, TRAINING_FILE
+from sll_zoo.zoo.card import CARD_FILE, CURVE_FILE, TRAINING_FILE
 from sll_zoo.zoo.entries import HUB_ORGANISATION, REVISION, full_name
-from sll_zoo.zoo.export import FILES
 from sll_zoo.zoo.factory import create_model
-from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE
-from sll_zoo.zoo.weights import CHECKPOINTS
+from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
+from sll_zoo.zoo.record import Record, read_records
+from sll_zoo.zoo.shards import INDEX_FILE, remove_others, weights_files
+from sll_zoo.zoo.weights import shipped_files
+
+# What a repository can do without.
+OPTIONAL = (INDEX_FILE, CARD_FILE, CURVE_FILE, TRAINING_FILE)
 
 
 def pull(name: str, to: Path | None = None) -> Path:
@@ -32,21 +36,21 @@ def pull(name: str, to: Path | None = None) -> Path:
     """
     create_model(name, pretrained=True)
     place = locate(name)
-    if isinstance(place, Path):
-        found = {path.name: path for path in place.iterdir() if path.name in FILES}
-    else:
-        needed = FILES if to else (WEIGHTS_FILE,)
-        found = {filename: path for filename in needed if (path := _download(place, filename))}
+    weights = weights_files(_record(name, place))
+    needed = [*weights, CONFIG_FILE, *OPTIONAL] if to else weights
+    copies = {filename: _copy(place, filename) for filename in needed}
+    found = {filename: path for filename, path in copies.items() if path}
     if not to:
-        return found[WEIGHTS_FILE].parent
+        return found[weights[0]].parent
     if to.exists() and not to.is_dir():
         raise WeightsError(f"{to} is a file", "name a folder")
-    for filename in {CURVE_FILE, TRAINING_FILE} - found.keys():  # of another model
-        (to / filename).unlink(missing_ok=True)
     # The configuration, without which nothing loads, comes last.
     for filename in sorted(found, key=lambda name: name == CONFIG_FILE):
         with written_whole(to / filename) as temporary:
             shutil.copyfile(found[filename], temporary)
+    remove_others(to, found)
+    for filename in {CURVE_FILE, TRAINING_FILE} - found.keys():  # of another model
+        (to / filename).unlink(missing_ok=True)
     return to
 
 
@@ -57,16 +61,27 @@ def locate(name: str) -> Path | hub.Repository:
         return Path(place)
     if kind == "hf-hub":
         return hub.Repository(place)
-    local = CHECKPOINTS / full_name(name)
-    return local if (local / WEIGHTS_FILE).exists() else hub.Repository(f"{HUB_ORGANISATION}/{full_name(name)}@{REVISION}")
+    record = read_records().get(full_name(name))
+    if record and (shipped := shipped_files(record)):
+        return shipped[0].parent
+    return hub.Repository(f"{HUB_ORGANISATION}/{full_name(name)}@{REVISION}")
 
 
-def _download(repository: hub.Repository, filename: str) -> Path | None:
-    """Return a file of a repository, None if it is one that a repository can do without."""
+def _record(name: str, place: Path | hub.Repository) -> Record | None:
+    """Return what is known of a model's weights."""
+    if ":" not in name:
+        return read_records().get(full_name(name))
+    return stated_record(read_config(place / CONFIG_FILE if isinstance(place, Path) else place.download(CONFIG_FILE)))
+
+
+def _copy(place: Path | hub.Repository, filename: str) -> Path | None:
+    """Return a file of a folder or a repository, None if it is one that they do without."""
+    if isinstance(place, Path):
+        return place / filename if (place / filename).exists() else None
     try:
-        return repository.download(filename)
+        return place.download(filename)
     except WeightsError as error:
         absent = isinstance(error.__cause__, EntryNotFoundError) and not isinstance(error.__cause__, LocalEntryNotFoundError)
-        if not absent or filename in (CONFIG_FILE, WEIGHTS_FILE):
+        if not absent or filename not in OPTIONAL:
             raise
         return None

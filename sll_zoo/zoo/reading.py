@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -19,8 +20,8 @@ from torch import Tensor
 from sll_zoo.errors import WeightsError
 from sll_zoo.zoo.packing import BITS
 from sll_zoo.zoo.record import Record, from_dict
+from sll_zoo.zoo.shards import WEIGHTS_FILE
 
-WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 REEXPORT = "give a folder or repository that sll_zoo exported"
 RESTORE = "restore it (in a checkout: git checkout checkpoints sll_zoo/zoo/records), or delete it to load it again from the Hub"
@@ -35,35 +36,54 @@ NOT_WEIGHTS = (
 )
 
 
-def read_weights(path: Path, record: Record | None) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file, of which nothing is executed.
+def read_weights(paths: Sequence[Path], record: Record | None) -> dict[str, Tensor]:
+    """Return the tensors of safetensors files, of which nothing is executed.
 
     Args:
-        path: Of the file.
-        record: That the file must agree with; None for any.
+        paths: Of the files, in order.
+        record: That the files must agree with; None for any.
 
     Raises:
         WeightsError: A file of another kind or size or hash, or that holds NaN or infinity.
     """
-    content = path.read_bytes()
+    contents = {path: path.read_bytes() for path in paths}
     try:
         with ThreadPoolExecutor(max_workers=1) as aside:  # hashing takes as long, and leaves other threads alone
             if record:
-                _require_size(path, content, record)
-            loading = aside.submit(safetensors.torch.load, content)
+                _require_size(contents, record)
+            loading = aside.submit(_tensors, contents)
             if record:
-                _require_hash(path, content, record)
+                _require_hash(contents, record)
             state = loading.result()
-    except (WeightsError, safetensors.SafetensorError, KeyError) as error:  # KeyError: a dtype that torch does not have
-        for start, kind, remedy in NOT_WEIGHTS:
-            if content.lstrip().startswith(start):
-                raise WeightsError(f"{path} ({len(content):,} bytes) is {kind}, not a safetensors file", remedy) from error
-        if isinstance(error, WeightsError):
-            raise
-        raise WeightsError(f"{path} is not a safetensors file ({error})", "load or download it again") from error
+    except WeightsError as error:
+        for path, content in contents.items():
+            for start, kind, remedy in NOT_WEIGHTS:
+                if content.lstrip().startswith(start):
+                    raise WeightsError(f"{path} ({len(content):,} bytes) is {kind}, not a safetensors file", remedy) from error
+        raise
     broken = sorted(key for key, value in state.items() if not _is_finite(value))
     if broken:
-        raise WeightsError(f"{path} has NaN or infinity in {', '.join(broken[:3])}", "train or load it again")
+        raise WeightsError(f"{told(paths)} has NaN or infinity in {', '.join(broken[:3])}", "train or load it again")
+    return state
+
+
+def told(paths: Sequence[Path]) -> str:
+    """Return in words which files are meant.
+
+    Example:
+        >>> told([Path("model-00001-of-00002.safetensors"), Path("model-00002-of-00002.safetensors")])
+        'model-00001-of-00002.safetensors (the first of 2 files)'
+    """
+    return f"{paths[0]} (the first of {len(paths)} files)" if len(paths) > 1 else str(paths[0])
+
+
+def _tensors(contents: Mapping[Path, bytes]) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {}
+    for path, content in contents.items():
+        try:
+            state |= safetensors.torch.load(content)
+        except (safetensors.SafetensorError, KeyError) as error:  # KeyError: a dtype that torch does not have
+            raise WeightsError(f"{path} is not a safetensors file ({error})", "load or download it again") from error
     return state
 
 
@@ -72,16 +92,21 @@ def _is_finite(value: Tensor) -> bool:
     return bool(value.sum().isfinite() or value.isfinite().all())
 
 
-def _require_size(path: Path, content: bytes, record: Record) -> None:
-    if len(content) != record.size:
-        kind = "is truncated" if len(content) < record.size else "is too large"
-        raise WeightsError(f"{path} {kind}: it has {len(content):,} bytes, not {record.size:,}", RESTORE)
+def _require_size(contents: Mapping[Path, bytes], record: Record) -> None:
+    size = sum(map(len, contents.values()))
+    if size != record.size:
+        kind = "is truncated" if size < record.size else "is too large"
+        raise WeightsError(f"{told(list(contents))} {kind}: it has {size:,} bytes, not {record.size:,}", RESTORE)
 
 
-def _require_hash(path: Path, content: bytes, record: Record) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != record.sha256:
-        raise WeightsError(f"{path} has sha256 {found[:12]}…, not {record.sha256[:12]}…: it is damaged or another file", RESTORE)
+def _require_hash(contents: Mapping[Path, bytes], record: Record) -> None:
+    digest = hashlib.sha256()
+    for content in contents.values():
+        digest.update(content)
+    if (found := digest.hexdigest()) != record.sha256:
+        raise WeightsError(
+            f"{told(list(contents))} has sha256 {found[:12]}…, not {record.sha256[:12]}…: it is damaged or another file", RESTORE
+        )
 
 
 def read_bits(path: Path, record: Record | None) -> int:

@@ -51,9 +51,10 @@ class Record(Struct, frozen=True, kw_only=True):
         name: ``architecture.tag``.
         family: Of the layers, a key of ``sll_zoo.layers.FAMILIES``.
         parameters: Number of trained numbers.
-        sha256: Of ``model.safetensors``, in hexadecimal.
-        size: Of that file, in bytes.
-        bits: Of a weight in that file; fewer than 32 if they are packed. What is measured is the network of that file.
+        sha256: Of the weights' files, one after another, in hexadecimal.
+        size: Of them together, in bytes.
+        files: How many there are; one is ``model.safetensors``.
+        bits: Of a weight in them; fewer than 32 if they are packed. What is measured is the network of these files.
         license: Of the weights, an SPDX identifier in lower case, as the Hub writes it.
         origin: Where weights come from that were not trained here, in a sentence.
         training: How they were trained here.
@@ -66,6 +67,7 @@ class Record(Struct, frozen=True, kw_only=True):
     parameters: Count
     sha256: Sha256
     size: Count
+    files: Annotated[int, Meta(ge=1, le=99_999)] = 1
     bits: Bits = 32
     license: str = "apache-2.0"
     origin: str | None = None

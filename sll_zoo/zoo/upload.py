@@ -13,8 +13,13 @@ from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from sll_zoo.errors import PublishError
-from sll_zoo.zoo.export import FILES
+from sll_zoo.zoo.card import CARD_FILE, CURVE_FILE, TRAINING_FILE
 from sll_zoo.zoo.hub import HUB_ERRORS, endpoint, first_line, redacted
+from sll_zoo.zoo.reading import CONFIG_FILE
+from sll_zoo.zoo.shards import PATTERNS
+
+# All that a repository of the zoo consists of.
+FILES = (CONFIG_FILE, *PATTERNS, CARD_FILE, CURVE_FILE, TRAINING_FILE)
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,10 @@ def _tagged(api: HfApi, repo_id: str, tag: str) -> str | None:
 
 def _same_files(api: HfApi, repo_id: str, revision: str, folder: Path) -> bool:
     """Return whether a revision has the very files of ``folder``."""
-    remote = {entry.path: entry for entry in api.get_paths_info(repo_id, list(FILES), revision=revision)}
-    if {path.name for path in folder.iterdir()} != set(remote):
+    local = {path.name for path in folder.iterdir()}
+    # Other files of weights than these and those of FILES would be described by another config.json.
+    remote = {entry.path: entry for entry in api.get_paths_info(repo_id, [*local, *FILES], revision=revision)}
+    if local != set(remote):
         return False
     for path in folder.iterdir():
         content, entry = path.read_bytes(), remote[path.name]

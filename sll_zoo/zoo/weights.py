@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from sll_zoo.zoo import hub
 from sll_zoo.zoo.packing import fault, unpack
 from sll_zoo.zoo.reading import (
     CONFIG_FILE,
-    WEIGHTS_FILE,
     read_bits,
     read_config,
     read_weights,
@@ -25,6 +25,7 @@ from sll_zoo.zoo.reading import (
     stated_record,
 )
 from sll_zoo.zoo.record import Record
+from sll_zoo.zoo.shards import weights_files
 
 RESIZE = "build the model that the weights were made for, with its own sizes"
 Config = LipNetConfig | LipConvNetConfig
@@ -34,9 +35,9 @@ CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model's weights are: a file, or else a repository on the Hub; and their record, where there is one."""
+    """Where a model's weights are: files, or else a repository on the Hub; and their record, where there is one."""
 
-    path: Path | None = None
+    paths: tuple[Path, ...] = ()
     hub_id: str | None = None
     record: Record | None = None
 
@@ -53,21 +54,27 @@ def find_weights(cfg: PretrainedCfg, record: Record | None) -> Source | None:
     """
     if cfg.source == "local-dir":
         folder = Path(str(cfg.file))
-        return Source(path=require_file(folder / WEIGHTS_FILE), record=stated_record(read_config(folder / CONFIG_FILE)))
+        stated = stated_record(read_config(folder / CONFIG_FILE))
+        return Source(tuple(require_file(folder / name) for name in weights_files(stated)), record=stated)
     if cfg.source == "hf-hub":  # before ``file``, which a repository's own config.json could name
         return Source(hub_id=cfg.hf_hub_id)
     if cfg.file:
-        return Source(path=require_file(Path(cfg.file)))
+        return Source((require_file(Path(cfg.file)),))
     if record:
-        local = CHECKPOINTS / f"{cfg.architecture}.{cfg.tag}" / WEIGHTS_FILE
-        return Source(local if local.exists() else None, cfg.hf_hub_id, record)
+        return Source(shipped_files(record), cfg.hf_hub_id, record)
     return Source(hub_id=cfg.hf_hub_id) if cfg.hf_hub_id else None
+
+
+def shipped_files(record: Record) -> tuple[Path, ...]:
+    """Return the files of weights that the zoo ships, as far as this is a checkout that has them all; else nothing."""
+    paths = tuple(CHECKPOINTS / record.name / name for name in weights_files(record))
+    return paths if all(path.exists() for path in paths) else ()
 
 
 def fetch_weights(
     config: Config, source: Source, num_classes: int, cache_dir: str | Path | None = None
 ) -> tuple[Path, dict[str, Tensor]]:
-    """Return a file of weights and its tensors, unpacked, compared with a network's sizes before any of it is allocated.
+    """Return the first file and all tensors, unpacked, compared with a network's sizes before any of it is allocated.
 
     Args:
         config: Of the network. If its number of classes is another than the weights', the head is left out.
@@ -135,27 +142,32 @@ def load_pretrained(config: Config, path: Path, state: dict[str, Tensor], num_cl
 
 
 def _fetch(source: Source, cache_dir: str | Path | None) -> tuple[Path, dict[str, Tensor]]:
-    """Return the file and its tensors; one from the Hub that is refused does not stay in the cache."""
-    if source.path:
-        return source.path, read_weights(source.path, source.record)
+    """Return the first file and the tensors of all; files from the Hub that are refused do not stay in the cache."""
+    if source.paths:
+        return source.paths[0], read_weights(source.paths, source.record)
     assert source.hub_id  # noqa: S101 - one of the two is there, by construction
     repository = hub.Repository(source.hub_id, cache_dir)
     record = source.record
-    # A pinned file need not be asked for again: its hash says whether it is the right one.
-    known = repository.cached(WEIGHTS_FILE) if record else None
-    if known:
+    # Pinned files need not be asked for again: their hash says whether they are the right ones.
+    known = [path for name in weights_files(record) if (path := repository.cached(name))] if record else []
+    if record and len(known) == record.files:
         try:
-            return known, read_weights(known, record)
+            return known[0], read_weights(known, record)
         except WeightsError:
-            hub.discard(known)
+            _discard(known)
     if not record:
         record = stated_record(read_config(repository.download(CONFIG_FILE)))
-    path = repository.download(WEIGHTS_FILE, record.size if record else None)
+    paths = [repository.download(name, record.size if record else None) for name in weights_files(record)]
     try:
-        return path, read_weights(path, record)
+        return paths[0], read_weights(paths, record)
     except WeightsError:
-        hub.discard(path)
+        _discard(paths)
         raise
+
+
+def _discard(paths: Sequence[Path]) -> None:
+    for path in paths:
+        hub.discard(path)
 
 
 def require_same_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -18,7 +18,7 @@ trainer:
   enable_model_summary: false
   callbacks:
     - class_path: sll_zoo.callbacks.ExportModel
-      init_args: {{folder: export-{folder}, repeats: [{repeats}]}}
+      init_args: {{folder: export-{folder}, repeats: [{repeats}], bits: {bits}}}
 model: {{name: sll_nano.digits}}
 data: {{class_path: sll_zoo.data.Digits}}
 """
@@ -28,9 +28,10 @@ data: {{class_path: sll_zoo.data.Digits}}
 def fit(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    def train(seed, repeats="", epochs=1, folder=None):
+    def train(seed, repeats="", epochs=1, folder=None, bits=32):
         config = tmp_path / "mine.yaml"
-        config.write_text(CONFIG.format(seed=seed, repeats=repeats, epochs=epochs, folder=seed if folder is None else folder))
+        named = {"seed": seed, "repeats": repeats, "epochs": epochs, "bits": bits}
+        config.write_text(CONFIG.format(**named, folder=seed if folder is None else folder))
         return main(["fit", "--config", str(config)])
 
     return train
@@ -53,9 +54,10 @@ def test_the_record_has_the_accuracies_of_all_seeds_and_the_card_their_mean_and_
 
 
 def test_what_differs_in_more_than_the_seed_is_refused_before_the_training(fit, tmp_path, capsys):
-    assert [fit(1), fit(2, epochs=2)] == [0, 0]
+    assert [fit(1), fit(2, epochs=2), fit(3, bits=8)] == [0, 0, 0]
     for repeats, words in (
         ("export-2", "it has trainer.max_epochs 2 instead of 1"),
+        ("export-3", "it has callbacks.sll_zoo.callbacks.ExportModel.bits 8 instead of 32"),
         ("export-1, export-1", "it has the seed 1, as another of them"),
         ("nowhere", "nowhere/config.json does not exist"),
     ):

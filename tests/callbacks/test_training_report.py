@@ -37,6 +37,7 @@ def test_the_report_holds_every_epoch_and_draws_it(tmp_path):
     written = read(tmp_path / "report")
     assert [(row["epoch"], row["step"]) for row in written["history"]] == [(0, 3), (1, 6)]
     assert written["final"] == written["history"][1]
+    assert all(row["epoch_seconds"] > 0 for row in written["history"])
     for name in ("val/acc", "val/mean_radius", "train/epoch_loss", "train/grad_norm", "log_q_spread/denses.0"):
         assert written["final"][name] == run.callback_metrics[name].item()
     # The last step of the triangle: its rate, not the 0 after it.

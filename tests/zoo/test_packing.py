@@ -14,7 +14,8 @@ from sll_zoo.errors import ConfigError, InputError, UntrainedHeadWarning, Weight
 from sll_zoo.layers import FAMILIES
 from sll_zoo.zoo.export import export_model
 from sll_zoo.zoo.packing import BITS, SCALE, pack, unpack
-from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE
+from sll_zoo.zoo.reading import CONFIG_FILE
+from sll_zoo.zoo.shards import WEIGHTS_FILE
 from sll_zoo.zoo.weights import CHECKPOINTS
 from tests.tolerances import GAIN
 

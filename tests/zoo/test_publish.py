@@ -15,7 +15,8 @@ import torch
 import sll_zoo
 from sll_zoo.errors import PublishError, WeightsError
 from sll_zoo.zoo.export import export_model
-from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE
+from sll_zoo.zoo.reading import CONFIG_FILE
+from sll_zoo.zoo.shards import WEIGHTS_FILE
 from tests.hub import faults
 from tests.hub.server import READ_TOKEN
 

@@ -12,7 +12,8 @@ import safetensors.torch
 import torch
 
 from sll_zoo.errors import UnknownNameError, WeightsError
-from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE
+from sll_zoo.zoo.reading import CONFIG_FILE
+from sll_zoo.zoo.shards import WEIGHTS_FILE
 from tests.hub import faults
 
 PINNED = "sll-zoo/sll_nano.digits"

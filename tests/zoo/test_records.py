@@ -15,9 +15,10 @@ from sll_zoo.errors import PublishError, WeightsError
 from sll_zoo.publishing import recertify
 from sll_zoo.zoo.card import BEGIN, END, percent, render_card, render_models
 from sll_zoo.zoo.export import export_model, measurement
-from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE
+from sll_zoo.zoo.reading import CONFIG_FILE
 from sll_zoo.zoo.record import RECORDS as FOLDER
 from sll_zoo.zoo.record import from_dict, read_records, to_dict, write_record
+from sll_zoo.zoo.shards import WEIGHTS_FILE
 from sll_zoo.zoo.weights import CHECKPOINTS
 
 RECORDS = read_records()
@@ -95,7 +96,7 @@ def test_a_record_survives_its_file(tmp_path):
         (("measured", "accuracy", "clean"), 0.5, "more images are certified than classified"),
         (("measured", "accuracy", "certified", 0, "label"), "0.14", "is written 36/255"),
         (("measured", "accuracy", "certified", 3, "accuracy"), 0.9, "must fall"),
-        (("measured", "empirical", "accuracy", 0, "accuracy"), 0.1, "an attack leaves fewer"),
+        (("measured", "empirical", 0, "accuracy", 0, "accuracy"), 0.1, "an attack leaves fewer"),
         (("measured", "norm"), "Linf", "norm"),
         (("measured", "sample", "radius"), [], "differ in length"),
     ],

@@ -8,7 +8,8 @@ import torch
 import sll_zoo
 from sll_zoo.errors import PublishError, WeightsError
 from sll_zoo.zoo import weights
-from sll_zoo.zoo.reading import CONFIG_FILE, WEIGHTS_FILE
+from sll_zoo.zoo.reading import CONFIG_FILE
+from sll_zoo.zoo.shards import WEIGHTS_FILE
 
 NAME = "sll_nano.digits"
 

@@ -1,0 +1,54 @@
+"""The files that hold a network's weights: one, or several with an index, named as the Hub's client names them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import msgspec
+import safetensors.torch
+from huggingface_hub import split_torch_state_dict_into_shards
+from torch import Tensor
+
+from sll_zoo.zoo.record import Record
+
+WEIGHTS_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+# All of them, as the Hub matches names.
+PATTERNS = (WEIGHTS_FILE, INDEX_FILE, "model-*-of-*.safetensors")
+# What git hosts take without a warning is 50 MB a file; the rest is for the file's header.
+LARGEST_SHIPPED = 49_000_000
+# The largest file that the Hub recommends.
+LARGEST = 5_000_000_000
+
+
+def weights_files(record: Record | None) -> list[str]:
+    """Return the names of the files of weights that a record describes, in order; without a record, of one file."""
+    count = record.files if record else 1
+    return [f"model-{n + 1:05}-of-{count:05}.safetensors" for n in range(count)] if count > 1 else [WEIGHTS_FILE]
+
+
+def serialize(state: dict[str, Tensor], bits: int, largest: int) -> tuple[dict[str, bytes], bytes]:
+    """Return the content of each file of weights by its name, in order, and that of their index, which a single one has not.
+
+    Args:
+        state: On the CPU, packed.
+        bits: Of a weight, which each file states if they are fewer than 32.
+        largest: Size of the tensors in a file, in bytes; a tensor that is larger has a file of its own.
+    """
+    split = split_torch_state_dict_into_shards(state, max_shard_size=largest)
+    stated = None if bits == 32 else {"bits": str(bits)}
+    contents = {
+        name: safetensors.torch.save({key: state[key] for key in keys}, stated)
+        for name, keys in split.filename_to_tensors.items()
+    }
+    index = msgspec.json.encode({"metadata": split.metadata, "weight_map": split.tensor_to_filename})
+    return contents, msgspec.json.format(index, indent=2) + b"\n" if split.is_sharded else b""
+
+
+def remove_others(folder: Path, kept: Collection[str]) -> None:
+    """Remove the files of weights of an earlier export from a folder, all but those with the given names."""
+    for pattern in PATTERNS:
+        for path in folder.glob(pattern):
+            if path.name not in kept:
+                path.unlink()

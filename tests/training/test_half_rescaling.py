@@ -1,0 +1,62 @@
+"""T from products in bfloat16: near enough to train by, and never in a certificate."""
+
+import torch
+from lightning import Callback, Trainer
+
+import sll_zoo
+from sll_zoo import CertifiedClassifier
+from sll_zoo.callbacks import BFloat16Rescaling
+from sll_zoo.data import Digits
+from sll_zoo.functional.gram import abs_gram_product
+from sll_zoo.layers import SLLLinear
+
+
+def test_products_of_bfloat16_have_nearly_the_same_value_and_derivatives():
+    weight, q = torch.randn(300, 500), torch.rand(300) + 0.5
+    found = []
+    for factors in (None, torch.bfloat16):
+        inputs = [tensor.clone().requires_grad_() for tensor in (weight, q)]
+        sums = abs_gram_product(inputs[0], torch.tensor(4.0), inputs[1], factors)
+        found.append([sums, *torch.autograd.grad(sums.log().sum(), inputs)])
+    # Derivatives by the weight change sign with the entries of WᵀW that are near 0.
+    for ours, exact, limit in zip(found[1], found[0], (0.002, 0.1, 0.01), strict=True):
+        assert ours.dtype == torch.float32
+        assert 1e-5 < (ours - exact).norm() / exact.norm() < limit
+
+
+class Look(Callback):
+    """Note the steps of a dense layer where a training takes them, and where it only looks."""
+
+    def on_train_batch_end(self, trainer, pl_module, *_):  # noqa: ARG002
+        self.trained = self.compare(pl_module.model.denses[0])
+
+    def on_validation_epoch_end(self, trainer, pl_module):  # noqa: ARG002
+        self.validated = self.compare(pl_module.model.denses[0])
+
+    @staticmethod
+    def compare(layer):
+        exact = SLLLinear(layer.weight.shape[1], len(layer.weight))
+        exact.load_state_dict(layer.state_dict())
+        with torch.inference_mode(False), torch.set_grad_enabled(layer.training):
+            return torch.equal(layer.step(), exact.step()), torch.allclose(layer.step(), exact.step(), rtol=0.01)
+
+
+def test_a_training_takes_it_for_its_steps_alone_and_leaves_nothing_behind(tmp_path):
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    look, task = Look(), CertifiedClassifier("sll_nano.digits")
+    run = Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        max_epochs=1,
+        limit_train_batches=3,
+        callbacks=[BFloat16Rescaling(), look],
+        **quiet,
+    )
+    run.fit(task, datamodule=Digits())
+    assert (look.trained, look.validated) == ((False, True), (True, True))
+    assert all(layer.factors is None for layer in task.model.denses)
+    image = torch.rand(1, 1, 8, 8)
+    task.model.denses[0].factors = torch.bfloat16
+    biased = sll_zoo.certify(task.model.eval(), image)
+    task.model.denses[0].factors = None
+    assert torch.equal(biased.radius, sll_zoo.certify(task.model, image).radius)
