@@ -8,6 +8,7 @@ interruption, the same command goes on from there.
 """
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,6 @@ from sll_zoo.attack_report import name_of
 from sll_zoo.attacking import METHODS
 from sll_zoo.data import open_data
 from sll_zoo.files import written_whole
-from sll_zoo.zoo.card import percent
 from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
 
 CONFIGS = HERE.parent / "configs/cifar10_jpeg"
@@ -42,18 +42,19 @@ def main() -> None:
         sys.exit("torch finds no GPU here; on CPU cores, configs/cifar10_jpeg/sll_tiny.yaml is what can be trained")
     for name, minutes in MINUTES.items():
         ship(CONFIGS / f"{name}.yaml", minutes, "cuda")
+    for name in MINUTES:
+        attack(CONFIGS / f"{name}.yaml", "cuda")
 
 
 def ship(config: Path, minutes: float, device: str) -> None:
-    """Do what is left to do for a network, in the current folder.
+    """Train and pack a network into ``checkpoints/`` of the current folder, as far as that is not done.
 
     Args:
         config: That it is trained by.
         minutes: Of training.
         device: ``cuda``, or ``cpu`` for a trial.
     """
-    settings = yaml.safe_load(config.read_text("utf-8"))
-    name, data = settings["model"]["name"], settings["data"].get("init_args", {}).get("root", "digits")
+    settings, name, data = described(config)
     work, folder = Path("outputs/zoo") / name, Path("checkpoints") / name
     trained = work / "trained"
     if not (folder / CONFIG_FILE).exists():
@@ -61,36 +62,59 @@ def ship(config: Path, minutes: float, device: str) -> None:
             train(settings, minutes, work)
         bits = fewest_bits(f"local-dir:{trained}", data, device)
         run("quantize", f"local-dir:{trained}", "--out", folder, "--data", data, "--bits", bits, "--device", device)
+
+
+def attack(config: Path, device: str) -> None:
+    """Attack what :func:`ship` has shipped by every method, as far as that is not on record."""
+    _, name, data = described(config)
+    folder = Path("checkpoints") / name
     for method in METHODS:
         record = stated_record(read_config(folder / CONFIG_FILE))
-        attacks = record.measured.empirical if record and record.measured else ()
-        if all(attacked.method != name_of(method, STEPS, RESTARTS) for attacked in attacks):
+        measured = record.measured if record else None
+        done = {(attacked.method, attacked.n) for attacked in measured.empirical} if measured else set()
+        if measured and (name_of(method, STEPS, RESTARTS), min(ATTACKED, measured.n)) not in done:
             options = ["--method", method, "--steps", STEPS, "--restarts", RESTARTS, "--limit", ATTACKED, "--device", device]
             run("attack", f"local-dir:{folder}", data, *options, "--record")
+
+
+def described(config: Path) -> tuple[dict[str, Any], str, str]:
+    """Return the settings of a training, its model, and its data as ``sll-zoo certify`` names them."""
+    settings = yaml.safe_load(config.read_text("utf-8"))
+    return settings, settings["model"]["name"], settings["data"].get("init_args", {}).get("root", "digits")
 
 
 def train(settings: dict[str, Any], minutes: float, work: Path) -> None:
     """Train a network for so many minutes, and export it to ``work/trained``; go on if that was begun."""
     final = work / "training.yaml"
     if not final.exists():
-        report = {"class_path": "sll_zoo.callbacks.TrainingReport", "init_args": {"folder": str(work / "trial")}}
-        trial = {"max_epochs": 2, "callbacks": [report], "enable_checkpointing": False, "profiler": "simple"}
-        fit(settings | {"trainer": settings["trainer"] | trial}, work / "trial.yaml")
-        seconds = json.loads((work / "trial/metrics.json").read_text("utf-8"))["final"]["epoch_seconds"]
-        settings["trainer"]["max_epochs"] = max(1, int(60 * minutes / seconds))
-        print(f"{seconds:.1f} s an epoch: {settings['trainer']['max_epochs']} epochs in {minutes:g} minutes", flush=True)
         (export,) = (one for one in settings["trainer"]["callbacks"] if one["class_path"].endswith("ExportModel"))
         export["init_args"]["folder"] = str(work / "trained")
+        settings["trainer"]["max_epochs"] = max(1, int(60 * minutes / epoch_seconds(settings, export, work / "trial")))
+        print(f"{settings['trainer']['max_epochs']} epochs in {minutes:g} minutes", flush=True)
         write(final, settings)
     begun = ["--ckpt_path", "last"] if list((work / "checkpoints").glob("*.ckpt")) else []
-    fit(None, final, "--checkpoints.folder", work / "checkpoints", *begun)
+    fit(final, work / "checkpoints", *begun)
 
 
-def fit(settings: dict[str, Any] | None, path: Path, *options: object) -> None:
-    """Run ``sll-zoo fit`` with these settings, written to ``path``, or with those that are there."""
-    if settings:
-        write(path, settings)
-    run("fit", "--config", path, "--trainer.enable_progress_bar", "false", *options)
+def epoch_seconds(settings: dict[str, Any], export: dict[str, Any], trial: Path) -> float:
+    """Return what the second epoch of the training, which has no validation, takes with its checkpoint; show where time goes."""
+    report = {"class_path": "sll_zoo.callbacks.TrainingReport", "init_args": {"folder": str(trial)}}
+    callbacks = [report, *(one for one in settings["trainer"]["callbacks"] if one is not export)]
+    profiler = {
+        "class_path": "lightning.pytorch.profilers.SimpleProfiler",
+        "init_args": {"dirpath": str(trial), "filename": "profile"},
+    }
+    changed = {"max_epochs": 2, "callbacks": callbacks, "profiler": profiler}
+    write(trial / "trial.yaml", settings | {"trainer": settings["trainer"] | changed})
+    fit(trial / "trial.yaml", trial / "checkpoints")
+    print((trial / "fit-profile.txt").read_text("utf-8"), flush=True)
+    seconds: float = json.loads((trial / "metrics.json").read_text("utf-8"))["final"]["epoch_seconds"]
+    return seconds
+
+
+def fit(path: Path, checkpoints: Path, *options: object) -> None:
+    """Run ``sll-zoo fit``."""
+    run("fit", "--config", path, "--checkpoints.folder", checkpoints, "--trainer.enable_progress_bar", "false", *options)
 
 
 def write(path: Path, settings: dict[str, Any]) -> None:
@@ -100,23 +124,26 @@ def write(path: Path, settings: dict[str, Any]) -> None:
 
 
 def fewest_bits(model: str, data: str, device: str) -> int:
-    """Return with how many bits a weight a network stays within ``COST`` of its certified accuracy."""
+    """Return the fewest bits a weight with which a network stays within ``COST`` of its certified accuracy, or else the most."""
     network = sll_zoo.create_model(model, pretrained=True).eval().to(device)
     held_out = open_data(data, network.config.input_shape, network.num_classes)
-    before = sll_zoo.evaluate(network, held_out.batches()).certified[EPS]
+    before = sll_zoo.evaluate(network, held_out.batches())
     for bits in BITS:
-        after = sll_zoo.evaluate(sll_zoo.quantize(network, bits), held_out.batches()).certified[EPS]
-        print(f"{bits} bits: {percent(after)} certified at 36/255, instead of {percent(before)}", flush=True)
-        if before - after <= COST:
-            return bits
-    return 32
+        lost = before.counts[EPS] - sll_zoo.evaluate(sll_zoo.quantize(network, bits), held_out.batches()).counts[EPS]
+        print(f"{bits} bits: {lost} of {before.n} images less are certified at 36/255", flush=True)
+        if lost <= COST * before.n:
+            break
+    return bits
 
 
 def run(command: str, *arguments: object) -> None:
-    """Run a command of ``sll-zoo``, and end with it if it fails."""
+    """Run a command of ``sll-zoo``, let it end in its own way if it is interrupted, and end with it if it fails."""
     words = [sys.executable, "-m", "sll_zoo", command, *map(str, arguments)]
     print("sll-zoo", *words[3:], flush=True)
-    if status := subprocess.run(words, check=False).returncode:  # noqa: S603 - commands of this file
+    process = subprocess.Popen(words)  # noqa: S603 - commands of this file
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    signal.signal(signal.SIGINT, lambda *_: None)  # which the terminal sends to both
+    if status := process.wait():
         sys.exit(status)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from sll_zoo.attacking import JUST_BELOW, Attack
 from sll_zoo.data import HeldOut, fingerprint
 from sll_zoo.environment import versions_of
 from sll_zoo.errors import ConfigError
-from sll_zoo.files import written_whole
+from sll_zoo.files import obstacle, written_whole
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.zoo.card import percent
 from sll_zoo.zoo.export import describe_folder, under_attack
@@ -54,16 +55,22 @@ def name_of(method: str, steps: int, restarts: int) -> str:
     return AUTOATTACK if method == "autoattack" else f"PGD ({steps} steps, {restarts} restarts)"
 
 
-def recording_folder(model: str, data: HeldOut) -> Path:
+def recording_folder(model: str, data: HeldOut, eps: Sequence[float]) -> Path:
     """Return the folder of a model's weights, whose record an attack on images of ``data`` can be added to.
 
     Raises:
-        ConfigError: Weights that are not in a folder, that nobody has measured, or that were measured on other images.
+        ConfigError: Weights that are not in a folder, or in one that cannot be written to, that nobody has measured, or that were
+            measured on other images, or not at these radii.
     """
     place = locate(model)
     if not isinstance(place, Path):
         raise ConfigError(f"--record for weights of {place.model_id}", "name a folder of yours: local-dir:FOLDER")
+    if problem := obstacle(place):
+        raise ConfigError(problem, "leave --record out, or name a folder of yours")
     _, _, measured = _recorded(place)
+    certified = [row.eps for row in measured.accuracy.certified]
+    if other := [value for value in eps if value not in certified]:
+        raise ConfigError(f"--record at eps {other[0]:g}", f"choose of {', '.join(map(radius_label, certified))}")
     if fingerprint(data.batches()) != measured.fingerprint:
         raise ConfigError(f"--record for {data.name}", f"attack the images that were measured, of {measured.dataset}")
     return place
@@ -82,9 +89,7 @@ def _recorded(folder: Path) -> tuple[dict[str, Any], Record, Measurement]:
     config = read_config(folder / CONFIG_FILE)
     record = stated_record(config)
     if not record or not record.measured:
-        raise ConfigError(
-            f"--record for weights in {folder} that nobody has measured", "measure them: `sll-zoo quantize MODEL --bits 32`"
-        )
+        raise ConfigError(f"--record for weights in {folder} that nobody has measured", "measure them: `sll-zoo quantize --help`")
     return config, record, record.measured
 
 

@@ -24,7 +24,7 @@ from sll_zoo.progress import track_images
 from sll_zoo.tasks import CertifiedClassifier
 from sll_zoo.zoo import create_model
 from sll_zoo.zoo.card import describe, percent
-from sll_zoo.zoo.record import read_records
+from sll_zoo.zoo.listing import listed_models
 
 MODEL = "sll_nano.digits"
 
@@ -89,12 +89,12 @@ def fine_tune(data: Digits) -> None:
 
 
 def show_largest() -> None:
-    """Load the largest network that is shipped, and print what is recorded of it."""
-    largest = max(read_records().values(), key=lambda record: record.parameters)
+    """Load the largest network with weights on this machine, and print what is recorded of it."""
+    largest = max((one.record for one in listed_models() if one.available), key=lambda record: record.parameters)
     start = time.perf_counter()
     create_model(largest.name, pretrained=True)
     seconds = time.perf_counter() - start
-    print(f"\nThe largest network with weights, {largest.name}, was loaded in {seconds:.2f} s. On record:\n{describe(largest)}")
+    print(f"\nThe largest with weights here, {largest.name}, was loaded in {seconds:.2f} s. On record:\n{describe(largest)}")
 
 
 def print_evaluation(evaluation: Evaluation) -> None:

@@ -92,7 +92,7 @@ def test_an_attack_is_recorded_in_the_folder_of_the_weights(capsys, monkeypatch,
     monkeypatch.chdir(tmp_path)
     folder = sll_zoo.pull("sll_nano.digits", tmp_path / "weights")
     before = stated_record(read_config(folder / "config.json")).measured.empirical
-    command = ["attack", f"local-dir:{folder}", *COMMAND[2:], "--record"]
+    command = ["attack", f"local-dir:{folder}", *COMMAND[2:], "--eps", "36/255", "1", "--record"]
     assert main(command) == 0
     assert main(command) == 0
     assert main([*command, "--steps", "1"]) == 0
@@ -118,3 +118,5 @@ def test_what_cannot_be_recorded_is_refused_before_the_attack(capsys, monkeypatc
     (folder / "config.json").write_text(json.dumps(config))
     assert main(["attack", f"local-dir:{folder}", "digits", "--record"]) == 2
     assert "attack the images that were measured" in capsys.readouterr().err
+    assert main(["attack", f"local-dir:{folder}", "digits", "--record", "--eps", "0.3"]) == 2
+    assert "--record at eps 0.3: choose of 36/255, 72/255, 108/255, 1" in capsys.readouterr().err

@@ -51,10 +51,10 @@ def read_repeats(folders: Sequence[Path], training_yaml: str, seed: int, fingerp
 def _without_seed(training_yaml: str) -> dict[str, Any]:
     """Return what defines a training, with all that its callbacks may change of the weights, but for the seed."""
     options = yaml.safe_load(training_yaml)
+    given = options["trainer"].get("callbacks") or []
     callbacks = {}
-    for callback in options["trainer"].get("callbacks") or []:
-        arguments = callback.get("init_args", {})
-        if callback["class_path"].endswith(".ExportModel"):
-            arguments = {"bits": arguments.get("bits")}
-        callbacks[callback["class_path"]] = arguments
+    for callback in given if isinstance(given, list) else [given]:
+        kind, arguments = callback["class_path"], callback.get("init_args") or {}
+        kept = {"bits"} if kind.endswith(".ExportModel") else arguments.keys() - {"folder"}
+        callbacks[kind] = {name: arguments[name] for name in sorted(kept) if name in arguments}
     return {**defining(options), "callbacks": callbacks, "seed_everything": None}

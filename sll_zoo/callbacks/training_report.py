@@ -18,9 +18,9 @@ from sll_zoo.plot import plot_training
 class TrainingReport(Callback):
     """When training ends, well or not, write ``metrics.json`` and ``curves.png``.
 
-    ``metrics.json`` has what was logged, an epoch a row: ``history``, and its last row as ``final``; ``epoch_seconds`` is what
-    an epoch and its validation took. The history is kept in checkpoints, so that a training that is taken up again has all
-    of it. In a ``fast_dev_run`` nothing is written.
+    ``metrics.json`` has what was logged, an epoch a row: ``history``, and its last row as ``final``. ``epoch_seconds`` is what
+    went by since the row before. The history is kept in checkpoints, so that a training that is taken up again has all of it. In
+    a ``fast_dev_run`` nothing is written.
 
     Args:
         folder: Where to; by default where the logger writes, and without a logger nowhere.
@@ -42,7 +42,7 @@ class TrainingReport(Callback):
         folder = self.folder or (trainer.log_dir if trainer.loggers else None)
         self._path = Path(folder) if folder else None
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Note the time."""
         self._start = time.perf_counter()
 
@@ -60,7 +60,9 @@ class TrainingReport(Callback):
         for name, value in trainer.callback_metrics.items():
             if self._validated or not name.startswith("val/"):
                 row[name] = float(value)
-        row |= {"train/lr": self._rate, "epoch_seconds": time.perf_counter() - self._start}
+        now = time.perf_counter()
+        row |= {"train/lr": self._rate, "epoch_seconds": now - self._start}
+        self._start = now
         self._history.append(row)
         self._validated = False
 

@@ -118,7 +118,7 @@ def _attack(options: argparse.Namespace) -> int:
     check_source(options.data)
     model = create_model(options.model, pretrained=True).eval().to(options.device)
     data = open_data(options.data, model.config.input_shape, model.num_classes)
-    folder = recording_folder(options.model, data) if options.record else None
+    folder = recording_folder(options.model, data, options.eps) if options.record else None
     if options.limit:
         data = data.limited(options.limit)
     images, labels = (torch.cat(part) for part in zip(*data.batches(), strict=True))

@@ -33,7 +33,7 @@ def fold(module: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module:
         >>> torch.equal(fold(layer)(x), layer(x))
         True
     """
-    return _fold(copy.deepcopy(module).to(dtype)).eval().requires_grad_(False)
+    return _fold(copy.deepcopy(module).to(dtype).eval()).eval().requires_grad_(False)
 
 
 def is_folded(module: nn.Module, dtype: torch.dtype = torch.float64) -> bool:

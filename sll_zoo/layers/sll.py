@@ -49,7 +49,7 @@ class SLLLinear(ResidualLinear):
         group: Processes that train the layer together and share the work of T, power 1, by
             :class:`~sll_zoo.callbacks.ShardRescaling`; None, by default and in every copy, where each does all of it.
         factors: Of the products for T in steps of a training, power 1, by :class:`~sll_zoo.callbacks.BFloat16Rescaling`; None,
-            by default, is float32 or that of the weights.
+            by default and in every copy, is float32 or that of the weights.
 
     Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5, and under bfloat16 autocast the
         output is within 2 % of ‖x‖ of the exact one (``tests/test_laws.py``). log q starts at 0, where T's trace is smallest.
@@ -80,8 +80,8 @@ class SLLLinear(ResidualLinear):
         return residual_step(self.weight, lambda weight, scale: _t(weight, scale, self.log_q, self.power, group, factors))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickle has: no processes, which cannot be copied and need not have the copy."""
-        return {**vars(self), "group": None}
+        """Return what a copy or a pickle has: no processes, which need not have the copy, and no products but exact ones."""
+        return {**vars(self), "group": None, "factors": None}
 
 
 class SLLConv2d(ResidualConv2d):

@@ -98,21 +98,20 @@ def export_model(
 
 
 def describe_folder(folder: Path, record: Record, config: dict[str, Any]) -> None:
-    """Write config.json and card of a folder with weights, and for weights that the zoo ships its record and tables.
+    """Write card and config.json of a folder with weights, and for weights that the zoo ships its record and tables.
 
     Args:
         folder: That the weights are in.
         record: Of them.
         config: The content of config.json but for the record.
     """
-    config = config | {"certified": to_dict(record)}
-    with written_whole(folder / CONFIG_FILE) as temporary:
-        write_json(temporary, config)
     shipped = is_shipped(folder, record.name)
     write_card(folder, record, config, record.name if shipped else "local-dir:.")
     if shipped:
         write_record(record)
         refresh_tables(CHECKPOINTS.parent)
+    with written_whole(folder / CONFIG_FILE) as temporary:  # last: without it, nothing else is looked at
+        write_json(temporary, config | {"certified": to_dict(record)})
 
 
 def is_shipped(folder: Path, name: str) -> bool:

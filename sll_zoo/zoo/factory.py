@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,17 +74,23 @@ def _from_folder(folder: Path, pretrained: bool, kwargs: dict[str, Any]) -> Lips
 def _from_hub(repository: hub.Repository, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClassifier:
     """Return the network of a repository; what of it is refused does not stay in the cache."""
     config = repository.download(CONFIG_FILE, LARGEST_CONFIG)
-    files = [config]
-    try:
+    with _kept_unless_refused([config]):
         record = stated_record(read_config(config))
-        if pretrained:
-            # In the folder of the configuration, so that timm need not go to the Hub once more.
-            files.extend(repository.download(file, record.size if record else None) for file in weights_files(record))
+    # In the folder of the configuration, so that timm need not go to the Hub once more.
+    names = weights_files(record) if pretrained else []
+    weights = [repository.download(filename, record.size if record else None) for filename in names]
+    with _kept_unless_refused([] if kwargs else [config, *weights]):  # else what was asked for may be what does not fit
         return _from_folder(config.parent, pretrained, kwargs)
+
+
+@contextmanager
+def _kept_unless_refused(files: list[Path]) -> Iterator[None]:
+    """Take files of which something is refused out of the cache."""
+    try:
+        yield
     except SllZooError:
-        if not kwargs:  # else what was asked for may be what does not fit
-            for file in files:
-                hub.discard(file)
+        for file in files:
+            hub.discard(file)
         raise
 
 

@@ -13,13 +13,13 @@ from sll_zoo.zoo import hub
 from sll_zoo.zoo.card import CARD_FILE, CURVE_FILE, TRAINING_FILE
 from sll_zoo.zoo.entries import HUB_ORGANISATION, REVISION, full_name
 from sll_zoo.zoo.factory import create_model
-from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
+from sll_zoo.zoo.reading import CONFIG_FILE, read_config, require_file, stated_record
 from sll_zoo.zoo.record import Record, read_records
 from sll_zoo.zoo.shards import INDEX_FILE, remove_others, weights_files
 from sll_zoo.zoo.weights import shipped_files
 
 # What a repository can do without.
-OPTIONAL = (INDEX_FILE, CARD_FILE, CURVE_FILE, TRAINING_FILE)
+OPTIONAL = (CARD_FILE, CURVE_FILE, TRAINING_FILE)
 
 
 def pull(name: str, to: Path | None = None) -> Path:
@@ -37,7 +37,8 @@ def pull(name: str, to: Path | None = None) -> Path:
     create_model(name, pretrained=True)
     place = locate(name)
     weights = weights_files(_record(name, place))
-    needed = [*weights, CONFIG_FILE, *OPTIONAL] if to else weights
+    index = [INDEX_FILE] if len(weights) > 1 else []
+    needed = [*weights, *index, CONFIG_FILE, *OPTIONAL] if to else weights
     copies = {filename: _copy(place, filename) for filename in needed}
     found = {filename: path for filename, path in copies.items() if path}
     if not to:
@@ -77,7 +78,8 @@ def _record(name: str, place: Path | hub.Repository) -> Record | None:
 def _copy(place: Path | hub.Repository, filename: str) -> Path | None:
     """Return a file of a folder or a repository, None if it is one that they do without."""
     if isinstance(place, Path):
-        return place / filename if (place / filename).exists() else None
+        path = place / filename
+        return require_file(path) if filename not in OPTIONAL or path.exists() else None
     try:
         return place.download(filename)
     except WeightsError as error:

@@ -97,6 +97,9 @@ def from_dict(content: Any) -> Record:
     Raises:
         msgspec.ValidationError: What is not one, with the path of the first field that is wrong.
     """
+    match content:
+        case {"measured": {"empirical": None | {} as one, **measured}, **rest}:  # of one attack, as records were once
+            content = {**rest, "measured": {**measured, "empirical": [one] if one else []}}
     return msgspec.convert(content, Record)
 
 

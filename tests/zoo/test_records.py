@@ -86,6 +86,15 @@ def test_a_record_survives_its_file(tmp_path):
     assert read_records(tmp_path) == {"sll_nano.b": other, DIGITS.name: DIGITS}
 
 
+def test_a_record_of_the_form_before_is_read():
+    content = to_dict(DIGITS)
+    (attacked,) = content["measured"]["empirical"]
+    del content["files"]
+    for before, now in ((attacked, DIGITS.measured.empirical), (None, ())):
+        content["measured"]["empirical"] = before
+        assert from_dict(content).measured.empirical == now
+
+
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [

@@ -46,6 +46,7 @@ def test_the_files_hold_every_tensor_once_and_the_index_says_where(shards, pretr
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
+        (lambda paths: (paths[0].parent / INDEX_FILE).unlink(), r"model\.safetensors\.index\.json does not exist"),
         (lambda paths: paths[1].unlink(), r"model-00002-of-00003\.safetensors does not exist"),
         (lambda paths: paths[2].write_bytes(b""), r"model-00001-of-00003\.safetensors \(the first of 3 files\) is truncated"),
         (lambda paths: paths[2].write_text("<html>"), r"model-00003-of-00003\.safetensors \(6 bytes\) is an HTML"),
@@ -55,7 +56,7 @@ def test_the_files_hold_every_tensor_once_and_the_index_says_where(shards, pretr
 def test_a_file_that_is_absent_or_damaged_is_refused(shards, damage, words):
     damage(split(shards))
     with pytest.raises(WeightsError, match=words):
-        sll_zoo.create_model(f"local-dir:{shards}", pretrained=True)
+        sll_zoo.pull(f"local-dir:{shards}", shards.parent / "carried")
 
 
 def test_another_export_and_another_pull_leave_none_of_the_files_before(shards, pretrained, folder, tmp_path):
