@@ -16,6 +16,7 @@ from tests.data import published
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path.relative_to(ROOT) for path in ROOT.glob("configs/**/*.yaml"))
 SMALL = {"width": 4, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dense_inner": 8}
+SMALL_CONVNET = {"width": 4, "block_layers": 1}
 
 
 def read(path):
@@ -48,6 +49,8 @@ def test_every_configuration_runs_and_a_dev_run_exports_nothing(path, tmp_path, 
     arguments = ["fit", "--config", str(ROOT / path), "--trainer.fast_dev_run", "2", "--trainer.accelerator", "cpu"]
     arguments += ["--trainer.enable_model_summary", "false", "--data.batch_size", "8"]
     shape = {} if config["model"].get("pretrained") or path.parts[1] == "digits" else SMALL
+    if "convnet" in path.stem:
+        shape = SMALL_CONVNET
     if path.parts[1] == "tiny_imagenet":
         shape = SMALL | {"num_classes": TinyImageNet.classes}
     arguments += ["--model.model_args", json.dumps(config["model"].get("model_args", {}) | shape)]
