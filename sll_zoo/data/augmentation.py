@@ -16,8 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-# Nothing; a crop and a flip; these and the colours.
-Augmentation = Literal["none", "crop_flip", "paper"]
+# Nothing; a flip; a crop and a flip; these and the colours.
+Augmentation = Literal["none", "flip", "crop_flip", "paper"]
 
 PADDING = 4
 # The least and the greatest factor of brightness, contrast and saturation, and shift of the hue as a fraction of a full turn.
@@ -36,7 +36,7 @@ def augment(images: Tensor, how: Augmentation = "paper") -> Tensor:
 
     Args:
         images: (batch, 3 or 1, height, width) in [0, 1]. Of grey images, only brightness and contrast change.
-        how: ``paper`` does all of it, ``crop_flip`` leaves the colours as they are, ``none`` everything.
+        how: ``paper`` does all of it, ``crop_flip`` leaves the colours as they are, ``flip`` the place, too.
 
     Returns:
         Images of the same shape, dtype and device, in [0, 1].
@@ -44,6 +44,8 @@ def augment(images: Tensor, how: Augmentation = "paper") -> Tensor:
     if how == "none":
         return images
     offsets, flipped, factors, order = draw(len(images))
+    if how == "flip":
+        offsets.zero_()
     moved = crop_and_flip(images.float(), offsets, flipped)
     return (jitter(moved, factors, order) if how == "paper" else moved).to(images.dtype)
 

@@ -32,7 +32,7 @@ class ImageData(LightningDataModule, ABC):
 
     Args:
         batch_size: Images in a training batch, of all processes together.
-        augment: What happens to training images at random: ``paper`` (cropped, flipped, coloured), ``crop_flip`` or ``none``
+        augment: What happens to training images at random: ``none``, ``flip``, ``crop_flip``, or ``paper``: colours, too
             (:mod:`sll_zoo.data.augmentation`).
         num_workers: Processes that read files ahead; by default as many as there are processors, up to 8. Images held in memory
             need none.

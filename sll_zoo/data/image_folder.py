@@ -41,7 +41,7 @@ class ImageFolder(ImageData):
             at their middle first. A certificate is then one about the resized image, not about the file. Without it, all images
             must have the same size.
         channels: 3 for colour, 1 for grey.
-        augment: What happens to training images at random: ``paper`` (cropped, flipped, coloured), ``crop_flip`` or ``none``.
+        augment: What happens to training images at random: ``none``, ``flip``, ``crop_flip``, or ``paper``: colours, too.
         in_memory: Whether to read all images once and hold them in memory, on the device that trains.
         num_workers: Processes that read files ahead otherwise; by default as many as there are processors, up to 8.
 

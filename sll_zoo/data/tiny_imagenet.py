@@ -28,7 +28,7 @@ class TinyImageNet(ImageData):
     Args:
         root: Folder in which the published archive is unpacked: it holds ``tiny-imagenet-200``.
         batch_size: Images in a training batch, of all processes together.
-        augment: What happens to training images at random: ``paper`` (cropped, flipped, coloured), ``crop_flip`` or ``none``.
+        augment: What happens to training images at random: ``none``, ``flip``, ``crop_flip``, or ``paper``: colours, too.
         download: Whether to fetch the archive (248 MB) if its folder is not there.
         in_memory: Whether to read all images once and hold them in memory (1.4 GB), on the device that trains.
         num_workers: Processes that read files ahead otherwise; by default as many as there are processors, up to 8.

@@ -86,6 +86,8 @@ def test_crop_and_flip_leave_the_colours_as_they_are():
     torch.manual_seed(1)
     offsets, flipped, *_ = draw(64)
     assert torch.equal(moved, crop_and_flip(images, offsets, flipped))
+    torch.manual_seed(1)
+    assert torch.equal(augment(images, "flip"), images.flip(3).where(flipped[:, None, None, None], images))
     assert torch.equal(augment(images, "none"), images)
 
 
