@@ -45,6 +45,7 @@ def test_the_record_has_the_accuracies_of_all_seeds_and_the_card_their_mean_and_
     assert [fit(1), fit(2), fit(0, "export-1, export-2")] == [0, 0, 0]
     record, *others = (certified(tmp_path / f"export-{seed}") for seed in (0, 1, 2))
     assert record["training"]["seeds"] == [0, 1, 2]
+    assert "export-1" not in (tmp_path / "export-0/training.yaml").read_text()
     assert record["measured"]["repeats"] == [other["measured"]["accuracy"] for other in others]
     clean = [100 * one["measured"]["accuracy"]["clean"] for one in (record, *others)]
     assert (
