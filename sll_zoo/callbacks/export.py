@@ -156,7 +156,8 @@ def _training_yaml(trainer: Trainer) -> str:
         if isinstance(callback, SaveConfigCallback):
             config = callback.config.clone()
             config.pop("ckpt_path", None)  # what was interrupted is repeated in one piece
-            for given in config.trainer.callbacks or []:
+            callbacks = config.trainer.callbacks
+            for given in callbacks if isinstance(callbacks, list) else [callbacks]:
                 if given.class_path.endswith(".ExportModel"):
                     given.init_args.repeats = []  # who repeats it does not have the others' folders
             return str(callback.parser.dump(config, skip_none=False))
