@@ -141,9 +141,13 @@ def run(command: str, *arguments: object) -> None:
     words = [sys.executable, "-m", "sll_zoo", command, *map(str, arguments)]
     print("sll-zoo", *words[3:], flush=True)
     process = subprocess.Popen(words)  # noqa: S603 - commands of this file
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    signal.signal(signal.SIGINT, lambda *_: None)  # which the terminal sends to both
-    if status := process.wait():
+    # SIGINT comes from the terminal, to both.
+    handlers = {signal.SIGTERM: lambda *_: process.terminate(), signal.SIGINT: lambda *_: None}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    status = process.wait()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    if status:
         sys.exit(status)
 
 
