@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.functional import jvp, vjp
 from torch.nn import functional as F
 
 from sll_zoo import layers as zoo_layers
@@ -193,9 +192,15 @@ def lipschitz_estimate(layer: nn.Module, x: Tensor, steps: int = 20) -> float:
     """
     direction = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
     gain = torch.zeros(())
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        y = layer(x)
+        cotangent = torch.zeros_like(y, requires_grad=True)
+        (pulled,) = torch.autograd.grad(y, x, cotangent, create_graph=True)
     for _ in range(steps):
         direction = direction / direction.flatten(1).norm(dim=1).clamp_min(1e-300).view(-1, *(1,) * (x.ndim - 1))
-        _, pushed = jvp(layer, x, direction)  # type: ignore[no-untyped-call]
+        # Jᵀu is linear in u, and its derivative there is J.
+        (pushed,) = torch.autograd.grad(pulled, cotangent, direction, retain_graph=True)
         gain = pushed.flatten(1).norm(dim=1).max()
-        _, direction = vjp(layer, x, pushed)  # type: ignore[no-untyped-call]
+        (direction,) = torch.autograd.grad(y, x, pushed, retain_graph=True)
     return float(gain)
