@@ -6,6 +6,7 @@ The formula is ``(V @ V.mT).abs() @ q``. Autograd keeps two matrices for it and 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,7 +34,8 @@ def abs_gram_product(
         factors: Of products with V, forward and backward, where it is not q's dtype; never for a certificate.
     """
     if derivatives_are_taken_in_reverse(weight, q):
-        sums: Tensor = _AbsGramProduct.apply(weight, scale, q, factors or q.dtype)
+        apply = _AbsGramProduct.apply if torch.is_grad_enabled() else partial(_AbsGramProduct.forward, None)
+        sums: Tensor = apply(weight, scale, q, factors or q.dtype)
         return sums
     return formula(weight, scale, q)
 
@@ -49,19 +51,22 @@ class _AbsGramProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, factors: torch.dtype) -> Tensor:
-        unit = (weight.to(q.dtype) / scale).to(factors)
-        sums, signs = torch.zeros_like(q), torch.empty(len(q), len(q), dtype=torch.int8, device=q.device)
+        """Return the sums; keep nothing where ``ctx`` is None."""
+        unit, sums = (weight.to(q.dtype) / scale).to(factors), torch.zeros_like(q)
+        signs = None if ctx is None else torch.empty(len(q), len(q), dtype=torch.int8, device=q.device)
         for rows, rest in _blocks(len(q)):
             # A block on the diagonal and all to its right, which by symmetry is all below it, too.
             # By PyTorch's own product, so that an entry that rounding decides has the sign that it has in the formula.
             gram = (unit[rows] @ unit[rows.start :].mT).to(q.dtype)
-            signs[rows, rows.start :] = gram.sign()
-            signs[rest, rows] = signs[rows, rest].mT
+            if signs is not None:
+                signs[rows, rows.start :] = gram.sign()
+                signs[rest, rows] = signs[rows, rest].mT
             gram.abs_()
             sums[rows] += gram @ q[rows.start :]
             sums[rest] += gram[:, len(gram) :].mT @ q[rows]
-        ctx.factors = factors
-        ctx.save_for_backward(weight, scale, q, signs, sums)
+        if ctx is not None:
+            ctx.factors = factors
+            ctx.save_for_backward(weight, scale, q, signs, sums)
         return sums
 
     @staticmethod

@@ -7,6 +7,7 @@ each layer are kept, and the inputs are found again, last layer first, when deri
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -55,7 +56,8 @@ def residuals(
         lower = torch.is_autocast_enabled(device) and x.dtype != torch.float64
         dtype = torch.get_autocast_dtype(device) if lower else x.dtype
         with torch.autocast(device, enabled=False):
-            y: Tensor = _ReluResiduals.apply(padding_mode, dtype, x, *tensors)
+            apply = _ReluResiduals.apply if torch.is_grad_enabled() else partial(_ReluResiduals.forward, None)
+            y: Tensor = apply(padding_mode, dtype, x, *tensors)
         return y
     for weight, bias, step in layers:
         x = residual(x, weight, bias, step, activation, padding_mode)
@@ -77,15 +79,17 @@ class _ReluResiduals(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, padding_mode: PaddingMode, dtype: torch.dtype, x: Tensor, *tensors: Tensor | None) -> Tensor:
-        y, hidden = x, []
+        """Apply the layers; keep nothing where ``ctx`` is None."""
+        y, hidden, kept = x, [], ctx is not None and any(ctx.needs_input_grad)
         for layer in _layers(tensors):
             v, m = _operators(layer, padding_mode, dtype)
             units = v(y, layer.bias).relu_()
             y = m.add_adjoint(y, units, in_place=y is not x)
-            if any(ctx.needs_input_grad):
+            if kept:
                 hidden.append(units)
-        ctx.padding_mode, ctx.dtype = padding_mode, dtype
-        ctx.save_for_backward(x, y if len(hidden) > 1 else None, *tensors, *hidden)
+        if kept:
+            ctx.padding_mode, ctx.dtype = padding_mode, dtype
+            ctx.save_for_backward(x, y if len(hidden) > 1 else None, *tensors, *hidden)
         return y
 
     @staticmethod

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sll_zoo.functional import reversible
 from sll_zoo.functional.rescaling import residual_step, row_sums
 from sll_zoo.functional.residual import residual
 from sll_zoo.functional.reversible import Layer, residuals
@@ -98,3 +99,11 @@ def test_autocast_leaves_float64_alone(kind):
     with torch.autocast("cpu", torch.bfloat16):
         y = residuals(x, layers)
     assert torch.equal(y, residuals(x, layers))
+
+
+def test_nothing_is_kept_where_no_derivative_is_taken(monkeypatch):
+    layers, x = layers_and_input("convolution")
+    expected = residuals(x, layers)
+    monkeypatch.setattr(reversible._ReluResiduals, "apply", None)
+    with torch.no_grad():
+        assert torch.equal(residuals(x, layers), expected)

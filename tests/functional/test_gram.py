@@ -1,0 +1,51 @@
+"""|WᵀW| q against its formula, for more units than one block of rows has."""
+
+import pytest
+import torch
+
+from sll_zoo.functional import gram
+from sll_zoo.functional.gram import BLOCK, abs_gram_product, formula
+from tests import tolerances as tol
+
+SIZES = {"one block": 7, "two whole blocks": 2 * BLOCK, "a last block of few rows": 2 * BLOCK + 88}
+
+
+def arguments(units):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(units, 30, generator=generator, dtype=torch.float64, requires_grad=True)
+    q = torch.rand(units, generator=generator, dtype=torch.float64).add(0.1).requires_grad_()
+    return weight, torch.tensor(4.0, dtype=torch.float64), q
+
+
+def weighted(sums):
+    return (sums * torch.linspace(-1, 2, len(sums), dtype=sums.dtype)).sum()
+
+
+def assert_same(found, wanted):
+    for one, other in zip(found, wanted, strict=True):
+        assert (one - other).norm() < tol.SAME * other.norm()
+
+
+@pytest.mark.parametrize("units", SIZES.values(), ids=SIZES)
+def test_values_and_derivatives_are_those_of_the_formula(units):
+    weight, scale, q = arguments(units)
+    found, wanted = abs_gram_product(weight, scale, q), formula(weight, scale, q)
+    assert_same([found], [wanted])
+    assert_same(torch.autograd.grad(weighted(found), (weight, q)), torch.autograd.grad(weighted(wanted), (weight, q)))
+
+
+def test_second_derivatives_are_those_of_the_formula():
+    weight, scale, q = arguments(BLOCK + 40)
+    seconds = []
+    for function in (abs_gram_product, formula):
+        by_weight, by_q = torch.autograd.grad(weighted(function(weight, scale, q)), (weight, q), create_graph=True)
+        seconds.append(torch.autograd.grad((by_weight.square().sum() * by_q.square().sum()), (weight, q)))
+    assert_same(*seconds)
+
+
+def test_nothing_is_kept_where_no_derivative_is_taken(monkeypatch):
+    weight, scale, q = arguments(BLOCK + 40)
+    expected = abs_gram_product(weight, scale, q)
+    monkeypatch.setattr(gram._AbsGramProduct, "apply", None)
+    with torch.no_grad():
+        assert torch.equal(abs_gram_product(weight, scale, q), expected)
