@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sll_zoo.chain import require_no_hooks
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import certified_radius, check_constants
 from sll_zoo.layers import fold, is_folded
+from sll_zoo.models import LipschitzClassifier
 from sll_zoo.soundness import FrozenNetwork, freeze, sound_radius
 
 
@@ -51,7 +53,8 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
     Raises:
         InputError: A model without constants, in train mode, of half precision or on several devices; images of another shape,
             dtype or range, NaN included.
-        ConfigError: With ``sound``, a layer whose rounding is not bounded.
+        ConfigError: A network of the zoo with a hook, of whose effect nothing is known; with ``sound``, a layer whose rounding is
+            not bounded.
     """
     if not callable(getattr(model, "pairwise_lipschitz", None)):
         raise InputError(
@@ -80,6 +83,8 @@ def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
     """
     if isinstance(model, FrozenNetwork):
         return model
+    if isinstance(model, LipschitzClassifier):  # of other networks, only who wrote them knows what a hook means
+        require_no_hooks(model)
     if sound:
         return freeze(model)
     return model if is_folded(model) else fold(model)

@@ -6,7 +6,8 @@ import ctypes
 import platform
 import subprocess
 from collections.abc import Iterable
-from importlib.metadata import version
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -21,7 +22,14 @@ def versions_of(packages: Iterable[str]) -> dict[str, str]:
         >>> list(versions_of(["torch"]))
         ['python', 'torch']
     """
-    return {"python": platform.python_version(), **{package: version(package) for package in packages}}
+    return {"python": platform.python_version(), **{package: _version(package) for package in packages}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # on the path without being installed
+        return str(import_module(package).__version__)
 
 
 def describe_device(device: torch.device) -> str:

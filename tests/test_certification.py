@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import sll_zoo
-from sll_zoo.errors import InputError
+from sll_zoo.errors import ConfigError, InputError
 from tests import tolerances as tol
 from tests.oracles import absolute_row_sums, dense_matrix, sll_t
 
@@ -119,6 +119,23 @@ def test_models_that_are_not_ready_are_refused_with_the_remedy(pretrained, digit
     ):
         with pytest.raises(InputError, match=message):
             sll_zoo.certify(model, images)
+
+
+def test_a_network_with_a_hook_is_refused_and_a_layer_that_does_something_else_is_executed(pretrained, digits):
+    images = digits.tensors("test")[0][:2]
+    hooked = copy.deepcopy(pretrained)
+    hooked.denses[0].register_forward_hook(lambda _, __, y: 100 * y)
+    with pytest.raises(ConfigError, match=r"denses\.0 has a hook"):
+        sll_zoo.certify(hooked, images)
+
+    class Constant(type(pretrained.denses[0])):
+        def forward(self, x):
+            return torch.zeros_like(x)
+
+    constant = copy.deepcopy(pretrained)
+    constant.denses[0].__class__ = Constant
+    certificate = sll_zoo.certify(constant, images)
+    assert certificate.radius[0] == certificate.radius[1]
 
 
 def split_over_devices(model):

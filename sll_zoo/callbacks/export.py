@@ -67,16 +67,19 @@ class ExportModel(Callback):
         """Go on from the seconds trained before."""
         self._seconds_before = state_dict["seconds"]
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
+        """Check that the network can be quantised, before a strategy shards it."""
+        if stage == "fit" and self.bits < 32:
+            require_quantizable(cast("LipschitzClassifier", pl_module.model), self.bits)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Check, before any work, that there will be something to measure on and somewhere to write."""
-        data, model = _datamodule(trainer), cast("LipschitzClassifier", pl_module.model)
+        data = _datamodule(trainer)
         if data is None or not hasattr(data, "name") or not hasattr(data, "class_names"):
             raise ConfigError(f"ExportModel with data module {data!r}", "fit with one that has name, class_names and test images")
         problem = obstacle(self.folder) if trainer.is_global_zero else ""
         if problem := trainer.strategy.broadcast(problem):
             raise ConfigError(problem, "name a folder to export to that can be written to (folder of ExportModel)")
-        if self.bits < 32:
-            require_quantizable(model, self.bits)
         self._repeats = self._read_repeats(trainer, data) if self.repeats else {}
         self._start = time.perf_counter()
 
@@ -84,7 +87,7 @@ class ExportModel(Callback):
         """Measure and write, on one process."""
         if getattr(trainer, "fast_dev_run", False) or trainer.interrupted:
             return
-        model = network_of(pl_module)
+        model, device = network_of(pl_module), trainer.strategy.root_device
         if not trainer.is_global_zero:
             return
         training_yaml, data = _training_yaml(trainer), _datamodule(trainer)
@@ -94,7 +97,7 @@ class ExportModel(Callback):
             seeds=(torch.initial_seed(), *self._repeats),
             epochs=trainer.current_epoch,
             seconds=self._seconds(),
-            device=describe_device(pl_module.device),
+            device=describe_device(device),
             commit=commit(),
             versions=versions_of(PACKAGES),
             fingerprint=data.fingerprint("train") if isinstance(data, ImageData) else None,
@@ -102,14 +105,17 @@ class ExportModel(Callback):
         data.setup("test")
         if self.bits < 32:
             model = quantize(model, self.bits)
+        if device.type == "cuda":  # Lightning has moved it to the CPU
+            model.to(device)
         curves = {"this network": evaluate(model, _all(data.test_dataloader()))}
         if self.baseline:
             curves["nearest-neighbour margin"] = _baseline(data, model.num_classes)
+        measured = self._measurement(model, data, *curves.values())
         record = export_model(
-            model,
+            model.cpu(),
             self.folder,
             label_names=data.class_names,
-            measured=self._measurement(model, data, *curves.values()),
+            measured=measured,
             curves=curves,
             training=training,
             training_yaml=training_yaml,

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from sll_zoo.chain import require_no_hooks
 from sll_zoo.deployment.checking import TIMED_RUNS, TOLERANCE, compare, latency
 from sll_zoo.deployment.formats import capture, require_writable
 from sll_zoo.deployment.plain import in_plain_operations
@@ -108,7 +109,7 @@ def export(
     Raises:
         ExportError: Another suffix, missing packages, a place that cannot be written to, or a file that does not agree with
             PyTorch; nothing is left.
-        ConfigError: Another dtype, or a network without logits.
+        ConfigError: Another dtype, or a network without logits or with a hook.
         WeightsError: NaN or infinity in the weights.
     """
     path = Path(path)
@@ -144,6 +145,7 @@ def _check(model: LipschitzClassifier, dtype: torch.dtype) -> None:
         raise ConfigError(f"exporting in {dtype}", "choose torch.float32 or torch.float64")
     if not model.num_classes:
         raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
+    require_no_hooks(model)
     if broken := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
         raise WeightsError(f"NaN or infinity in {broken[0]}", "train or load the network again")
 

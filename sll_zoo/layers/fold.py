@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import nn
@@ -20,7 +20,8 @@ class Foldable(Protocol):
 def fold(module: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module:
     """Return a copy of ``module`` in eval mode and ``dtype``, with every layer that can fold replaced by its folded form.
 
-    The rescalings are computed in ``dtype`` from the stored weights. The original is not touched.
+    A layer with a hook, or of a subclass with another ``forward``, stays as it is. The rescalings are computed in ``dtype`` from
+    the stored weights. The original is not touched.
 
     Args:
         module: A network or a layer.
@@ -42,12 +43,31 @@ def is_folded(module: nn.Module, dtype: torch.dtype = torch.float64) -> bool:
     return (
         not module.training
         and all(tensor.dtype == dtype for tensor in tensors if tensor.is_floating_point())
-        and not any(isinstance(child, Foldable) for child in module.modules())
+        and not any(_is_foldable(child) for child in module.modules())
     )
 
 
+def does_what_its_class_says(module: nn.Module) -> bool:
+    """Return whether a module has no hook, and no ``forward`` of its own instance."""
+    return not (module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+
+
+def _is_foldable(module: nn.Module) -> TypeGuard[Foldable]:
+    """Return whether a layer can fold, and does nothing that its ``fold`` does not know of, as a subclass may."""
+    kind = type(module)
+    return (
+        isinstance(module, Foldable)
+        and issubclass(_origin(kind, "fold"), _origin(kind, "forward"))
+        and does_what_its_class_says(module)
+    )
+
+
+def _origin(kind: type, method: str) -> type:
+    return next(base for base in kind.__mro__ if method in vars(base))
+
+
 def _fold(module: nn.Module) -> nn.Module:
-    if isinstance(module, Foldable):
+    if _is_foldable(module):
         return module.fold()
     for name, child in module.named_children():
         setattr(module, name, _fold(child))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sll_zoo.bounds import lipschitz_upper_bound
-from sll_zoo.chain import Call, first_break, hooked, trace
+from sll_zoo.chain import Call, first_break, require_no_hooks, trace
 from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.functional.products import full_precision
 from sll_zoo.layers import Center, FoldedLinearForm, FoldedResidual, UnitRowsLinear, fold
@@ -150,8 +150,7 @@ def _check(model: nn.Module, dtype: torch.dtype) -> None:
         raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
     if broken := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
         raise WeightsError(f"NaN or infinity in {broken[0]}", "train or load the network again")
-    if hooks := hooked(model):
-        raise ConfigError(f"{hooks[0][0] or 'the network'} has a hook, of whose effect nothing is known", "remove it")
+    require_no_hooks(model)
 
 
 def _chain_of(network: LipschitzClassifier) -> list[Call]:
