@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench zoo-gpu clean
+.PHONY: demo test lint bench bench-gpu zoo-gpu clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -22,6 +22,13 @@ lint: .venv/tested
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/starting.py
+
+# On a machine with a GPU: speed of every size, eager and compiled.
+bench-gpu: .venv/installed
+	for dtype in float32 bfloat16; do \
+		$(BIN)/python benchmarks/speed.py --device cuda --dtype $$dtype --compile \
+			--batches 1 256 1024 --batches_of_sizes 256 1024 || exit 1; \
+	done
 
 # On a machine with a GPU, with the images in data/cifar10-jpeg: 28 minutes of training and more of attacks; may be interrupted.
 zoo-gpu: .venv/tested

@@ -12,9 +12,17 @@ HERE = Path(__file__).parent
 
 
 def environment() -> str:
-    """Return device and versions in one line."""
-    device = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    """Return processor and versions in one line."""
+    device = f"{_processor()}, {torch.get_num_threads()} threads"
     return f"{device}, Python {platform.python_version()}, torch {version('torch')}"
+
+
+def _processor() -> str:
+    """Return its name where the system tells, or else its architecture."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else f"{platform.machine()} CPU"
 
 
 def write_page(name: str, text: str) -> None:

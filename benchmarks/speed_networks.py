@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import sll_zoo
 from sll_zoo.models import LipNet
+
+NAMES = ("ours", "formula", "plain")
 
 
 class FormulaLayer(nn.Module):
@@ -60,6 +63,7 @@ class Network(nn.Module):
     def __init__(self, model: LipNet, layer: type[FormulaLayer]) -> None:
         super().__init__()
         config = model.config
+        self.limit = layer is PlainLayer
         self.pool, self.extra = config.pool, config.width - config.in_chans
         self.register_buffer("mean", model.center.mean)
         self.convs = nn.Sequential(*(layer(old.weight) for old in model.convs))
@@ -72,5 +76,16 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of images in [0, 1]."""
-        x = self.convs(F.pad(x - self.mean, (0, 0, 0, 0, 0, self.extra)))
+        x = F.pad(x - self.mean, (0, 0, 0, 0, 0, self.extra))
+        if self.limit and x.device.type == "cpu":
+            x = x.contiguous(memory_format=torch.channels_last)  # as ours does, since that is faster there
+        x = self.convs(x)
         return self.head(self.denses(F.avg_pool2d(x, self.pool, divisor_override=self.pool).flatten(1)))
+
+
+def build(model: str, name: str, device: torch.device) -> nn.Module:
+    """Return one of ``NAMES``, all with the same weights, in its training form."""
+    torch.manual_seed(0)
+    ours = sll_zoo.create_model(model)
+    layers = {"formula": FormulaLayer, "plain": PlainLayer}
+    return (Network(ours, layers[name]) if name in layers else ours).to(device)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from speed_roofline import Roof, works
+import torch
+from speed_roofline import Roof, Roofs, works
 
 import sll_zoo
 from sll_zoo.models import LipNetConfig
 from sll_zoo.zoo.card import table
 
+# Of ours, measured beside it.
+PART = "T"
+
 PAGE = """# How fast, and how large?
 `{model}`, {dtype}, in three forms with the same weights, side by side in one process. "Ours" is this package, "folded" its
 `fold(model)` for inference. "Formula" is the same network written plainly: T recomputed at every forward, derived by autograd.
-"Plain" is a network of the same shapes without rescaling, the limit of what a rescaling can reach; it can be beaten, since ours
-is executed in another way, too. A training step is forward, cross entropy, backward and fused Adam. Times are medians of n
+"Plain" is a network of the same shapes without rescaling, on a CPU with the channels last as ours has them: the limit of what a
+rescaling can reach. It can be beaten, since ours goes in place and takes the faster of two products, too. "T" is what ours spends
+on rescaling, measured by itself. A training step is forward, cross entropy, backward and fused Adam. Times are medians of n
 repetitions in turn, in milliseconds; behind each, in brackets, what the roofline below predicts.
 
 ## Training step
@@ -23,17 +28,21 @@ repetitions in turn, in milliseconds; behind each, in brackets, what the rooflin
 ## Inference
 {inference}
 
-## Memory of a training at batch 256, in MB
+## All sizes
+{sizes}
+
+## Memory of a training of `{model}` at batch 256, in MB
 {peaks}
 
 ## The same gradients
-Largest relative difference between the gradients of a parameter, ours and the formula's, at batch 8: {float32:.0e} in float32,
-{float64:.0e} in float64. In float32 an argument of relu whose sign rounding decides can have another sign than in the formula, as
-it can in the formula itself on another machine; the difference is then near 1e-3.
+Largest relative difference between the gradients of a parameter, ours and the formula's, at batch 64: {float32:.1e} in float32,
+{float64:.1e} in float64. What float32 itself takes: from the formula's gradients in float64, ours in float32 are {ours:.1e}
+away, the formula's own {formula:.1e}.
 
 ## Roofline at batch 64
-The machine's measured peak: {flops:.0f} GFLOP/s in a product of 2048 × 2880 by 2880 × 2048 and {bandwidth:.1f} GB/s in a copy of
-268 MB. A kind of layer takes its operations or its bytes, whichever is slower.
+The machine's measured peak: {flops:,.0f} GFLOP/s in a product of 2048 × 2880 by 2880 × 2048 ({flops_of_t:,.0f} in float32, which
+our T is computed in) and {bandwidth:,.1f} GB/s in a copy of 268 MB. A kind of layer takes its operations or its bytes, whichever
+is slower.
 
 {roofline}
 
@@ -43,25 +52,31 @@ The machine's measured peak: {flops:.0f} GFLOP/s in a product of 2048 × 2880 by
 
 def page(result: dict[str, Any]) -> str:
     """Return the page as Markdown."""
-    config, roof = sll_zoo.create_model(result["model"]).config, Roof(**result["roof"])
+    config = sll_zoo.create_model(result["model"]).config
+    roofs = Roofs(**{name: Roof(**roof) for name, roof in result["roofs"].items()})
+    size = getattr(torch, result["dtype"].removeprefix("torch.")).itemsize
+    rows = [row for row in result["rows"] if row["model"] == result["model"]]
     return PAGE.format(
         **{key: result[key] for key in ("model", "environment", "device", "commit")},
         dtype=result["dtype"].removeprefix("torch."),
-        training=_times(result["rows"], "training", "ours"),
-        inference=_times(result["rows"], "inference", "folded"),
+        training=_times(rows, "training", "ours"),
+        inference=_times(rows, "inference", "folded"),
+        sizes=_sizes(result["rows"]),
         peaks=_peaks(result["peaks"]),
         **result["gradients"],
-        flops=roof.flops / 1e9,
-        bandwidth=roof.bandwidth / 1e9,
-        roofline=_roofline(config, roof),
+        flops=roofs.images.flops / 1e9,
+        flops_of_t=roofs.rescaling.flops / 1e9,
+        bandwidth=roofs.images.bandwidth / 1e9,
+        roofline=_roofline(config, roofs, size),
         version=sll_zoo.__version__,
     )
 
 
 def summary(result: dict[str, Any]) -> str:
     """Return the README's table: times of inference and of training as ratios."""
-    rows = {(row["task"], row["batch"], row["name"]): row["seconds"] for row in result["rows"]}
-    batches = sorted({row["batch"] for row in result["rows"]})
+    of_model = [row for row in result["rows"] if row["model"] == result["model"]]
+    rows = {(row["task"], row["batch"], row["name"]): row["seconds"] for row in of_model}
+    batches = sorted({row["batch"] for row in of_model})
 
     def line(title: str, task: str, over: str, under: str) -> list[str]:
         return [title, *(f"{rows[task, batch, over] / rows[task, batch, under]:.2f}" for batch in batches)]
@@ -82,10 +97,34 @@ def _times(rows: list[dict[str, Any]], task: str, best: str) -> str:
     lines = []
     for batch in dict.fromkeys(batch for batch, _ in cells):
         times = [cells[batch, name] for name in names]
-        ours, formula, plain = (cells[batch, name]["seconds"] for name in (best, "formula", "plain"))
         shown = [f"{1000 * row['seconds']:,.1f} ({1000 * row['predicted']:,.1f})" for row in times]
-        lines.append([f"{batch:,}", *shown, f"{formula / ours:.2f}", f"{ours / plain:.2f}", str(times[0]["n"])])
-    return table(["batch", *names, f"formula / {best}", f"{best} / plain", "n"], lines)
+        lines.append([f"{batch:,}", *shown, *_compared(cells, batch, best), str(times[0]["n"])])
+    return table(["batch", *names, *_comparisons(best), "n"], lines)
+
+
+def _comparisons(best: str) -> list[str]:
+    return [f"formula / {best}", f"{best} / plain", f"images a second, {best}"]
+
+
+def _compared(cells: dict[tuple[int, str], dict[str, Any]], batch: int, best: str) -> list[str]:
+    ours, formula, plain = (cells[batch, name]["seconds"] for name in (best, "formula", "plain"))
+    return [f"{formula / ours:.2f}", f"{ours / plain:.2f}", f"{batch / ours:,.0f}"]
+
+
+def _sizes(rows: list[dict[str, Any]]) -> str:
+    """Return the table of the batches that every size was measured at."""
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    lines = []
+    for task, best in (("training", "ours"), ("inference", "folded")):
+        for batch in dict.fromkeys(row["batch"] for row in rows if row["model"] == models[-1]):
+            for model in models:
+                of_task = [row for row in rows if (row["model"], row["task"], row["batch"]) == (model, task, batch)]
+                cells = {(batch, row["name"]): row for row in of_task}
+                if cells:
+                    times = [f"{1000 * cells[batch, name]['seconds']:,.1f}" for name in (best, "formula", "plain", PART)]
+                    lines.append([f"`{model}`", task, f"{batch:,}", *times, *_compared(cells, batch, best), str(of_task[0]["n"])])
+    heads = ["model", "task", "batch", "ours, in inference folded", "formula", "plain", "T"]
+    return table([*heads, "formula / ours", "ours / plain", "images a second, ours", "n"], lines)
 
 
 def _peaks(peaks: dict[str, list[float]]) -> str:
@@ -100,11 +139,12 @@ def _peaks(peaks: dict[str, list[float]]) -> str:
     )
 
 
-def _roofline(config: LipNetConfig, roof: Roof, batch: int = 64) -> str:
+def _roofline(config: LipNetConfig, roofs: Roofs, size: int, batch: int = 64) -> str:
     lines = []
     for task, names in (("training", ("ours", "formula", "plain")), ("inference", ("folded", "ours", "formula", "plain"))):
         for name in names:
-            for work in works(config, batch, 4, name, task):
+            for work in works(config, batch, size, name, task):
+                roof = roofs.of(work)
                 total = [f"{work.count * work.flops / 1e9:,.1f}", f"{work.count * work.bytes / 1e9:,.2f}"]
                 bound = "operations" if work.flops / roof.flops > work.bytes / roof.bandwidth else "bytes"
                 lines.append([task, name, f"{work.kind} × {work.count}", *total, f"{1000 * roof.seconds(work):,.1f}", bound])

@@ -28,6 +28,22 @@ class Roof:
 
 
 @dataclass(frozen=True)
+class Roofs:
+    """What it can do in the dtype of the images, and in float32, in which our T is computed whatever that is."""
+
+    images: Roof
+    rescaling: Roof
+
+    def of(self, work: Work) -> Roof:
+        """Return the one that holds for the work."""
+        return self.rescaling if work.kind == "T" else self.images
+
+    def seconds(self, work: Work) -> float:
+        """Return the least time for the work."""
+        return self.of(work).seconds(work)
+
+
+@dataclass(frozen=True)
 class Work:
     """What the layers of one kind do: operations and bytes of one layer, and how many layers there are."""
 
@@ -38,7 +54,7 @@ class Work:
 
 
 def works(config: LipNetConfig, batch: int, size: int, name: str, task: str) -> list[Work]:
-    """Return the work of ``ours``, ``folded``, ``formula`` or ``plain`` in a task, with numbers of ``size`` bytes.
+    """Return the work of ``ours``, ``folded``, ``formula``, ``plain`` or ``T`` in a task, with numbers of ``size`` bytes.
 
     Counted in passes over the images of a convolution, over the weight of a dense layer, and over the Gram matrix. A product of
     two operands is one pass over each; what is written and read again at once is taken to stay in the cache.
@@ -59,10 +75,14 @@ def works(config: LipNetConfig, batch: int, size: int, name: str, task: str) -> 
         Work("dense layers", config.dense_layers, dense_pass * (6 if training else 2), weight * (9 if training else 2)),
     ]
     if name == "formula":
-        result.append(Work("T", config.dense_layers, gram_pass * (3 if training else 1), gram * (12 if training else 4)))
-    elif name == "ours":
+        result.append(
+            Work("formula's T", config.dense_layers, gram_pass * (3 if training else 1), gram * (12 if training else 4))
+        )
+    elif name in ("ours", "T"):
         half = 0.5 + 0.5 * BLOCK / config.dense_inner
         result.append(Work("T", config.dense_layers, gram_pass * (half + training), weight * (6 if training else 3)))
+    if name == "T":
+        return result[-1:]
     if training:
         parameters = config.dense_layers * config.dense_inner * config.num_features
         result.append(Work("Adam", 1, 10 * parameters, 7 * 4 * parameters))

@@ -17,8 +17,8 @@ from sll_zoo.errors import InputError
 RADII = (36 / 255, 72 / 255, 108 / 255, 1.0)
 # Two equal rows of a head give logits that a matrix product may round apart by a few units in the last place: they are tied.
 TIE = 64
-# Margins are compared in pieces of so many, images times classes: 2 MB in float64, which a processor's cache can hold.
-PIECE = 2**18
+# Margins are compared in pieces of so many, images times classes: half a MB in float64, which a processor's cache can hold.
+PIECE = 2**16
 # How far two halves of a symmetric matrix may be apart, relative to its largest entry: a formula evaluated in float32.
 ASYMMETRY = 1e-6
 
@@ -51,24 +51,27 @@ def certified_radius(
         that differ by no more than their own rounding, logits that are not finite, and constants that are negative or NaN. Where
         no other class can overtake (L_yj = 0 with a positive margin, or a single class) the radius is infinite.
 
-    The minimum streams over the classes: beside the logits and L, memory does not grow with batch × classes.
+    Images are compared in pieces: beside the logits and L, memory does not grow with batch × classes.
     """
-    batch, classes = logits.shape
-    prediction = logits.argmax(1)
-    top = logits.gather(1, prediction[:, None]).double()
-    size = largest_magnitude(logits)
-    rounding = TIE * torch.finfo(logits.dtype).eps * size[:, None].double()
-    radius = torch.full_like(top[:, 0], torch.inf)
+    classes = logits.shape[1]
+    # Where a constant proves nothing any class may be about to overtake; the class itself is infinitely far from it.
+    constants = torch.where(pairwise_lipschitz >= 0, pairwise_lipschitz, torch.inf).double().expand(classes, classes)
+    constants = torch.where(torch.eye(classes, dtype=torch.bool, device=logits.device), 1.0, constants)
     # A graph has no loop whose length depends on the batch.
-    step = classes if torch.compiler.is_compiling() else max(1, PIECE // max(1, batch))
-    for start in range(0, classes, step):
-        piece = slice(start, start + step)
-        margins = top - logits[:, piece]
-        constants = pairwise_lipschitz if pairwise_lipschitz.ndim == 0 else pairwise_lipschitz[:, piece][prediction]
-        ratios = torch.where((margins > rounding) & (constants >= 0), margins / constants, 0.0)
-        own = torch.arange(start, start + margins.shape[1], device=logits.device) == prediction[:, None]
-        radius = torch.minimum(radius, ratios.masked_fill_(own, torch.inf).amin(1))
-    return prediction, torch.where(size.isfinite(), radius, 0.0)
+    if torch.compiler.is_compiling():
+        return _certified_radius(logits, constants)
+    pieces = logits.split(max(1, PIECE // classes))
+    prediction, radius = zip(*(_certified_radius(piece, constants) for piece in pieces), strict=True)
+    return torch.cat(prediction), torch.cat(radius)
+
+
+def _certified_radius(logits: Tensor, constants: Tensor) -> tuple[Tensor, Tensor]:
+    size = largest_magnitude(logits)
+    prediction = logits.argmax(1, keepdim=True)
+    margins = logits.gather(1, prediction).double() - logits.scatter(1, prediction, -torch.inf)
+    rounding = TIE * torch.finfo(logits.dtype).eps * size[:, None].double()
+    ratios = torch.where(margins > rounding, margins / constants[prediction.squeeze(1)], 0.0)
+    return prediction.squeeze(1), torch.where(size.isfinite(), ratios.amin(1), 0.0)
 
 
 def largest_magnitude(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:

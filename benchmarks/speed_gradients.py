@@ -1,0 +1,36 @@
+"""Whether ours has the gradients of the formula."""
+
+from __future__ import annotations
+
+import torch
+from speed_networks import NAMES, build
+from torch import Tensor
+from torch.nn import functional as F
+
+import sll_zoo
+
+BATCH = 64
+
+
+def gradients(model: str) -> dict[str, float]:
+    """Return the largest relative differences of a parameter's gradients: ours, the formula's, and what float32 costs each."""
+    found = {(name, dtype): gradient(model, name, dtype) for name in NAMES[:2] for dtype in (torch.float32, torch.float64)}
+
+    def difference(one: tuple[str, torch.dtype], other: tuple[str, torch.dtype]) -> float:
+        return max(float((found[one][key] - value).norm() / value.norm()) for key, value in found[other].items())
+
+    single, double = torch.float32, torch.float64
+    return {
+        "float32": difference(("ours", single), ("formula", single)),
+        "float64": difference(("ours", double), ("formula", double)),
+        "ours": difference(("ours", single), ("formula", double)),
+        "formula": difference(("formula", single), ("formula", double)),
+    }
+
+
+def gradient(model: str, name: str, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return the gradient of each parameter in float64, as ``dtype`` has it."""
+    network = build(model, name, torch.device("cpu")).to(dtype)
+    images = torch.rand(BATCH, *sll_zoo.create_model(model).config.input_shape, generator=torch.Generator().manual_seed(0))
+    F.cross_entropy(network(images.to(dtype)), torch.arange(BATCH) % 10).backward()
+    return {key: parameter.grad.double() for key, parameter in network.named_parameters()}
