@@ -18,6 +18,7 @@ from record import HERE, environment, write_page
 from speed_gradients import gradients
 from speed_networks import NAMES, build
 from speed_page import PART, page, summary
+from speed_profile import costs
 from speed_roofline import Roofs, measured_roof, seconds, works
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -125,6 +126,12 @@ def speeds(model: str, batches: list[int], given: argparse.Namespace, roofs: Roo
     return rows
 
 
+def profiled(given: argparse.Namespace) -> list[tuple[str, float, int]]:
+    """Return the costs of a training step of ours."""
+    images = torch.rand(PEAK_BATCH, *sll_zoo.create_model(MODEL).config.input_shape, device=given.device)
+    return costs(training(build(MODEL, "ours", given.device), images, given.dtype), given.device)
+
+
 def peak(given: argparse.Namespace) -> tuple[float, float]:
     """Return MB before the network was built and at most, in two training steps of the network ``given.peak``."""
     # A process inherits the peak of the one that started it: begin anew.
@@ -188,6 +195,7 @@ def main() -> None:
         "roofs": asdict(roofs),
         "gradients": gradients(MODEL),
         "peaks": peaks(),
+        "costs": profiled(given),
         "rows": [asdict(row) for row in rows],
     }
     dtype = str(given.dtype).removeprefix("torch.")

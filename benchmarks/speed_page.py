@@ -31,6 +31,9 @@ repetitions in turn, in milliseconds; behind each, in brackets, what the rooflin
 ## All sizes
 {sizes}
 
+## What a training step of `{model}` at batch 256 spends its time on
+{costs}
+
 ## Memory of a training of `{model}` at batch 256, in MB
 {peaks}
 
@@ -62,6 +65,9 @@ def page(result: dict[str, Any]) -> str:
         training=_times(rows, "training", "ours"),
         inference=_times(rows, "inference", "folded"),
         sizes=_sizes(result["rows"]),
+        costs=table(
+            ["operation", "of the time", "calls"], [[f"`{name}`", f"{part:.1%}", f"{n:,}"] for name, part, n in result["costs"]]
+        ),
         peaks=_peaks(result["peaks"]),
         **result["gradients"],
         flops=roofs.images.flops / 1e9,

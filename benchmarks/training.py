@@ -1,4 +1,4 @@
-"""What an hour on two cores reaches: the page of a training that was done by the command line.
+"""What two cores reach in one training: the page of a training that was done by the command line.
 
 Run, with JPEG copies of CIFAR-10 in data/cifar10-jpeg: .venv/bin/sll-zoo fit --config configs/cifar10_jpeg/sll_tiny.yaml
 then: .venv/bin/python benchmarks/training.py outputs/lightning_logs/version_N/metrics.csv (writes training.md and training.png)
@@ -15,7 +15,7 @@ from sll_zoo.files import written_whole
 from sll_zoo.zoo.card import percent, table
 from sll_zoo.zoo.record import read_records
 
-PAGE = """# An hour on two cores
+PAGE = """# {minutes:.0f} minutes on two cores
 `configs/cifar10_jpeg/sll_tiny.yaml`: 2.4 million parameters, {epochs} epochs of 45,000 training images in {minutes:.0f} minutes,
 {rate:.0f} images a second with validation and all else, in bfloat16. Accuracies on the 5,000 validation images as the training
 saw them, L2, ε in pixels of [0, 1]. On the 10,000 test images in float64 the network ends at {clean} clean and {certified}

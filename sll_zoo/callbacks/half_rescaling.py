@@ -13,7 +13,7 @@ class BFloat16Rescaling(Callback):
 
     T is then off by less than a hundredth. Validation, certificates and the export compute T as always, from the weights: no
     certificate rests on it. How fast it is, and what it costs: ``benchmarks/half_rescaling.md``. Layers of other families and of
-    ``power`` above 1 stay as they are, and so do convolutions, whose T is cheap.
+    ``power`` above 1 stay as they are, and so do convolutions.
 
     In a configuration, ``class_path: sll_zoo.callbacks.BFloat16Rescaling`` among ``trainer.callbacks``.
     """

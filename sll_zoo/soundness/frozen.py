@@ -59,10 +59,10 @@ class FrozenNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (batch, num_classes) of images in [0, 1], by kernels that sum products and do nothing else."""
         with ExitStack() as stack:
+            if x.is_cuda:  # first, since it refuses precisions of which some are set anew
+                stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # it may choose Winograd's convolution
             stack.enter_context(full_precision(x.device.type))
             stack.enter_context(torch.backends.nnpack.flags(enabled=False))
-            if x.is_cuda:
-                stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # it may choose Winograd's convolution
             logits: Tensor = self.network(x.to(self.dtype))
         return logits
 
