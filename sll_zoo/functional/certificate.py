@@ -60,9 +60,14 @@ def certified_radius(
     # A graph has no loop whose length depends on the batch.
     if torch.compiler.is_compiling():
         return _certified_radius(logits, constants)
-    pieces = logits.split(max(1, PIECE // classes))
-    prediction, radius = zip(*(_certified_radius(piece, constants) for piece in pieces), strict=True)
-    return torch.cat(prediction), torch.cat(radius)
+    # In place: results of pieces, kept until all are there, would lie between freed memory and keep it from being used again.
+    prediction = torch.empty_like(logits[:, 0], dtype=torch.int64)
+    radius = torch.empty_like(prediction, dtype=torch.float64)
+    images = max(1, PIECE // classes)
+    for start in range(0, len(logits), images):
+        piece = slice(start, start + images)
+        prediction[piece], radius[piece] = _certified_radius(logits[piece], constants)
+    return prediction, radius
 
 
 def _certified_radius(logits: Tensor, constants: Tensor) -> tuple[Tensor, Tensor]:
