@@ -24,4 +24,4 @@ def costs(call: Callable[[], object], device: torch.device) -> list[tuple[str, f
     operations = [event for event in run.key_averages() if event.device_type == DeviceType.CPU]
     whole = sum(getattr(event, measured) for event in operations)
     operations.sort(key=lambda event: getattr(event, measured), reverse=True)
-    return [(event.key, getattr(event, measured) / whole, event.count) for event in operations[:SHOWN]]
+    return [(event.key, getattr(event, measured) / max(whole, 1), event.count) for event in operations[:SHOWN]]

@@ -61,8 +61,9 @@ def works(config: LipNetConfig, batch: int, size: int, name: str, task: str) -> 
     """
     training = task == "training"
     height, width = config.img_size
+    size = 4 if training else size  # under autocast only products are smaller, and T is of float32 in every task
     images = batch * height * width * config.width * size
-    weight, gram = config.dense_inner * config.num_features * size, config.dense_inner**2 * size
+    weight, gram = 4 * config.dense_inner * config.num_features, 4 * config.dense_inner**2
     conv_pass = 2 * batch * height * width * config.width * config.conv_inner * config.kernel_size**2
     dense_pass = 2 * batch * config.dense_inner * config.num_features
     gram_pass = 2 * config.dense_inner**2 * config.num_features
@@ -72,7 +73,9 @@ def works(config: LipNetConfig, batch: int, size: int, name: str, task: str) -> 
     conv_bytes = images * ((3 + training * 7) if reversible else (5 + training * 9))
     result = [
         Work("convolutions", config.conv_layers, conv_flops, conv_bytes),
-        Work("dense layers", config.dense_layers, dense_pass * (6 if training else 2), weight * (9 if training else 2)),
+        Work(
+            "dense layers", config.dense_layers, dense_pass * (6 if training else 2), weight * size / 4 * (9 if training else 2)
+        ),
     ]
     if name == "formula":
         result.append(

@@ -59,7 +59,7 @@ def ship(config: Path, minutes: float, device: str) -> None:
     trained = work / "trained"
     if not (folder / CONFIG_FILE).exists():
         if not (trained / CONFIG_FILE).exists():
-            train(settings, minutes, work, device)
+            train(settings, minutes, work)
         bits = fewest_bits(f"local-dir:{trained}", data, device)
         run("quantize", f"local-dir:{trained}", "--out", folder, "--data", data, "--bits", bits, "--device", device)
 
@@ -83,14 +83,11 @@ def described(config: Path) -> tuple[dict[str, Any], str, str]:
     return settings, settings["model"]["name"], settings["data"].get("init_args", {}).get("root", "digits")
 
 
-def train(settings: dict[str, Any], minutes: float, work: Path, device: str) -> None:
+def train(settings: dict[str, Any], minutes: float, work: Path) -> None:
     """Train a network for so many minutes, and export it to ``work/trained``; go on if that was begun."""
     final = work / "training.yaml"
     if not final.exists():
         (export,) = (one for one in settings["trainer"]["callbacks"] if one["class_path"].endswith("ExportModel"))
-        for one in settings["trainer"]["callbacks"]:
-            if one["class_path"].endswith("WeightAveraging"):  # else on the CPU, where the network is when they are copied
-                one.setdefault("init_args", {})["device"] = device
         export["init_args"]["folder"] = str(work / "trained")
         settings["trainer"]["max_epochs"] = max(1, int(60 * minutes / epoch_seconds(settings, export, work / "trial")))
         print(f"{settings['trainer']['max_epochs']} epochs in {minutes:g} minutes", flush=True)
