@@ -173,7 +173,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64, 256, 1024])
     parser.add_argument("--sizes", nargs="*", default=["sll_medium", "sll_large", "sll_xlarge"], help=f"besides {MODEL}")
     parser.add_argument("--batches_of_sizes", type=int, nargs="+", default=[64])
-    parser.add_argument("--seconds", type=float, default=25, help="of repetitions for each batch and task")
+    parser.add_argument("--seconds", type=float, default=10, help="of repetitions for each batch and task")
     parser.add_argument("--peak", choices=NAMES, help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -196,7 +196,11 @@ def lipschitz_estimate(layer: nn.Module, x: Tensor, steps: int = 20) -> float:
         x = x.detach().requires_grad_()
         y = layer(x)
         cotangent = torch.zeros_like(y, requires_grad=True)
-        (pulled,) = torch.autograd.grad(y, x, cotangent, create_graph=True)
+        if not y.requires_grad:
+            return 0.0
+        (pulled,) = torch.autograd.grad(y, x, cotangent, create_graph=True, materialize_grads=True)
+        if not pulled.requires_grad:
+            return 0.0
     for _ in range(steps):
         direction = direction / direction.flatten(1).norm(dim=1).clamp_min(1e-300).view(-1, *(1,) * (x.ndim - 1))
         # Jᵀu is linear in u, and its derivative there is J.

@@ -81,10 +81,10 @@ def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
         model: A network that :func:`certify` accepts, in train mode too; it is not changed.
         sound: Whether to freeze it.
     """
+    if isinstance(model, FrozenNetwork | LipschitzClassifier):  # of other networks, only who wrote them knows what a hook means
+        require_no_hooks(model)
     if isinstance(model, FrozenNetwork):
         return model
-    if isinstance(model, LipschitzClassifier):  # of other networks, only who wrote them knows what a hook means
-        require_no_hooks(model)
     if sound:
         return freeze(model)
     return model if is_folded(model) else fold(model)

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from sll_zoo.certification import certify
+from sll_zoo.certification import certify, evaluation_form
 from sll_zoo.errors import ConfigError
 from sll_zoo.functional.certificate import RADII
-from sll_zoo.layers import fold
 from sll_zoo.losses import CertificateLoss, OffsetCrossEntropy
 from sll_zoo.metrics import CertifiedAccuracy, MeanCertifiedRadius
 from sll_zoo.metrics.padding import require_each_once
@@ -154,7 +153,7 @@ class CertifiedClassifier(LightningModule):
     def on_predict_start(self) -> None:
         """Fold the network in float64, once for the whole run."""
         # In a list, so that it is no submodule and stays out of checkpoints.
-        self._frozen = [cast("LipschitzClassifier", fold(self.model))]
+        self._frozen = [cast("LipschitzClassifier", evaluation_form(self.model))]
 
     def test_step(self, batch: Batch) -> None:
         """Count a batch, evaluated in float64."""

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 import sll_zoo
-from sll_zoo.bounds import lipschitz_upper_bound
+from sll_zoo.bounds import lipschitz_estimate, lipschitz_upper_bound
 from sll_zoo.cli import main
 from sll_zoo.errors import InputError
-from sll_zoo.layers import FAMILIES, FoldedResidual, NormOneAvgPool2d
+from sll_zoo.layers import FAMILIES, FoldedLinearForm, FoldedResidual, NormOneAvgPool2d
 from sll_zoo.models import LipNet
 from tests.plants import downsampling, network
 
@@ -130,3 +130,8 @@ def test_a_name_without_weights_is_audited_as_it_starts(capsys):
     assert "cpl_nano has no published weights" in printed.err
     assert "family cpl, residual form" in printed.out
     assert "every layer keeps its claim" in printed.out
+
+
+def test_the_search_finds_the_gain_of_a_linear_map():
+    layer = FoldedLinearForm(torch.tensor([[0.1, 0.0], [0.0, 0.7], [0.0, 0.0]], dtype=torch.float64), None, "zeros")
+    assert lipschitz_estimate(layer, torch.rand(3, 2, dtype=torch.float64)) == pytest.approx(0.7, rel=1e-9)

@@ -125,8 +125,16 @@ def test_a_network_with_a_hook_is_refused_and_a_layer_that_does_something_else_i
     images = digits.tensors("test")[0][:2]
     hooked = copy.deepcopy(pretrained)
     hooked.denses[0].register_forward_hook(lambda _, __, y: 100 * y)
+    task = sll_zoo.CertifiedClassifier("sll_nano.digits")
+    task.model = hooked
     with pytest.raises(ConfigError, match=r"denses\.0 has a hook"):
         sll_zoo.certify(hooked, images)
+    with pytest.raises(ConfigError, match=r"denses\.0 has a hook"):
+        task.on_predict_start()
+    frozen = sll_zoo.freeze(pretrained)
+    frozen.network.head.register_forward_hook(lambda _, __, y: 100 * y)
+    with pytest.raises(ConfigError, match=r"head has a hook"):
+        sll_zoo.certify(frozen, images)
 
     class Constant(type(pretrained.denses[0])):
         def forward(self, x):
@@ -136,6 +144,7 @@ def test_a_network_with_a_hook_is_refused_and_a_layer_that_does_something_else_i
     constant.denses[0].__class__ = Constant
     certificate = sll_zoo.certify(constant, images)
     assert certificate.radius[0] == certificate.radius[1]
+    assert "no proof" in sll_zoo.audit(constant).problems[0]
 
 
 def split_over_devices(model):

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from sll_zoo.attacking import attack
 from sll_zoo.callbacks.repeats import read_repeats
+from sll_zoo.chain import require_no_hooks
 from sll_zoo.data import ImageData, fingerprint
 from sll_zoo.environment import commit, describe_device, versions_of
 from sll_zoo.errors import ConfigError
@@ -68,9 +69,13 @@ class ExportModel(Callback):
         self._seconds_before = state_dict["seconds"]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
-        """Check that the network can be quantised, before a strategy shards it."""
-        if stage == "fit" and self.bits < 32:
-            require_quantizable(cast("LipschitzClassifier", pl_module.model), self.bits)
+        """Check that the network can be certified and quantised, before a strategy shards it."""
+        if stage != "fit":
+            return
+        model = cast("LipschitzClassifier", pl_module.model)
+        require_no_hooks(model)
+        if self.bits < 32:
+            require_quantizable(model, self.bits)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Check, before any work, that there will be something to measure on and somewhere to write."""

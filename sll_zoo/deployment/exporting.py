@@ -15,6 +15,7 @@ from sll_zoo.chain import require_no_hooks
 from sll_zoo.deployment.checking import TIMED_RUNS, TOLERANCE, compare, latency
 from sll_zoo.deployment.formats import capture, require_writable
 from sll_zoo.deployment.plain import in_plain_operations
+from sll_zoo.environment import versions_of
 from sll_zoo.errors import ConfigError, WeightsError
 from sll_zoo.files import written_whole
 from sll_zoo.functional.certificate import certified_radius
@@ -162,7 +163,7 @@ def _metadata(model: LipschitzClassifier, dtype: torch.dtype, name: str | None) 
         "images": f"(batch, {shape}), {str(dtype).removeprefix('torch.')} in [0, 1], never normalised",
         "logits": f"(batch, {model.num_classes})",
         "radius": RADIUS + (ROUNDED if dtype == torch.float32 else ""),
-        "sll_zoo": version("sll_zoo"),
+        "sll_zoo": versions_of(["sll_zoo"])["sll_zoo"],
     }
 
 

@@ -115,3 +115,20 @@ def test_folding_twice_changes_nothing():
     folded = fold(LipNet(CONFIG))
     x = torch.rand(1, 3, 8, 8, dtype=torch.float64)
     assert torch.equal(fold(folded)(x), folded(x))
+
+
+@pytest.mark.parametrize("method", ["forward", "functional"])
+def test_a_layer_that_does_something_else_than_its_class_says_stays_as_it_is(method):
+    changed = {"forward": lambda _, x: 2 * x, "functional": lambda self: FoldedResidual.functional(self)}
+    net = LipNet(CONFIG)
+    net.convs[0].__class__ = type("Changed", (SLLConv2d,), {method: changed[method]})
+    net.convs[1].register_forward_hook(lambda _, __, y: 2 * y)
+    folded = fold(net)
+    assert [isinstance(layer, FoldedResidual) for layer in folded.convs] == [False, False]
+    assert is_folded(folded)
+
+
+def test_a_compiled_layer_stays_as_it_is():
+    net = LipNet(CONFIG)
+    net.convs[0] = torch.compile(net.convs[0])
+    assert isinstance(fold(net).convs[1], FoldedResidual)
