@@ -1,6 +1,6 @@
 """How fast and how large: this package, the formula written plainly, and a network without rescaling, side by side.
 
-Run: make bench (writes speed.md and speed.json, in about twenty minutes on two cores).
+Run: make bench (writes speed.md and speed.json).
 On a GPU: make bench-gpu (writes speed_cuda_float32 and speed_cuda_bfloat16).
 """
 
