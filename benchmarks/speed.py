@@ -1,7 +1,8 @@
 """How fast and how large: this package, the formula written plainly, and a network without rescaling, side by side.
 
 Run: make bench (writes speed.md and speed.json).
-On a GPU: make bench-gpu (writes speed_cuda_float32 and speed_cuda_bfloat16).
+Compiled, too: .venv/bin/python benchmarks/speed.py --compile --batches 1 64 256 --sizes (writes speed_compiled.md).
+On a GPU: make bench-gpu (writes speed_cuda_float32_compiled.md and the same in bfloat16).
 """
 
 import argparse
@@ -203,7 +204,8 @@ def main() -> None:
         "rows": [asdict(row) for row in rows],
     }
     dtype = str(given.dtype).removeprefix("torch.")
-    name = "speed" if (given.device.type, dtype) == ("cpu", "float32") else f"speed_{given.device.type}_{dtype}"
+    usual = (given.device.type, dtype) == ("cpu", "float32")
+    name = "_".join(["speed", *([] if usual else [given.device.type, dtype]), *(["compiled"] if given.compile else [])])
     write_page(f"{name}.json", json.dumps(result, indent=1) + "\n")
     write_page(f"{name}.md", page(result))
     if name == "speed":

@@ -44,11 +44,13 @@ def weight_and_bias(
     if min(shape) < 1:
         raise ConfigError(f"weight of shape {shape}", "every size must be at least 1")
     weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-    fill(weight)
-    if not bias:
-        return weight, None
-    bound = 1 / math.sqrt(weight[0].numel())
-    return weight, nn.Parameter(torch.empty(shape[0], device=device, dtype=dtype).uniform_(-bound, bound))
+    offset = nn.Parameter(torch.empty(shape[0], device=device, dtype=dtype)) if bias else None
+    if not weight.is_meta:  # where there is nothing to fill, and torch takes long to say so
+        fill(weight)
+        if offset is not None:
+            bound = 1 / math.sqrt(weight[0].numel())
+            nn.init.uniform_(offset, -bound, bound)
+    return weight, offset
 
 
 @torch.no_grad()

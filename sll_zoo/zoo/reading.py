@@ -48,20 +48,21 @@ def read_weights(paths: Sequence[Path], record: Record | None) -> dict[str, Tens
     """
     contents = {path: path.read_bytes() for path in paths}
     try:
+        if record:
+            _require_size(contents, record)
         with ThreadPoolExecutor(max_workers=1) as aside:  # hashing takes as long, and leaves other threads alone
-            if record:
-                _require_size(contents, record)
-            loading = aside.submit(_tensors, contents)
-            if record:
-                _require_hash(contents, record)
-            state = loading.result()
+            hashing = aside.submit(_require_hash, contents, record)
+            try:
+                state = _tensors(contents)
+                broken = sorted(key for key, value in state.items() if not _is_finite(value))
+            finally:
+                hashing.result()  # if the hash is wrong, that says why anything else is
     except WeightsError as error:
         for path, content in contents.items():
             for start, kind, remedy in NOT_WEIGHTS:
                 if content.lstrip().startswith(start):
                     raise WeightsError(f"{path} ({len(content):,} bytes) is {kind}, not a safetensors file", remedy) from error
         raise
-    broken = sorted(key for key, value in state.items() if not _is_finite(value))
     if broken:
         raise WeightsError(f"{told(paths)} has NaN or infinity in {', '.join(broken[:3])}", "train or load it again")
     return state
@@ -99,7 +100,9 @@ def _require_size(contents: Mapping[Path, bytes], record: Record) -> None:
         raise WeightsError(f"{told(list(contents))} {kind}: it has {size:,} bytes, not {record.size:,}", RESTORE)
 
 
-def _require_hash(contents: Mapping[Path, bytes], record: Record) -> None:
+def _require_hash(contents: Mapping[Path, bytes], record: Record | None) -> None:
+    if not record:
+        return
     digest = hashlib.sha256()
     for content in contents.values():
         digest.update(content)
