@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import sll_zoo
-from sll_zoo.environment import commit
+from sll_zoo.environment import commit, keep_freed_memory
 from sll_zoo.files import rewrite_between
 from sll_zoo.layers import SLLLinear
 from sll_zoo.layers.residual import ResidualConv2d, ResidualLinear
@@ -174,7 +174,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64, 256, 1024])
     parser.add_argument("--sizes", nargs="*", default=["sll_medium", "sll_large", "sll_xlarge"], help=f"besides {MODEL}")
     parser.add_argument("--batches_of_sizes", type=int, nargs="+", default=[64])
-    parser.add_argument("--seconds", type=float, default=10, help="of repetitions for each batch and task")
+    parser.add_argument("--seconds", type=float, default=20, help="of repetitions for each batch and task")
     parser.add_argument("--peak", choices=NAMES, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -185,6 +185,7 @@ def main() -> None:
     if given.peak:
         print(json.dumps(peak(given)))  # noqa: T201 - what the process that called it reads
         return
+    keep_freed_memory()
     roof = measured_roof(given.device, given.dtype)
     roofs = Roofs(roof, roof if given.dtype == torch.float32 else measured_roof(given.device, torch.float32))
     spent = profiled(given)

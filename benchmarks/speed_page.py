@@ -20,7 +20,7 @@ PAGE = """# How fast, and how large?
 "Plain" is a network of the same shapes without rescaling: the limit of what a rescaling can reach. On a CPU ours and plain have
 their channels last in float32, the formula has them first, as published code. The limit can be beaten, since ours goes in place
 and takes the faster of two products, too. "T" is what ours spends on rescaling, measured by itself. A training step is forward,
-cross entropy, backward and fused Adam. Times are medians of n repetitions in turn, in milliseconds; in brackets what the roofline
+cross entropy, backward and fused Adam. The process keeps the memory that it frees, as in `sll-zoo fit`. Times are medians of n repetitions in turn, in milliseconds; in brackets what the roofline
 below predicts (of T, that of the dense layers alone).
 
 ## Training step
@@ -39,9 +39,9 @@ below predicts (of T, that of the dense layers alone).
 {peaks}
 
 ## The same gradients
-Largest relative difference between the gradients of a parameter, ours and the formula's, at batch 64: {float32:.1e} in float32,
-{float64:.1e} in float64. What float32 itself takes: from the formula's gradients in float64, ours in float32 are {ours:.1e}
-away, the formula's own {formula:.1e}.
+Relative difference between the gradients of all parameters, ours and the formula's, at batch 64: {float32:.1e} in float32
+({worst:.1e} for the parameter where it is largest), {float64:.1e} in float64. What float32 itself takes: from the formula's
+gradients in float64, ours in float32 are {ours:.1e} away, the formula's own {formula:.1e}.
 
 ## Roofline at batch 64
 The machine's measured peak: {flops:,.0f} GFLOP/s in a product of 2048 × 2880 by 2880 × 2048 ({flops_of_t:,.0f} in float32, which

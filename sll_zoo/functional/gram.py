@@ -75,13 +75,14 @@ class _AbsGramProduct(torch.autograd.Function):
         if torch.is_grad_enabled():
             return *derivatives_by_formula(ctx, weight, scale, q, grad), None
         unit = weight.to(q.dtype) / scale
-        by_unit, columns = torch.empty_like(unit), unit.to(ctx.factors).mT
+        by_unit, columns, inner = torch.empty_like(unit), unit.to(ctx.factors).mT, torch.empty_like(q)
         with full_precision(weight.device.type):
             for rows, _ in _blocks(len(q)):
                 outer = torch.outer(grad[rows], q).addr_(q[rows], grad)
                 by_unit[rows] = linear(outer.mul_(signs[rows]).to(ctx.factors), columns)
+                inner[rows] = torch.linalg.vecdot(by_unit[rows], unit[rows])
         # The formula's |V Vᵀ| grad, of which by_unit holds all that is needed: ⟨∂ᵢ, Vᵢ⟩ = gradᵢ sumsᵢ + qᵢ (|V Vᵀ| grad)ᵢ.
-        by_q = (torch.linalg.vecdot(by_unit, unit) - grad * sums) / q
+        by_q = (inner - grad * sums) / q
         return by_unit.div_(scale).to(weight.dtype), None, by_q, None
 
 
