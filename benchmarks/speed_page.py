@@ -20,8 +20,8 @@ PAGE = """# How fast, and how large?
 "Plain" is a network of the same shapes without rescaling: the limit of what a rescaling can reach. On a CPU ours and plain have
 their channels last in float32, the formula has them first, as published code. The limit can be beaten, since ours goes in place
 and takes the faster of two products, too. "T" is what ours spends on rescaling, measured by itself. A training step is forward,
-cross entropy, backward and fused Adam. The process keeps the memory that it frees, as in `sll-zoo fit`. Times are medians of n repetitions in turn, in milliseconds; in brackets what the roofline
-below predicts (of T, that of the dense layers alone).
+cross entropy, backward and fused Adam. The process keeps the memory that it frees, as in `sll-zoo fit`. Times are medians of n
+repetitions in turn, in milliseconds; in brackets what the roofline below predicts (of T, that of the dense layers alone).
 
 ## Training step
 {training}
