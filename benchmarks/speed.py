@@ -1,7 +1,7 @@
 """How fast and how large: this package, the formula written plainly, and a network without rescaling, side by side.
 
 Run: make bench (writes speed.md and speed.json).
-Compiled, too: .venv/bin/python benchmarks/speed.py --compile --batches 1 64 256 --sizes (writes speed_compiled.md).
+Compiled, too: .venv/bin/python benchmarks/speed.py --compile --batches 1 64 256 --seconds 10 --sizes (writes speed_compiled.md).
 On a GPU: make bench-gpu (writes speed_cuda_float32_compiled.md and the same in bfloat16).
 """
 
