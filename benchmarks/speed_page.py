@@ -36,6 +36,8 @@ repetitions in turn, in milliseconds; in brackets what the roofline below predic
 {costs}
 
 ## Memory of a training of `{model}` at batch 256, in MB
+Each in a process of its own, which gives freed memory back.
+
 {peaks}
 
 ## The same gradients
