@@ -25,6 +25,12 @@ def _processor() -> str:
     return names[0] if names else f"{platform.machine()} CPU"
 
 
+def resident_peak() -> float:
+    """Return the most memory that this process has had, in MB; Linux only."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024 / 1e6
+
+
 def write_page(name: str, text: str) -> None:
     """Write a page beside the script that made it."""
     with written_whole(HERE / name) as temporary:

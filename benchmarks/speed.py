@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from record import HERE, environment, write_page
+from record import HERE, environment, resident_peak, write_page
 from speed_gradients import gradients
 from speed_networks import NAMES, build
 from speed_page import PART, page, summary
@@ -147,12 +147,6 @@ def peak(given: argparse.Namespace) -> tuple[float, float]:
     if given.device.type == "cuda":
         return 0.0, torch.cuda.max_memory_allocated() / 1e6
     return before, resident_peak()
-
-
-def resident_peak() -> float:
-    """Return the most memory that this process has had, in MB; Linux only."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) * 1024 / 1e6
 
 
 def peaks() -> dict[str, tuple[float, float]]:

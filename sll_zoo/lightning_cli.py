@@ -196,7 +196,7 @@ def train(arguments: list[str]) -> list[str]:
             parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
             trainer_defaults={
                 "callbacks": [SeededBatches(), FiniteWatch(), WriteCertificates()],
-                "logger": {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "outputs"}},
+                "logger": {"class_path": "sll_zoo.loggers.OwnFolderLogger", "init_args": {"save_dir": "outputs"}},
             },
             args=arguments,
         )
