@@ -26,7 +26,7 @@ class NetworkConfig:
     """What every network has.
 
     Attributes:
-        width: Channels at full resolution; the image's channels are padded to it.
+        width: Channels of the first convolution; the image's are padded to it.
         kernel_size: Of each convolution; odd.
         family: The 1-Lipschitz family, a key of ``sll_zoo.layers.FAMILIES``.
         in_chans: Channels of the images, at most ``width``.
@@ -60,10 +60,10 @@ class NetworkConfig:
                 self._require_integer(field.name, at_least=0 if field.name in MAY_BE_ZERO else 1)
         if self.kernel_size % 2 == 0:
             raise ConfigError(f"kernel_size={self.kernel_size} is even", "choose an odd one, for example 3")
-        if self.in_chans > self.width:
+        if self.least_width > self.width:
             raise ConfigError(
-                f"in_chans={self.in_chans} is more than width={self.width}",
-                f"pass width={self.in_chans} or more, or a larger model",
+                f"width={self.width} is less than the channels to pad, {self.least_width} (in_chans={self.in_chans})",
+                f"pass width={self.least_width} or more, or a larger model",
             )
         if len(self.mean) not in (1, self.in_chans):
             raise ConfigError(
@@ -80,6 +80,11 @@ class NetworkConfig:
     def channel_means(self) -> tuple[float, ...]:
         """One mean for each channel of the image."""
         return self.mean * self.in_chans if len(self.mean) == 1 else self.mean
+
+    @property
+    def least_width(self) -> int:
+        """Channels that are padded to ``width``."""
+        return self.in_chans
 
     @property
     def num_features(self) -> int:
@@ -121,7 +126,8 @@ class LipNetConfig(NetworkConfig):
     Attributes:
         conv_layers: Number of convolutional layers.
         conv_inner: Inner channels of each.
-        pool: Edge of the pooling windows between the convolutions and the dense layers; it divides the size of the images.
+        patch: Edge of the squares of pixels that the convolutions take as one pixel of ``in_chans * patch²`` channels.
+        pool: Edge of the pooling windows behind the convolutions; ``patch * pool`` divides the size of the images.
         dense_layers: Number of dense layers.
         dense_inner: Inner features of each.
     """
@@ -130,13 +136,19 @@ class LipNetConfig(NetworkConfig):
     conv_inner: int
     dense_layers: int
     dense_inner: int
+    patch: int = 1
     pool: int = 4
 
     @property
     def num_features(self) -> int:
         """Length of the feature vector under the head."""
         height, width = self.img_size
-        return self.width * (height // self.pool) * (width // self.pool)
+        return self.width * (height // self.divisor.value) * (width // self.divisor.value)
+
+    @property
+    def least_width(self) -> int:
+        """Channels that are padded to ``width``: of all pixels of a patch."""
+        return self.in_chans * self.patch**2
 
     @property
     def depth(self) -> int:
@@ -145,12 +157,12 @@ class LipNetConfig(NetworkConfig):
 
     def thinnest(self) -> Self:
         """Return the network of the same structure with the fewest channels, to examine that structure at little cost."""
-        return replace(self, width=self.in_chans, conv_inner=1, dense_inner=1)
+        return replace(self, width=self.least_width, conv_inner=1, dense_inner=1)
 
     @property
     def divisor(self) -> Divisor:
         """What must divide the size of the images."""
-        return Divisor("pool", self.pool)
+        return Divisor("patch * pool" if self.patch > 1 else "pool", self.patch * self.pool)
 
 
 @dataclass(frozen=True, kw_only=True)

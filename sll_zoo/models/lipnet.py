@@ -1,4 +1,4 @@
-"""The network of the SLL paper: padded image, convolutions at full resolution, pooling, dense layers, unit-row head.
+"""The network of the SLL paper: image (in patches) padded, convolutions, pooling, dense layers, unit-row head.
 
 Reference: Araujo et al., ICLR 2023 (arXiv 2303.03169v2), in the sizes of its released code.
 """
@@ -30,7 +30,8 @@ class LipNet(LipschitzClassifier):
     def __init__(self, config: LipNetConfig) -> None:
         super().__init__(config)
         family = FAMILIES[config.family]
-        self.pad = PadChannels(config.in_chans, config.width)
+        self.patches = nn.PixelUnshuffle(config.patch) if config.patch > 1 else nn.Identity()
+        self.pad = PadChannels(config.least_width, config.width)
         self.convs = ResidualStack(
             *(family.conv_block(config.width, config.conv_inner, config.kernel_size) for _ in range(config.conv_layers))
         )
@@ -42,6 +43,7 @@ class LipNet(LipschitzClassifier):
 
     def body(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch features"]:
         """Return the features (batch, num_features) of centred images."""
+        x = self.patches(x)
         if x.device.type == "cpu" and x.dtype == torch.float32:
             x = x.contiguous(memory_format=torch.channels_last)  # in which convolutions take half the time there
         features: Tensor = self.denses(self.pool(self.convs(self.pad(x))).flatten(1))

@@ -12,6 +12,9 @@ from tests.laws import Subject, law_02_no_pair_is_stretched
 
 CONFIGS = {
     "lipnet": LipNetConfig(width=6, conv_layers=2, conv_inner=3, dense_layers=2, dense_inner=5, img_size=(8, 4)),
+    "lipnet of patches": LipNetConfig(
+        width=12, conv_layers=2, conv_inner=3, dense_layers=2, dense_inner=5, img_size=(8, 4), patch=2, pool=2
+    ),
     "lipconvnet": LipConvNetConfig(width=4, blocks=2, block_layers=2, img_size=(8, 4)),
 }
 

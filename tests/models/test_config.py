@@ -13,7 +13,10 @@ SIZES = {"width": 4, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dens
     ("changes", "message"),
     [
         ({"kernel_size": 4}, "kernel_size=4 is even"),
-        ({"in_chans": 5}, "in_chans=5 is more than width=4"),
+        ({"in_chans": 5}, r"width=4 is less than the channels to pad, 5 \(in_chans=5\)"),
+        ({"patch": 2}, r"width=4 is less than the channels to pad, 12 \(in_chans=3\)"),
+        ({"patch": 0}, "patch=0"),
+        ({"patch": 3, "width": 27, "img_size": 36, "pool": 8}, r"not divided by patch \* pool=24"),
         ({"in_chans": 0}, "in_chans=0"),
         ({"img_size": 30}, "not divided by pool=4"),
         ({"img_size": (32, 30)}, "not divided by pool=4"),
@@ -54,6 +57,7 @@ def test_it_is_frozen_and_derives_its_shapes():
     config = LipNetConfig(**SIZES, img_size=(8, 16), in_chans=2, mean=(0.3,))
     assert config.input_shape == (2, 8, 16)
     assert config.num_features == 4 * 2 * 4
+    assert dataclasses.replace(config, patch=2, pool=2, width=8).num_features == 8 * 2 * 4
     assert config.channel_means == (0.3, 0.3)
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.width = 5

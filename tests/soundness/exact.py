@@ -73,6 +73,7 @@ FORMULAS = {
     Center: lambda layer, x: x - rational(layer.mean),
     PadChannels: lambda layer, x: np.concatenate([x, np.full((layer.extra, *x.shape[1:]), Fraction(0), dtype=object)]),
     TruncateChannels: lambda layer, x: x[: layer.channels],
+    nn.Identity: lambda _, x: x,
     nn.PixelUnshuffle: unshuffle,
     nn.AdaptiveMaxPool2d: lambda _, x: x.max((1, 2)).reshape(-1, 1, 1),
 }
