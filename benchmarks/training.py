@@ -16,7 +16,7 @@ from sll_zoo.zoo.card import percent, table
 from sll_zoo.zoo.record import read_records
 
 PAGE = """# {minutes:.0f} minutes on two cores
-`configs/cifar10_jpeg/sll_tiny.yaml`: 2.4 million parameters, {epochs} epochs of 45,000 training images in {minutes:.0f} minutes,
+`configs/cifar10_jpeg/sll_tiny.yaml`: {parameters:.1f} million parameters, {epochs} epochs of 45,000 training images in {minutes:.0f} minutes,
 {rate:.0f} images a second with validation and all else, in bfloat16. Accuracies on the 5,000 validation images as the training
 saw them, L2, ε in pixels of [0, 1]. On the 10,000 test images in float64 the network ends at {clean} clean and {certified}
 certified at 36/255. These are JPEG copies of CIFAR-10's images, not CIFAR-10: numbers on the two cannot be compared.
@@ -57,6 +57,7 @@ def main() -> None:
     shown = [(number, row) for number, row in enumerate(history, 1) if number % 3 == 0 or number < 3]
     rows = [[str(number), *map(percent, row.values())] for number, row in shown]
     page = PAGE.format(
+        parameters=record.parameters / 1e6,
         epochs=len(history),
         minutes=seconds / 60,
         rate=len(history) * 45_000 / seconds,
