@@ -1,6 +1,6 @@
 """What two processes save that share the work of T, or the weights: operations, time and memory of each.
 
-Run on an idle machine, a few minutes: .venv/bin/python benchmarks/sharding.py; writes sharding.md.
+Run on an idle machine, about ten minutes: .venv/bin/python benchmarks/sharding.py; writes sharding.md.
 """
 
 import os
@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sll_zoo import CertifiedClassifier, create_model
 from sll_zoo.callbacks import ShardRescaling
 from sll_zoo.data import Synthetic
+from sll_zoo.environment import keep_freed_memory
 from sll_zoo.functional.gram import abs_gram_product
 from sll_zoo.functional.sharded_gram import sharded_abs_gram_product
 from sll_zoo.strategies import ShardedStrategy
@@ -29,13 +30,14 @@ from sll_zoo.zoo.card import table
 from sll_zoo.zoo.entries import SIZES
 
 WORLDS = (1, 2)
-REPETITIONS = 9
+REPETITIONS = 5
 # Of a training of the largest network: images of a batch, of all processes together, and steps, of which the first is not timed.
-BATCH, STEPS = 16, 4
+BATCH, STEPS = 16, 3
+ALONE = "one process alone"
 PAGE = """# Work and weights shared among processes
 ## T
-`ShardRescaling` lets each of N processes compute 1/N of the T of a dense layer, and of its derivatives. One dense layer of each
-size of the paper, float32, N processes of one thread each on two cores, joined by gloo: operations and milliseconds of a process
+`ShardRescaling` lets each of N processes compute 1/N of the T of a dense layer, and of its derivatives. One dense layer of two
+sizes of the paper, float32, N processes of one thread each on two cores, joined by gloo: operations and milliseconds of a process
 for forward and backward. "Whole" is what each process does without sharing, measured in turn with "shared" in the same
 processes; medians of {repetitions}, of which each is the time of the slowest process.
 
@@ -45,20 +47,20 @@ Forward, symmetry leaves half of the products, backward all of them, whole as we
 
 ## A training
 `sll_xlarge` ({parameters} parameters), NAdam, float32, batches of {batch} random images over {world} processes of a thread each:
-the median time of {steps} steps after the first, and the most memory that one of the processes had.
+the median time of {steps} steps after the first, and the most memory that one of the processes had, which begins with the whole
+network in each. One process alone, of one thread, has all images of the batch.
 
 {trainings}
 
-{environment}, 1 of them for each process. `benchmarks/sharding.py` makes this page.
+{environment}; one thread for each process. `benchmarks/sharding.py` makes this page.
 """
 
 Product = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def shapes() -> dict[str, tuple[int, int]]:
-    """Return inner and outer features of the dense layers of each size of the paper."""
-    sizes = ("small", "medium", "large", "xlarge")
-    return {name: (SIZES[name].dense_inner, SIZES[name].num_features) for name in sizes}
+    """Return inner and outer features of the dense layers of the least and the largest size of the paper."""
+    return {name: (SIZES[name].dense_inner, SIZES[name].num_features) for name in ("small", "xlarge")}
 
 
 def once(product: Product, weight: Tensor, q: Tensor) -> tuple[Tensor, ...]:
@@ -116,6 +118,8 @@ class Clock(Callback):
 
 def training_measured(strategy: str, *callbacks: Callback) -> tuple[float, float]:
     """Return the seconds of a step and the most megabytes of any of the processes."""
+    torch.manual_seed(0)
+    keep_freed_memory()  # as the command line does
     clock, quiet = Clock(), {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     run = Trainer(
         accelerator="cpu",
@@ -134,16 +138,16 @@ def training_measured(strategy: str, *callbacks: Callback) -> tuple[float, float
 
 MEASURED: dict[str, Callable[[], Any]] = {
     "T": products_measured,
+    ALONE: partial(training_measured, "auto"),
     "`ddp`": partial(training_measured, "ddp"),
     "`ddp`, `ShardRescaling`": lambda: training_measured("ddp", ShardRescaling()),
     "`ShardedStrategy`": partial(training_measured, "sharded"),
-    "`ShardedStrategy`, `ShardRescaling`": lambda: training_measured("sharded", ShardRescaling()),
 }
 
 
 def process(rank: int, what: str, world: int, folder: str) -> None:
     """Measure, as one of the processes, and let the first write what it found."""
-    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE=str(world))
+    os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE=str(world), OMP_NUM_THREADS="1")
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
     found = MEASURED[what]()
@@ -175,14 +179,15 @@ def trainings_table() -> str:
     """Return the table of trainings."""
     rows = []
     for how in list(MEASURED)[1:]:
-        seconds, peak = measured(how, WORLDS[-1])
+        seconds, peak = measured(how, 1 if how == ALONE else WORLDS[-1])
         rows.append([how, f"{seconds:.1f}", f"{peak:,.0f}"])
     return table(["strategy", "seconds a step", "MB of a process"], rows)
 
 
 def main() -> None:
     """Measure, and write the page."""
-    network = create_model("sll_xlarge.cifar10")
+    with torch.device("meta"):
+        network = create_model("sll_xlarge.cifar10")
     text = PAGE.format(
         repetitions=REPETITIONS,
         products=products_table(),

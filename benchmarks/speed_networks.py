@@ -64,7 +64,8 @@ class Network(nn.Module):
         super().__init__()
         config = model.config
         self.limit = layer is PlainLayer
-        self.pool, self.extra = config.pool, config.width - config.in_chans
+        self.patches = nn.PixelUnshuffle(config.patch)
+        self.pool, self.extra = config.pool, config.width - config.least_width
         self.register_buffer("mean", model.center.mean)
         self.convs = nn.Sequential(*(layer(old.weight) for old in model.convs))
         self.denses = nn.Sequential(*(layer(old.weight) for old in model.denses))
@@ -76,7 +77,7 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of images in [0, 1]."""
-        x = F.pad(x - self.mean, (0, 0, 0, 0, 0, self.extra))
+        x = F.pad(self.patches(x - self.mean), (0, 0, 0, 0, 0, self.extra))
         if self.limit and x.device.type == "cpu" and x.dtype == torch.float32:
             x = x.contiguous(memory_format=torch.channels_last)  # as ours does, since that is faster there
         x = self.convs(x)

@@ -18,9 +18,9 @@ from sll_zoo.zoo.record import read_records
 PAGE = """# {minutes:.0f} minutes on two cores
 `configs/cifar10_jpeg/sll_tiny.yaml`: {parameters:.1f} million parameters, {epochs} epochs of 45,000 training images in
 {minutes:.0f} minutes, {rate:.0f} images a second with validation and all else, in bfloat16. Accuracies on the 5,000 validation
-images as the training saw them, L2, ε in pixels of [0, 1]. On the 10,000 test images, in float64, the exported network has
-{clean} clean and {certified} certified at 36/255. These are JPEG copies of CIFAR-10's images, not CIFAR-10: numbers on the two
-cannot be compared.
+images as the training saw them, L2, ε in pixels of [0, 1]. On the 10,000 test images, in float64, the exported network, its
+weights packed in {bits} bits each, has {clean} clean and {certified} certified at 36/255. These are JPEG copies of CIFAR-10's
+images, not CIFAR-10: numbers on the two cannot be compared.
 
 ![Accuracies after each epoch](training.png)
 
@@ -55,13 +55,14 @@ def main() -> None:
     history, record = read_history(Path(sys.argv[1])), read_records()[MODEL]
     seconds, reached = record.training.seconds, record.measured.accuracy
     draw(history, HERE / "training.png")
-    shown = [(number, row) for number, row in enumerate(history, 1) if number % 3 == 0 or number < 3]
+    shown = [(number, row) for number, row in enumerate(history, 1) if number % 3 == 0 or number in (1, 2, len(history))]
     rows = [[str(number), *map(percent, row.values())] for number, row in shown]
     page = PAGE.format(
         parameters=record.parameters / 1e6,
         epochs=len(history),
         minutes=seconds / 60,
         rate=len(history) * 45_000 / seconds,
+        bits=record.bits,
         clean=percent(reached.clean),
         certified=percent(reached.certified[0].accuracy),
         table=table(["epochs", *SHOWN.values()], rows),

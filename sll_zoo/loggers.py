@@ -18,9 +18,11 @@ class OwnFolderLogger(CSVLogger):
         version: int = super()._get_next_version()
         if getattr(rank_zero_only, "rank", 0):
             return version  # the other processes of a training write nothing
+        root = Path(self.root_dir)
+        root.mkdir(parents=True, exist_ok=True)
         while True:
             try:
-                (Path(self.root_dir) / f"version_{version}").mkdir(parents=True)
+                (root / f"version_{version}").mkdir()
             except FileExistsError:
                 version += 1
             else:

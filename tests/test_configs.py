@@ -15,7 +15,7 @@ from tests.data import published
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path.relative_to(ROOT) for path in ROOT.glob("configs/**/*.yaml"))
-SMALL = {"width": 4, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dense_inner": 8}
+SMALL = {"width": 12, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dense_inner": 8}
 SMALL_CONVNET = {"width": 4, "block_layers": 1}
 
 

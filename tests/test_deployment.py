@@ -20,6 +20,16 @@ from tests import tolerances as tol
 
 SIZES = {
     "nano": {"width": 4, "conv_layers": 1, "conv_inner": 3, "dense_layers": 1, "dense_inner": 5, "pool": 2, "img_size": (8, 6)},
+    "tiny": {
+        "width": 8,
+        "conv_layers": 1,
+        "conv_inner": 3,
+        "dense_layers": 1,
+        "dense_inner": 5,
+        "patch": 2,
+        "pool": 1,
+        "img_size": (8, 6),
+    },
     "convnet_xs": {"width": 4, "blocks": 2, "block_layers": 1, "img_size": (8, 12)},
 }
 
@@ -68,8 +78,10 @@ def test_the_file_certifies_as_the_package_does_for_any_batch(family, suffix, tm
         torch.testing.assert_close(radius.double(), certificate.radius, rtol=0, atol=tol.FLOAT32)
 
 
-def test_a_downsampling_network_is_exported_in_float64_too(tmp_path):
-    model, images = network("orthogonal", "convnet_xs"), torch.rand(2, 2, 8, 12, dtype=torch.float64)
+@pytest.mark.parametrize("size", ["tiny", "convnet_xs"])
+def test_networks_of_patches_are_exported_in_float64_too(size, tmp_path):
+    model = network("orthogonal", size)
+    images = torch.rand(2, *model.config.input_shape, dtype=torch.float64)
     export(model, tmp_path / "model.onnx", dtype=torch.float64)
     _, radius = executed(tmp_path / "model.onnx", images)
     torch.testing.assert_close(radius, sll_zoo.certify(model, images).radius, rtol=0, atol=tol.SAME)

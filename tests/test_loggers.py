@@ -3,6 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from sll_zoo.loggers import OwnFolderLogger
 
 
@@ -18,3 +20,9 @@ def test_a_folder_of_a_training_before_is_not_taken(tmp_path: Path) -> None:
     earlier = tmp_path / "lightning_logs" / "version_4"
     earlier.mkdir(parents=True)
     assert OwnFolderLogger(tmp_path).log_dir == str(earlier.with_name("version_5"))
+
+
+def test_a_link_to_nowhere_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "outputs").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(FileExistsError):
+        _ = OwnFolderLogger(tmp_path / "outputs").log_dir

@@ -29,7 +29,7 @@ class NetworkConfig:
         width: Channels of the first convolution; the image's are padded to it.
         kernel_size: Of each convolution; odd.
         family: The 1-Lipschitz family, a key of ``sll_zoo.layers.FAMILIES``.
-        in_chans: Channels of the images, at most ``width``.
+        in_chans: Channels of the images; the network needs a ``width`` of at least these, or those of its patches.
         img_size: Height and width of the images in pixels; one number stands for both.
         num_classes: Number of logits; 0 for a network that returns features.
         mean: Subtracted from the images: one value for each channel; a single one stands for all.

@@ -19,7 +19,7 @@ from sll_zoo.zoo.reading import CONFIG_FILE, REEXPORT, read_checkpoint, read_con
 from sll_zoo.zoo.shards import weights_files
 from sll_zoo.zoo.weights import require_same_tensors
 
-# Numbers in the first layer's output for one image: half a gigabyte in float32.
+# Numbers in the first layer's output for one image, if it took no patches: half a gigabyte in float32.
 LARGEST_IMAGE = 2**27
 LARGEST_CONFIG = 10_000_000  # bytes
 

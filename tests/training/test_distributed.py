@@ -136,6 +136,7 @@ def test_the_command_line_starts_two_processes_of_which_one_writes(tmp_path):
         str(path.relative_to(tmp_path)) for pattern in ("*.ckpt", "*.safetensors", "*.csv") for path in tmp_path.rglob(pattern)
     }
     assert written == {str(LAST), str(WEIGHTS), "outputs/lightning_logs/version_0/metrics.csv"}
+    assert [path.name for path in (tmp_path / "outputs/lightning_logs").iterdir()] == ["version_0"]
 
 
 def test_an_error_on_one_process_ends_all_with_its_message(tmp_path):

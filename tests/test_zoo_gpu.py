@@ -1,0 +1,56 @@
+"""The command that trains the zoo's larger networks does all it does with a small one on a CPU, and nothing twice."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import sll_zoo
+from sll_zoo.attack_report import AUTOATTACK
+from sll_zoo.zoo.reading import read_config, stated_record
+
+ROOT = Path(__file__).parents[1]
+MODEL = "sll_nano.digits"
+# Each step two times: the second time all is done.
+SCRIPT = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT / "benchmarks")!r})
+import zoo_gpu
+zoo_gpu.ATTACKED, zoo_gpu.STEPS, zoo_gpu.RESTARTS = 2, 2, 1
+for _ in range(2):
+    zoo_gpu.ship(Path("training.yaml"), minutes=0.01, device="cpu")
+    zoo_gpu.attack(Path("training.yaml"), device="cpu")
+"""
+
+
+def test_a_network_is_trained_packed_and_attacked_once(tmp_path):
+    pytest.importorskip("pyautoattack")
+    settings = yaml.safe_load((ROOT / "configs/digits/sll_nano.yaml").read_text("utf-8"))
+    (export,) = settings["trainer"]["callbacks"]
+    export["init_args"] = {"folder": "elsewhere"}
+    (tmp_path / "training.yaml").write_text(yaml.safe_dump(settings), "utf-8")
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        timeout=600,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    commands = [line.split()[1] for line in run.stdout.splitlines() if line.startswith("sll-zoo ")]
+    assert commands == ["fit", "fit", "quantize", "attack", "attack"]
+    assert not (tmp_path / "elsewhere").exists()
+    folder = tmp_path / "checkpoints" / MODEL
+    record = stated_record(read_config(folder / "config.json"))
+    assert record.bits < 32
+    assert [(attacked.method, attacked.n) for attacked in record.measured.empirical] == [
+        ("PGD (2 steps, 1 restarts)", 2),
+        (AUTOATTACK, 2),
+    ]
+    sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
