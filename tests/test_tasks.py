@@ -126,7 +126,7 @@ def test_export_writes_what_create_model_loads(tmp_path):
     folder = tmp_path / "sll_nano.digits"
     run = trainer(tmp_path, max_epochs=1, limit_train_batches=3, limit_val_batches=0, enable_checkpointing=False)
     export = ExportModel(str(folder), baseline=True, attacked=4)
-    export.load_state_dict({"seconds": 3600.0})  # as if the training went on from a checkpoint
+    export.load_state_dict({"seconds": 3600.0, "images": 1000})  # as if the training went on from a checkpoint
     run.callbacks.append(export)
     task = CertifiedClassifier("sll_nano.digits")
     run.fit(task, datamodule=Digits())
@@ -140,6 +140,14 @@ def test_export_writes_what_create_model_loads(tmp_path):
     assert (measured["n"], measured["empirical"][0]["n"]) == (400, 4)
     assert training["fingerprint"] == Digits().fingerprint("train")
     assert 3600 < training["seconds"] <= export.state_dict()["seconds"]
+    assert training["images"] == 1000 + 3 * Digits().batch_size
+    assert "images a second, validation included" in (folder / "README.md").read_text("utf-8")
+
+
+def test_a_training_that_goes_on_from_where_nobody_counted_images_states_none():
+    export = ExportModel("folder")
+    export.load_state_dict({"seconds": 3600.0})
+    assert export.state_dict()["images"] is None
 
 
 def test_nothing_is_exported_in_a_fast_dev_run_and_no_training_starts_without_data(tmp_path):

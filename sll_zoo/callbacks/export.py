@@ -59,14 +59,16 @@ class ExportModel(Callback):
         self.repeats = [Path(folder) for folder in repeats]
         self.written = ""
         self._start, self._seconds_before = time.perf_counter(), 0.0
+        self._images: int | None = 0
 
-    def state_dict(self) -> dict[str, float]:
-        """Return the seconds trained so far, for a training that goes on from a checkpoint."""
-        return {"seconds": self._seconds()}
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seconds trained and the images seen so far, for a training that goes on from a checkpoint."""
+        return {"seconds": self._seconds(), "images": self._images}
 
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Go on from the seconds trained before."""
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the seconds trained and the images seen before."""
         self._seconds_before = state_dict["seconds"]
+        self._images = state_dict.get("images")  # a checkpoint of a time when nobody counted has none
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
         """Check that the network can be certified and quantised, before a strategy shards it."""
@@ -88,6 +90,11 @@ class ExportModel(Callback):
         self._repeats = self._read_repeats(trainer, data) if self.repeats else {}
         self._start = time.perf_counter()
 
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Count the images of all processes, which have equal shares of a batch."""
+        if self._images is not None:
+            self._images += len(batch[0]) * trainer.world_size
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure and write, on one process."""
         if getattr(trainer, "fast_dev_run", False) or trainer.interrupted:
@@ -101,6 +108,7 @@ class ExportModel(Callback):
             start=getattr(pl_module, "start", None),
             seeds=(torch.initial_seed(), *self._repeats),
             epochs=trainer.current_epoch,
+            images=self._images,
             seconds=self._seconds(),
             device=describe_device(device),
             commit=commit(),

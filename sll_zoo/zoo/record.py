@@ -26,6 +26,7 @@ class Training(Struct, frozen=True, kw_only=True):
         start: Name of the model whose weights it started from; None if they were random, or nobody said.
         seeds: One for each training; the weights are those of the first.
         epochs: Passes over the training images.
+        images: How many were seen in all of them; None where nobody counted.
         seconds: Wall time, of all runs if the training was resumed.
         device: On what it ran.
         commit: Of this project, if it ran in a checkout.
@@ -37,6 +38,7 @@ class Training(Struct, frozen=True, kw_only=True):
     start: str | None = None
     seeds: tuple[int, ...]
     epochs: Annotated[int, Meta(ge=0)]
+    images: Annotated[int, Meta(ge=0)] | None = None
     seconds: Annotated[float, Meta(ge=0)]
     device: str
     commit: str | None
