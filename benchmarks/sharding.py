@@ -71,8 +71,10 @@ def once(product: Product, weight: Tensor, q: Tensor) -> tuple[Tensor, ...]:
 
 def counted(product: Product, weight: Tensor, q: Tensor) -> int:
     """Return the floating-point operations of this process, of matrix products alone."""
+    # In float64, since those of oneDNN in float32 are not counted.
+    double, q = (tensor.detach().double().requires_grad_() for tensor in (weight, q))
     with FlopCounterMode(display=False) as counter:
-        once(product, weight, q)
+        once(product, double, q)
     return counter.get_total_flops()
 
 

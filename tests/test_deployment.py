@@ -18,18 +18,10 @@ from sll_zoo.zoo.record import read_records
 from sll_zoo.zoo.weights import CHECKPOINTS
 from tests import tolerances as tol
 
+SHAPE = {"width": 4, "conv_layers": 1, "conv_inner": 3, "dense_layers": 1, "dense_inner": 5, "pool": 2, "img_size": (8, 6)}
 SIZES = {
-    "nano": {"width": 4, "conv_layers": 1, "conv_inner": 3, "dense_layers": 1, "dense_inner": 5, "pool": 2, "img_size": (8, 6)},
-    "tiny": {
-        "width": 8,
-        "conv_layers": 1,
-        "conv_inner": 3,
-        "dense_layers": 1,
-        "dense_inner": 5,
-        "patch": 2,
-        "pool": 1,
-        "img_size": (8, 6),
-    },
+    "nano": SHAPE,
+    "tiny": SHAPE | {"width": 8, "patch": 2, "pool": 1},
     "convnet_xs": {"width": 4, "blocks": 2, "block_layers": 1, "img_size": (8, 12)},
 }
 
