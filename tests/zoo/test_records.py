@@ -88,9 +88,9 @@ def test_a_record_survives_its_file(tmp_path):
 
 def test_a_record_of_the_form_before_is_read():
     content = to_dict(DIGITS)
-    (attacked,) = content["measured"]["empirical"]
+    attacked = content["measured"]["empirical"][0]  # of which there was one at most
     del content["files"]
-    for before, now in ((attacked, DIGITS.measured.empirical), (None, ())):
+    for before, now in ((attacked, DIGITS.measured.empirical[:1]), (None, ())):
         content["measured"]["empirical"] = before
         assert from_dict(content).measured.empirical == now
 
