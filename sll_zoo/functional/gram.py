@@ -17,6 +17,8 @@ from sll_zoo.functional.products import derivatives_are_taken_in_reverse, full_p
 
 # Rows of the Gram matrix at a time: few enough that half of 2,048 rows' products are left out, many enough for a fast product.
 BLOCK = 256
+# Entries for each of these rows that may be computed again.
+MOST = 4
 
 
 def abs_gram_product(
@@ -52,12 +54,12 @@ class _AbsGramProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, factors: torch.dtype) -> Tensor:
         """Return the sums; keep nothing where ``ctx`` is None."""
-        unit, sums = (weight.to(q.dtype) / scale).to(factors), torch.zeros_like(q)
-        signs = None if ctx is None else torch.empty(len(q), len(q), dtype=torch.int8, device=q.device)
+        sums, signs = torch.zeros_like(q), None if ctx is None else torch.empty(len(q), len(q), dtype=torch.int8, device=q.device)
+        unit = divided(weight, scale, q.dtype).to(factors)
+        norms = None if ctx is None else torch.linalg.vector_norm(unit, dim=1)
         for rows, rest in _blocks(len(q)):
             # A block on the diagonal and all to its right, which by symmetry is all below it, too.
-            # By PyTorch's own product, so that an entry that rounding decides has the sign that it has in the formula.
-            gram = (unit[rows] @ unit[rows.start :].mT).to(q.dtype)
+            gram = products(unit, rows, slice(rows.start, None), norms).to(q.dtype)
             if signs is not None:
                 signs[rows, rows.start :] = gram.sign()
                 signs[rest, rows] = signs[rows, rest].mT
@@ -74,7 +76,7 @@ class _AbsGramProduct(torch.autograd.Function):
         weight, scale, q, signs, sums = ctx.saved_tensors
         if torch.is_grad_enabled():
             return *derivatives_by_formula(ctx, weight, scale, q, grad), None
-        unit = weight.to(q.dtype) / scale
+        unit = divided(weight, scale, q.dtype)
         by_unit, columns, inner = torch.empty_like(unit), unit.to(ctx.factors).mT, torch.empty_like(q)
         with full_precision(weight.device.type):
             for rows, _ in _blocks(len(q)):
@@ -91,6 +93,31 @@ def _blocks(size: int) -> Iterator[tuple[slice, slice]]:
     for start in range(0, size, BLOCK):
         stop = min(start + BLOCK, size)
         yield slice(start, stop), slice(stop, size)
+
+
+def divided(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return ``weight / scale``; without a copy where a CPU sees that the scale is 1, as it is of all but strange weights."""
+    if weight.device.type == "cpu" and not torch.compiler.is_compiling() and scale == 1:
+        return weight.to(dtype)
+    return weight.to(dtype) / scale
+
+
+def products(unit: Tensor, rows: slice, columns: slice | Tensor, norms: Tensor | None) -> Tensor:
+    """Return the products of rows of V with others, each with its sign where the norms of all rows are given.
+
+    An entry that rounding may have decided is computed again in float64. Of rows that are orthogonal on purpose these are too
+    many, and PyTorch's own product gives them the sign that they have in the formula.
+    """
+    ours, others = unit[rows], unit[columns]
+    gram = linear(ours, others)
+    if norms is None or gram.device.type != "cpu" or gram.dtype != torch.float32 or torch.compiler.is_compiling():
+        return gram
+    error = 4 * torch.finfo(gram.dtype).eps * torch.outer(norms[rows], norms[columns])
+    i, j = (gram.abs() < error).nonzero(as_tuple=True)
+    if len(i) > MOST * len(gram):
+        return ours @ others.mT
+    gram[i, j] = torch.linalg.vecdot(ours[i].double(), others[j].double()).to(gram.dtype)
+    return gram
 
 
 def derivatives_by_formula(ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -19,6 +19,8 @@ from sll_zoo.functional.sharded_gram import sharded_abs_gram_product
 
 # q_j / q_i then stays below e^40, far from the overflow of float32 at e^88. Every q > 0 is valid, so bounding it is sound.
 LOG_Q_LIMIT = 20.0
+# Weights whose largest entry is this many times from 1 are brought to it before they are multiplied; nearer ones need not be.
+FAR = 2.0**8
 
 
 def abs_gram(weight: Float[Tensor, "inner *kernel"]) -> Float[Tensor, "inner inner"]:
@@ -167,6 +169,7 @@ def residual_step(weight: Float[Tensor, "inner *kernel"], choice: Callable[[Tens
     """
     with full_precision(weight.device.type):
         scale = unit_scale(weight)
+        scale = torch.where((scale > 1 / FAR) & (scale < FAR), 1.0, scale)
         factor = scale.reciprocal().square()
         info = torch.finfo(factor.dtype)
         inverse = safe_reciprocal(choice(weight, scale)) * torch.where(factor < info.max, factor, 0.0)

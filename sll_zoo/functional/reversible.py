@@ -6,8 +6,9 @@ each layer are kept, and the inputs are found again, last layer first, when deri
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice, repeat
 from typing import Any, NamedTuple
 
 import torch
@@ -20,8 +21,8 @@ from sll_zoo.functional.convolution import PaddingMode, same_conv2d, same_conv2d
 from sll_zoo.functional.products import derivatives_are_taken_in_reverse, linear
 from sll_zoo.functional.residual import residual
 
-# What is taken away is computed for so many bytes of images at a time: larger pieces of memory a CPU gets anew, page by page.
-PART = 2**24
+# So many bytes of images at a time go through all layers on a CPU: few enough to stay near the processor on their way.
+PART = 2**22
 
 
 class Layer(NamedTuple):
@@ -74,23 +75,25 @@ def _is_plain(x: Tensor, tensors: Sequence[Tensor | None]) -> bool:
 class _ReluResiduals(torch.autograd.Function):
     """A stack of relu layers with derivatives of our own; derivatives of these are taken through the formula.
 
-    A layer is x + Mᵀ relu(V x + b) with M = −step ⊙ V. Products are taken in ``dtype``; x, and what is added to it, keep theirs.
+    Products are taken in ``dtype``; x, and what is taken away from it, keep theirs.
     """
 
     @staticmethod
     def forward(ctx: Any, padding_mode: PaddingMode, dtype: torch.dtype, x: Tensor, *tensors: Tensor | None) -> Tensor:
         """Apply the layers; keep nothing where ``ctx`` is None."""
-        y, hidden, kept = x, [], ctx is not None and any(ctx.needs_input_grad)
-        for layer in _layers(tensors):
-            v, m = _operators(layer, padding_mode, dtype)
-            units = v(y, layer.bias).relu_()
-            y = m.add_adjoint(y, units, in_place=y is not x)
-            if kept:
-                hidden.append(units)
+        layers, result, hidden = _operators(tensors, padding_mode, dtype), torch.empty_like(x), []
+        kept = ctx is not None and any(ctx.needs_input_grad)
+        for part, out in zip(_parts(x), _parts(result), strict=True):
+            y = part
+            for layer in layers:
+                units = layer(y, layer.bias).relu_()
+                y = layer.add_adjoint(y, layer.stepped(units), -1, out)
+                if kept:
+                    hidden.append(units)
         if kept:
             ctx.padding_mode, ctx.dtype = padding_mode, dtype
-            ctx.save_for_backward(x, y if len(hidden) > 1 else None, *tensors, *hidden)
-        return y
+            ctx.save_for_backward(x, result if len(layers) > 1 else None, *tensors, *hidden)
+        return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -98,71 +101,96 @@ class _ReluResiduals(torch.autograd.Function):
         tensors, hidden = saved[: len(ctx.needs_input_grad) - 3], saved[len(ctx.needs_input_grad) - 3 :]
         if torch.is_grad_enabled():
             return None, None, *_derivatives_by_formula(ctx, [x, *tensors], grad)
-        found: list[Tensor | None] = []
-        of_tensors, last = any(ctx.needs_input_grad[3:]), len(hidden) - 1
-        for index, layer in reversed(list(enumerate(_layers(tensors)))):
-            (v, m), units = _operators(layer, ctx.padding_mode, ctx.dtype), hidden[index]
-            by_units = torch.ops.aten.threshold_backward(m(grad), units, 0)
-            if of_tensors:
-                y = m.add_adjoint(y, units, -1, in_place=index < last) if index else x
-                by_m = v.gradient(grad, units)
-                by_weight = v.gradient(y, by_units).addcmul_(_along(layer.step, by_m), by_m, value=-1)
-                by_step = -(layer.weight * by_m).flatten(1).sum(1)
-                found[:0] = [by_weight, None if layer.bias is None else _over_batch(by_units, grad.dtype), by_step]
-            if index or ctx.needs_input_grad[2]:
-                grad = v.add_adjoint(grad, by_units, in_place=index < last)
-        return None, None, grad if ctx.needs_input_grad[2] else None, *(found or [None] * len(tensors))
+        layers, units, sums = _operators(tensors, ctx.padding_mode, ctx.dtype), iter(hidden), []
+        by_x, of_tensors = torch.empty_like(x) if ctx.needs_input_grad[2] else None, any(ctx.needs_input_grad[3:])
+        for part in zip(_parts(x), _parts(y), _parts(grad), _parts(by_x)):
+            found = _derivatives(layers, list(islice(units, len(layers))), *part, of_tensors)
+            sums = [total.add_(more) for total, more in zip(sums, found, strict=True)] if sums else found
+        by_tensors = [None if tensor is None else total for tensor, total in zip(tensors, sums or repeat(None))]
+        return None, None, by_x, *by_tensors
 
 
-def _operators(layer: Layer, padding_mode: PaddingMode, dtype: torch.dtype) -> tuple[_Operator, _Operator]:
-    """Return V and M."""
-    m = -_along(layer.step, layer.weight) * layer.weight
-    return _Operator(layer.weight.to(dtype), padding_mode), _Operator(m.to(dtype), padding_mode)
+def _parts(images: Tensor | None) -> Iterable[Any]:
+    """Return what goes through all layers at a time; for ever None where there is nothing."""
+    if images is None:
+        return repeat(None)
+    return torch.split(images, max(1, PART // max(1, images[:1].nbytes) if images.device.type == "cpu" else len(images)))
+
+
+def _derivatives(
+    layers: Sequence[_Operator],
+    hidden: Sequence[Tensor],
+    x: Tensor,
+    y: Tensor | None,
+    grad: Tensor,
+    by_x: Tensor | None,
+    of_tensors: bool,
+) -> list[Tensor]:
+    """Write the derivative by x over ``by_x``; return those by weight, bias and step of each layer, the first layer first."""
+    found, inputs, grads, wanted = [], None, by_x, by_x is not None
+    for index, (layer, units) in reversed(list(enumerate(zip(layers, hidden, strict=True)))):
+        by_taken, taken = layer(grad), layer.stepped(units)
+        by_units = torch.ops.aten.threshold_backward(layer.stepped(by_taken).neg_(), units, 0)
+        if of_tensors:
+            # The layer's input, found again from its output.
+            y = inputs = layer.add_adjoint(y, taken, 1, inputs) if index else x
+            by_weight = layer.gradient(y, by_units, grad, taken)
+            found[:0] = [by_weight, _over_batch(by_units, grad.dtype), _over_batch(by_taken.mul_(units), grad.dtype).neg_()]
+        if index or wanted:
+            grad = grads = layer.add_adjoint(grad, by_units, 1, grads)
+    return found
 
 
 class _Operator(NamedTuple):
-    """x ↦ V x, its adjoint, and the derivative by V, in the type of V."""
+    """x ↦ V x, its adjoint and its derivative, in the type of V."""
 
     weight: Tensor
+    bias: Tensor | None
+    step: Tensor
     padding_mode: PaddingMode
 
     def __call__(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        x, bias = x.to(self.weight.dtype), None if bias is None else bias.to(self.weight.dtype)
+        x = x.to(self.weight.dtype)
         if self.weight.ndim == 2:
             return linear(x, self.weight, bias)
         return same_conv2d(x, self.weight, bias, self.padding_mode)
 
-    def add_adjoint(self, y: Tensor, units: Tensor, sign: int = 1, *, in_place: bool) -> Tensor:
-        """Return y ± Vᵀ units, written over y or elsewhere."""
-        result = y if in_place else torch.empty_like(y)
-        images = max(1, PART // max(1, y[:1].nbytes)) if y.device.type == "cpu" else max(1, len(y))
-        parts = (torch.split(tensor, images) for tensor in (y, units, result))
-        for part, part_of_units, out in zip(*parts, strict=True):
-            if self.weight.ndim == 2:
-                added = linear(part_of_units, self.weight.mT)
-            else:
-                added = same_conv2d_adjoint(part_of_units, self.weight, self.padding_mode)
-            torch.add(part, added.to(y.dtype), alpha=sign, out=out)
-        return result
+    def stepped(self, units: Tensor) -> Tensor:
+        """Return step ⊙ units."""
+        # Spread over an image first: a short axis of channels, when it is the last in memory, is slow to multiply along.
+        step = torch.empty_like(units[:1]).copy_(self.step.view(-1, *(1,) * (units.ndim - 2)))
+        return units * step
 
-    def gradient(self, x: Tensor, units: Tensor) -> Tensor:
-        """Return the derivative of ⟨units, V x⟩ by V, in the type of ``x``."""
-        dtype, x = x.dtype, x.to(self.weight.dtype)
+    def add_adjoint(self, y: Tensor, units: Tensor, sign: int, out: Tensor | None) -> Tensor:
+        """Return y ± Vᵀ units, written over ``out`` if there is one."""
         if self.weight.ndim == 2:
-            return linear(units.mT, x.mT).to(dtype)
+            added = linear(units, self.weight.mT)
+        else:
+            added = same_conv2d_adjoint(units, self.weight, self.padding_mode)
+        return torch.add(y, added.to(y.dtype), alpha=sign, out=out)
+
+    def gradient(self, x: Tensor, units: Tensor, grad: Tensor, taken: Tensor) -> Tensor:
+        """Return the derivative of ⟨units, V x⟩ − ⟨taken, V grad⟩ by V, in the type of ``x``."""
+        dtype, x, grad = x.dtype, x.to(self.weight.dtype), grad.to(self.weight.dtype)
+        if self.weight.ndim == 2:
+            return linear(torch.cat([units, -taken]).mT, torch.cat([x, grad]).mT).to(dtype)
+        return self._by_kernel(x, units).sub_(self._by_kernel(grad, taken)).to(dtype)
+
+    def _by_kernel(self, x: Tensor, units: Tensor) -> Tensor:
         padding = self.weight.shape[-1] // 2
         if self.padding_mode == "circular":
             x, padding = F.pad(x, (padding,) * 4, mode="circular"), 0
         found: Tensor = conv2d_weight(x, self.weight.shape, units, padding=padding)  # type: ignore[no-untyped-call]  # of torch
-        return found.to(dtype)
+        return found
+
+
+def _operators(tensors: Sequence[Tensor | None], padding_mode: PaddingMode, dtype: torch.dtype) -> list[_Operator]:
+    given = (tuple(None if tensor is None else tensor.to(dtype) for tensor in layer) for layer in _layers(tensors))
+    return [_Operator(*layer, padding_mode) for layer in given]
 
 
 def _layers(tensors: Sequence[Tensor | None]) -> Iterator[Layer]:
     return (Layer(*tensors[start : start + 3]) for start in range(0, len(tensors), 3))  # type: ignore[arg-type]
-
-
-def _along(step: Tensor, weight: Tensor) -> Tensor:
-    return step.view(-1, *(1,) * (weight.ndim - 1))
 
 
 def _over_batch(units: Tensor, dtype: torch.dtype) -> Tensor:

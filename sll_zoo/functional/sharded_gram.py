@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, distributed
 
-from sll_zoo.functional.gram import derivatives_by_formula, formula
+from sll_zoo.functional.gram import derivatives_by_formula, divided, formula, products
 from sll_zoo.functional.products import derivatives_are_taken_in_reverse, full_precision, linear
 
 
@@ -51,10 +51,10 @@ class _ShardedAbsGramProduct(torch.autograd.Function):
     def forward(
         ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, group: distributed.ProcessGroup, factors: torch.dtype
     ) -> Tensor:
-        unit = (weight.to(q.dtype) / scale).to(factors)
-        sums, signs = torch.zeros_like(q), []
+        unit, sums, signs = divided(weight, scale, q.dtype).to(factors), torch.zeros_like(q), []
+        norms = torch.linalg.vector_norm(unit, dim=1)
         for rows, columns in _blocks(q, group):
-            gram = (unit[rows] @ unit[columns].mT).to(q.dtype)
+            gram = products(unit, rows, columns, norms).to(q.dtype)
             signs.append(gram.sign().to(torch.int8))
             gram.abs_()
             sums[rows] += gram @ q[columns]
@@ -71,7 +71,7 @@ class _ShardedAbsGramProduct(torch.autograd.Function):
             return *derivatives_by_formula(ctx, weight, scale, q, grad), None, None
         whole = grad.clone(memory_format=torch.contiguous_format)
         distributed.all_reduce(whole, group=ctx.group)
-        unit = weight.to(q.dtype) / scale
+        unit = divided(weight, scale, q.dtype)
         by_unit, factor = torch.zeros_like(unit), unit.to(ctx.factors)
         with full_precision(weight.device.type):
             for (rows, columns), sign in zip(_blocks(q, ctx.group), signs, strict=True):

@@ -94,7 +94,7 @@ class TruncateChannels(nn.Module):
         return str(self.channels)
 
 
-class NormOneAvgPool2d(nn.AvgPool2d):
+class NormOneAvgPool2d(nn.Module):
     """Sum of each k × k window divided by k: of norm exactly 1, where the mean would be of norm 1/k.
 
     The windows do not overlap, and a sum of k² entries has norm k.
@@ -109,4 +109,15 @@ class NormOneAvgPool2d(nn.AvgPool2d):
     """
 
     def __init__(self, kernel_size: int) -> None:
-        super().__init__(kernel_size, divisor_override=kernel_size)
+        super().__init__()
+        self.kernel_size = kernel_size
+
+    def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels low narrow"]:
+        """Pool; the result has its channels last in memory."""
+        # By sums, whose derivative needs neither the images nor a copy of its own size, as that of PyTorch's pooling does.
+        windows = x.permute(0, 2, 3, 1).unflatten(2, (-1, self.kernel_size)).sum(3).unflatten(1, (-1, self.kernel_size)).sum(2)
+        return windows.div(self.kernel_size).permute(0, 3, 1, 2)
+
+    def extra_repr(self) -> str:
+        """Return k."""
+        return str(self.kernel_size)
