@@ -92,7 +92,7 @@ class _ReluResiduals(torch.autograd.Function):
                     hidden.append(units)
         if kept:
             ctx.padding_mode, ctx.dtype = padding_mode, dtype
-            ctx.save_for_backward(x, result if len(layers) > 1 else None, *tensors, *hidden)
+            ctx.save_for_backward(x, result if len(layers) > 1 else x, *tensors, *hidden)
         return result
 
     @staticmethod
@@ -101,13 +101,14 @@ class _ReluResiduals(torch.autograd.Function):
         tensors, hidden = saved[: len(ctx.needs_input_grad) - 3], saved[len(ctx.needs_input_grad) - 3 :]
         if torch.is_grad_enabled():
             return None, None, *_derivatives_by_formula(ctx, [x, *tensors], grad)
-        layers, units, sums = _operators(tensors, ctx.padding_mode, ctx.dtype), iter(hidden), []
+        layers, units = _operators(tensors, ctx.padding_mode, ctx.dtype), iter(hidden)
+        sums: list[Tensor] = []
         by_x, of_tensors = torch.empty_like(x) if ctx.needs_input_grad[2] else None, any(ctx.needs_input_grad[3:])
-        for part in zip(_parts(x), _parts(y), _parts(grad), _parts(by_x)):
+        for part in zip(_parts(x), _parts(y), _parts(grad), _parts(by_x), strict=False):
             found = _derivatives(layers, list(islice(units, len(layers))), *part, of_tensors)
             sums = [total.add_(more) for total, more in zip(sums, found, strict=True)] if sums else found
-        by_tensors = [None if tensor is None else total for tensor, total in zip(tensors, sums or repeat(None))]
-        return None, None, by_x, *by_tensors
+        by_tensors = (None if tensor is None else total for tensor, total in zip(tensors, sums, strict=True))
+        return None, None, by_x, *(by_tensors if of_tensors else [None] * len(tensors))
 
 
 def _parts(images: Tensor | None) -> Iterable[Any]:
@@ -121,13 +122,14 @@ def _derivatives(
     layers: Sequence[_Operator],
     hidden: Sequence[Tensor],
     x: Tensor,
-    y: Tensor | None,
+    y: Tensor,
     grad: Tensor,
     by_x: Tensor | None,
     of_tensors: bool,
 ) -> list[Tensor]:
     """Write the derivative by x over ``by_x``; return those by weight, bias and step of each layer, the first layer first."""
-    found, inputs, grads, wanted = [], None, by_x, by_x is not None
+    found: list[Tensor] = []
+    inputs, grads = None, by_x
     for index, (layer, units) in reversed(list(enumerate(zip(layers, hidden, strict=True)))):
         by_taken, taken = layer(grad), layer.stepped(units)
         by_units = torch.ops.aten.threshold_backward(layer.stepped(by_taken).neg_(), units, 0)
@@ -136,7 +138,7 @@ def _derivatives(
             y = inputs = layer.add_adjoint(y, taken, 1, inputs) if index else x
             by_weight = layer.gradient(y, by_units, grad, taken)
             found[:0] = [by_weight, _over_batch(by_units, grad.dtype), _over_batch(by_taken.mul_(units), grad.dtype).neg_()]
-        if index or wanted:
+        if index or by_x is not None:
             grad = grads = layer.add_adjoint(grad, by_units, 1, grads)
     return found
 
@@ -157,9 +159,10 @@ class _Operator(NamedTuple):
 
     def stepped(self, units: Tensor) -> Tensor:
         """Return step ⊙ units."""
-        # Spread over an image first: a short axis of channels, when it is the last in memory, is slow to multiply along.
-        step = torch.empty_like(units[:1]).copy_(self.step.view(-1, *(1,) * (units.ndim - 2)))
-        return units * step
+        step = self.step.view(-1, *(1,) * (units.ndim - 2))
+        if units.device.type == "cpu":  # where to multiply along a short axis of channels, the last in memory, is slow
+            step = torch.empty_like(units[:1], dtype=step.dtype).copy_(step)
+        return (units * step).to(units.dtype)
 
     def add_adjoint(self, y: Tensor, units: Tensor, sign: int, out: Tensor | None) -> Tensor:
         """Return y ± Vᵀ units, written over ``out`` if there is one."""
@@ -185,8 +188,10 @@ class _Operator(NamedTuple):
 
 
 def _operators(tensors: Sequence[Tensor | None], padding_mode: PaddingMode, dtype: torch.dtype) -> list[_Operator]:
-    given = (tuple(None if tensor is None else tensor.to(dtype) for tensor in layer) for layer in _layers(tensors))
-    return [_Operator(*layer, padding_mode) for layer in given]
+    return [
+        _Operator(weight.to(dtype), None if bias is None else bias.to(dtype), step, padding_mode)
+        for weight, bias, step in _layers(tensors)
+    ]
 
 
 def _layers(tensors: Sequence[Tensor | None]) -> Iterator[Layer]:

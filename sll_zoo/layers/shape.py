@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -94,7 +95,7 @@ class TruncateChannels(nn.Module):
         return str(self.channels)
 
 
-class NormOneAvgPool2d(nn.Module):
+class NormOneAvgPool2d(nn.AvgPool2d):
     """Sum of each k × k window divided by k: of norm exactly 1, where the mean would be of norm 1/k.
 
     The windows do not overlap, and a sum of k² entries has norm k.
@@ -109,15 +110,10 @@ class NormOneAvgPool2d(nn.Module):
     """
 
     def __init__(self, kernel_size: int) -> None:
-        super().__init__()
-        self.kernel_size = kernel_size
+        super().__init__(kernel_size, divisor_override=kernel_size)
 
     def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels low narrow"]:
-        """Pool; the result has its channels last in memory."""
-        # By sums, whose derivative needs neither the images nor a copy of its own size, as that of PyTorch's pooling does.
-        windows = x.permute(0, 2, 3, 1).unflatten(2, (-1, self.kernel_size)).sum(3).unflatten(1, (-1, self.kernel_size)).sum(2)
-        return windows.div(self.kernel_size).permute(0, 3, 1, 2)
-
-    def extra_repr(self) -> str:
-        """Return k."""
-        return str(self.kernel_size)
+        """Pool, by sums: their derivative needs neither the images nor a copy of itself, as that of PyTorch's pooling does."""
+        x, windows = x.permute(0, 2, 3, 1), (-1, cast("int", self.kernel_size))
+        x = torch.unflatten(torch.unflatten(x, 2, windows).sum(3), 1, windows).sum(2)
+        return x.div(cast("int", self.divisor_override)).permute(0, 3, 1, 2)

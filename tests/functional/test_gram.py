@@ -43,6 +43,32 @@ def test_second_derivatives_are_those_of_the_formula():
     assert_same(*seconds)
 
 
+def derivative(function, weight):
+    """Return the derivative by a weight, in float64."""
+    weight = weight.clone().requires_grad_()
+    sums = function(weight, weight.new_tensor(1.0), torch.ones_like(weight[:, 0]))
+    return torch.autograd.grad(weighted(sums), weight)[0].double()
+
+
+def test_an_entry_that_rounding_may_decide_has_the_sign_of_the_exact_product():
+    weight = torch.randn(2 * BLOCK, 400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows, others = weight[:BLOCK], weight[BLOCK:]
+    others -= (rows * others).sum(1, keepdim=True) / rows.square().sum(1, keepdim=True) * rows
+    weight = weight.float()
+    exact = weight.double() @ weight.double().mT
+    assert ((weight @ weight.mT).sign() != exact.sign()).sum() > 20
+    expected = derivative(formula, weight.double())
+    assert (derivative(formula, weight) - expected).norm() > 1e-3 * expected.norm()
+    assert (derivative(abs_gram_product, weight) - expected).norm() < 1e-6 * expected.norm()
+
+
+def test_where_rounding_decides_all_signs_they_are_those_of_the_formula():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.linalg.qr(torch.randn(400, BLOCK, generator=generator))[0].mT.contiguous()
+    expected = derivative(formula, weight)
+    assert (derivative(abs_gram_product, weight) - expected).norm() < 1e-6 * expected.norm()
+
+
 def test_nothing_is_kept_where_no_derivative_is_taken(monkeypatch):
     weight, scale, q = arguments(BLOCK + 40)
     expected = abs_gram_product(weight, scale, q)

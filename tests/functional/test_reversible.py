@@ -41,11 +41,13 @@ def distance(a, b):
     return ((a - b).norm() / b.norm()).item()
 
 
+@pytest.mark.parametrize("part", [1, reversible.PART])
 @pytest.mark.parametrize("depth", [1, 3])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("padding_mode", ["zeros", "circular"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_values_and_derivatives_are_those_of_the_formula(kind, padding_mode, bias, depth):
+def test_values_and_derivatives_are_those_of_the_formula(kind, padding_mode, bias, depth, part, monkeypatch):
+    monkeypatch.setattr(reversible, "PART", part)
     layers, x = layers_and_input(kind, depth, bias)
     y, expected = residuals(x, layers, "relu", padding_mode), one_by_one(x, layers, padding_mode)
     assert distance(y, expected) < 1e-14
