@@ -90,9 +90,9 @@ def measure(calls: dict[str, Call], device: torch.device, budget: float) -> dict
     """Return the times of repetitions in turn, as many as fit in ``budget`` seconds, and three at least."""
     for call in calls.values():
         call()  # allocates, or compiles
-    once = sum(seconds(call, device) for call in calls.values())
-    times: dict[str, list[float]] = {key: [] for key in calls}
-    for _ in range(max(LEAST, min(MOST, int(budget / once)))):
+    times = {key: [seconds(call, device)] for key, call in calls.items()}
+    once = sum(first for (first,) in times.values())
+    for _ in range(max(LEAST, min(MOST, int(budget / once))) - 1):
         for key, call in calls.items():
             times[key].append(seconds(call, device))
     return times
@@ -109,7 +109,7 @@ def networks_for(model: str, task: str, given: argparse.Namespace) -> dict[str, 
             if isinstance(layer, SLLLinear):
                 layer.factors = torch.bfloat16
     if given.compile:
-        networks |= {f"{name}, compiled": torch.compile(network) for name, network in networks.items()}
+        networks |= {f"{name}, compiled": torch.compile(network, dynamic=False) for name, network in networks.items()}
     return networks
 
 
@@ -149,14 +149,14 @@ def peak(given: argparse.Namespace) -> tuple[float, float]:
     return before, resident_peak()
 
 
-def peaks() -> dict[str, tuple[float, float]]:
-    """Return :func:`peak` of each network, in a process of its own."""
-    found = {}
-    for name in NAMES:
+def peaks() -> dict[str, list[float]]:
+    """Return medians of :func:`peak` of each network, in processes of their own."""
+    found: dict[str, list[list[float]]] = {name: [] for name in NAMES}
+    for name in NAMES * LEAST:
         command = [sys.executable, __file__, *sys.argv[1:], "--peak", name]
         run = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - this script
-        found[name] = tuple(json.loads(run.stdout))
-    return found
+        found[name].append(json.loads(run.stdout))
+    return {name: [median(values) for values in zip(*pairs, strict=True)] for name, pairs in found.items()}
 
 
 def arguments() -> argparse.Namespace:
@@ -167,7 +167,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="measure the compiled networks, too")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64, 256, 1024])
     parser.add_argument("--sizes", nargs="*", default=["sll_medium", "sll_large", "sll_xlarge"], help=f"besides {MODEL}")
-    parser.add_argument("--batches_of_sizes", type=int, nargs="+", default=[64])
+    parser.add_argument("--batches_of_sizes", type=int, nargs="+", default=[1, 64, 256])
     parser.add_argument("--seconds", type=float, default=20, help="of repetitions for each batch and task")
     parser.add_argument("--peak", choices=NAMES, help=argparse.SUPPRESS)
     return parser.parse_args()

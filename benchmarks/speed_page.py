@@ -36,7 +36,7 @@ repetitions in turn, in milliseconds; in brackets what the roofline below predic
 {costs}
 
 ## Memory of a training of `{model}` at batch 256, in MB
-Each in a process of its own, which gives freed memory back.
+Each in processes of its own, which give freed memory back; medians of 3.
 
 {peaks}
 
@@ -106,9 +106,13 @@ def _times(rows: list[dict[str, Any]], task: str, best: str) -> str:
     lines = []
     for batch in dict.fromkeys(batch for batch, _ in cells):
         times = [cells[batch, name] for name in names]
-        shown = [f"{1000 * row['seconds']:,.1f} ({1000 * row['predicted']:,.1f})" for row in times]
-        lines.append([f"{batch:,}", *shown, *_compared(cells, batch, best), str(times[0]["n"])])
+        lines.append([f"{batch:,}", *map(_milliseconds, times), *_compared(cells, batch, best), str(times[0]["n"])])
     return table(["batch", *names, *_comparisons(best), "n"], lines)
+
+
+def _milliseconds(row: dict[str, Any]) -> str:
+    """Return what was measured, and in brackets what was predicted."""
+    return f"{1000 * row['seconds']:,.1f} ({1000 * row['predicted']:,.1f})"
 
 
 def _comparisons(best: str) -> list[str]:
@@ -130,7 +134,7 @@ def _sizes(rows: list[dict[str, Any]]) -> str:
                 of_task = [row for row in rows if (row["model"], row["task"], row["batch"]) == (model, task, batch)]
                 cells = {(batch, row["name"]): row for row in of_task}
                 if cells:
-                    times = [f"{1000 * cells[batch, name]['seconds']:,.1f}" for name in (best, "formula", "plain", PART)]
+                    times = [_milliseconds(cells[batch, name]) for name in (best, "formula", "plain", PART)]
                     if task == "inference":
                         times[-1] = ""  # what is folded has none
                     lines.append([f"`{model}`", task, f"{batch:,}", *times, *_compared(cells, batch, best), str(of_task[0]["n"])])

@@ -71,11 +71,11 @@ def works(config: LipNetConfig, batch: int, size: int, name: str, task: str) -> 
     # Forward: a product, its adjoint, a difference. Backward: two products, their derivatives, and the input found again.
     conv_flops = conv_pass * (2 + training * (5 if reversible else 4))
     conv_bytes = images * ((3 + training * 7) if reversible else (5 + training * 9))
+    # Two products forward and two backward read the weight. Its derivative is one product, or two and their sum.
+    dense_bytes = weight * size / 4 * (2 + training * (3 if reversible else 7))
     result = [
         Work("convolutions", config.conv_layers, conv_flops, conv_bytes),
-        Work(
-            "dense layers", config.dense_layers, dense_pass * (6 if training else 2), weight * size / 4 * (9 if training else 2)
-        ),
+        Work("dense layers", config.dense_layers, dense_pass * (6 if training else 2), dense_bytes),
     ]
     if name == "formula":
         result.append(

@@ -56,7 +56,7 @@ class _AbsGramProduct(torch.autograd.Function):
         """Return the sums; keep nothing where ``ctx`` is None."""
         sums, signs = torch.zeros_like(q), None if ctx is None else torch.empty(len(q), len(q), dtype=torch.int8, device=q.device)
         unit = divided(weight, scale, q.dtype).to(factors)
-        norms = None if ctx is None else torch.linalg.vector_norm(unit, dim=1)
+        norms = None if ctx is None else norms_to_be_sure_of_signs(unit)
         for rows, rest in _blocks(len(q)):
             # A block on the diagonal and all to its right, which by symmetry is all below it, too.
             gram = products(unit, rows, slice(rows.start, None), norms).to(q.dtype)
@@ -102,15 +102,24 @@ def divided(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     return weight.to(dtype) / scale
 
 
-def products(unit: Tensor, rows: slice, columns: slice | Tensor, norms: Tensor | None) -> Tensor:
-    """Return the products of rows of V with others, each with its sign where the norms of all rows are given.
+def norms_to_be_sure_of_signs(unit: Tensor) -> Tensor | None:
+    """Return the norms of the rows of V, for :func:`products`; None where its product is PyTorch's own."""
+    if unit.device.type != "cpu" or unit.dtype != torch.float32 or torch.compiler.is_compiling():
+        return None
+    norms: Tensor = torch.linalg.vector_norm(unit, dim=1)
+    return norms
 
-    An entry that rounding may have decided is computed again in float64. Of rows that are orthogonal on purpose these are too
-    many, and PyTorch's own product gives them the sign that they have in the formula.
+
+def products(unit: Tensor, rows: slice, columns: slice | Tensor, norms: Tensor | None) -> Tensor:
+    """Return the products of rows of V with others.
+
+    A sign that rounding decides is another in each way to compute a product, and the derivative with it. Where norms are given,
+    an entry so near 0 is computed again in float64. If too many are, as of rows that are orthogonal on purpose, PyTorch's own
+    product gives all of them the sign that they have in the formula.
     """
     ours, others = unit[rows], unit[columns]
     gram = linear(ours, others)
-    if norms is None or gram.device.type != "cpu" or gram.dtype != torch.float32 or torch.compiler.is_compiling():
+    if norms is None:
         return gram
     error = 4 * torch.finfo(gram.dtype).eps * torch.outer(norms[rows], norms[columns])
     i, j = (gram.abs() < error).nonzero(as_tuple=True)

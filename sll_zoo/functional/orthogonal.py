@@ -29,10 +29,12 @@ def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch ro
     if rows < cols:
         return cayley(m.mH).mH
     u, v = m[..., :cols, :], m[..., cols:, :]
-    a = u - u.mH + v.mH @ v
+    square = rows == cols  # of an empty V, torch.compile cannot derive the products
+    a = u - u.mH if square else u - u.mH + v.mH @ v
     identity = torch.eye(cols, dtype=m.dtype, device=m.device)
     inverse = torch.linalg.inv(identity + a)
-    return torch.cat([(identity - a) @ inverse, -2 * v @ inverse], -2)
+    upper = (identity - a) @ inverse
+    return upper if square else torch.cat([upper, -2 * v @ inverse], -2)
 
 
 def normalised(m: Float[Tensor, "*shape"], log_norm: Float[Tensor, ""]) -> Float[Tensor, "*shape"]:

@@ -19,7 +19,7 @@ from sll_zoo.functional.sharded_gram import sharded_abs_gram_product
 
 # q_j / q_i then stays below e^40, far from the overflow of float32 at e^88. Every q > 0 is valid, so bounding it is sound.
 LOG_Q_LIMIT = 20.0
-# Weights whose largest entry is this many times from 1 are brought to it before they are multiplied; nearer ones need not be.
+# Weights whose largest entry is further from 1 than by this factor are brought near it before they are multiplied.
 FAR = 2.0**8
 
 
@@ -169,6 +169,7 @@ def residual_step(weight: Float[Tensor, "inner *kernel"], choice: Callable[[Tens
     """
     with full_precision(weight.device.type):
         scale = unit_scale(weight)
+        # A scale of 1 saves a copy of the weight: see gram.py.
         scale = torch.where((scale > 1 / FAR) & (scale < FAR), 1.0, scale)
         factor = scale.reciprocal().square()
         info = torch.finfo(factor.dtype)
@@ -181,7 +182,7 @@ def residual_step(weight: Float[Tensor, "inner *kernel"], choice: Callable[[Tens
 def safe_reciprocal(t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return 1/T, and 0 where T is zero, too small to be known to working precision, or not finite.
 
-    A step of 0 makes the unit a no-op, which is 1-Lipschitz; in float32, rows that are smaller than the largest entry by 1e-18
+    A step of 0 makes the unit a no-op, which is 1-Lipschitz; in float32, rows that are smaller than the largest entry by 1e-14
     come to that. The reciprocal never sees the entries it would fail on (the authors' ``x**-1`` followed by a mask gives NaN in
     backward at a zero row), and its derivative, 1/T², is finite at the others.
     """

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, distributed
 
-from sll_zoo.functional.gram import derivatives_by_formula, divided, formula, products
+from sll_zoo.functional.gram import derivatives_by_formula, divided, formula, norms_to_be_sure_of_signs, products
 from sll_zoo.functional.products import derivatives_are_taken_in_reverse, full_precision, linear
 
 
@@ -52,7 +52,7 @@ class _ShardedAbsGramProduct(torch.autograd.Function):
         ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, group: distributed.ProcessGroup, factors: torch.dtype
     ) -> Tensor:
         unit, sums, signs = divided(weight, scale, q.dtype).to(factors), torch.zeros_like(q), []
-        norms = torch.linalg.vector_norm(unit, dim=1)
+        norms = norms_to_be_sure_of_signs(unit)
         for rows, columns in _blocks(q, group):
             gram = products(unit, rows, columns, norms).to(q.dtype)
             signs.append(gram.sign().to(torch.int8))

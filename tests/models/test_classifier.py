@@ -107,3 +107,28 @@ def test_network_compiles_whole(config):
     net, x = build(config).double(), torch.rand(2, 3, 8, 4, dtype=torch.float64)
     torch.compiler.reset()
     torch.testing.assert_close(torch.compile(net, fullgraph=True, backend="aot_eager")(x), net(x), rtol=0, atol=tol.SAME)
+
+
+@pytest.fixture(scope="module")
+def inductor():
+    """Skip where torch.compile itself does not work: it needs a C++ compiler and the headers of Python."""
+    torch.compiler.reset()
+    try:
+        torch.compile(torch.sin)(torch.ones(2))
+    except Exception as problem:  # noqa: BLE001 - whatever it is, it is not ours
+        pytest.skip(f"torch.compile does not work here: {problem!s:.100}")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.usefixtures("inductor")
+@pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex:UserWarning")
+def test_a_network_of_every_family_compiles_to_code_with_its_derivatives(family):
+    torch.manual_seed(0)
+    net = build(dataclasses.replace(CONFIGS["lipnet"], family=family, conv_layers=1, dense_layers=1, width=8, img_size=8))
+    x, found = torch.rand(2, 3, 8, 8), []
+    torch.compiler.reset()
+    for network in (torch.compile(net, fullgraph=True), net):
+        y = network(x)
+        found.append([y, *torch.autograd.grad(y.square().sum(), list(net.parameters()))])
+    for one, other in zip(*found, strict=True):
+        assert (one - other).norm() < 1e-5 * other.norm()
