@@ -167,7 +167,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="measure the compiled networks, too")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64, 256, 1024])
     parser.add_argument("--sizes", nargs="*", default=["sll_medium", "sll_large", "sll_xlarge"], help=f"besides {MODEL}")
-    parser.add_argument("--batches_of_sizes", type=int, nargs="+", default=[1, 64, 256])
+    parser.add_argument("--batches_of_sizes", type=int, nargs="+", default=[1, 64])
     parser.add_argument("--seconds", type=float, default=20, help="of repetitions for each batch and task")
     parser.add_argument("--peak", choices=NAMES, help=argparse.SUPPRESS)
     return parser.parse_args()

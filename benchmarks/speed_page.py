@@ -16,12 +16,13 @@ PART = "T"
 
 PAGE = """# How fast, and how large?
 `{model}`, {dtype}, in three forms with the same weights, side by side in one process. "Ours" is this package, "folded" its
-`fold(model)` for inference. "Formula" is the same network written plainly: T recomputed at every forward, derived by autograd.
-"Plain" is a network of the same shapes without rescaling: the limit of what a rescaling can reach. On a CPU ours and plain have
-their channels last in float32, the formula has them first, as published code. The limit can be beaten, since ours goes in place
-and takes the faster of two products, too. "T" is what ours spends on rescaling, measured by itself. A training step is forward,
-cross entropy, backward and fused Adam. The process keeps the memory that it frees, as in `sll-zoo fit`. Times are medians of n
-repetitions in turn, in milliseconds; in brackets what the roofline below predicts (of T, that of the dense layers alone).
+`fold(model)` for inference. "Formula" is the same network written plainly: T recomputed at every forward, derived by
+autograd. "Plain" is a network of the same shapes without rescaling: the limit of what a rescaling can reach. On a CPU ours
+and plain have their channels last in float32, the formula has them first, as published code. The limit can be beaten, since
+ours goes in place, pools by sums and takes the faster of two products, too. "T" is what ours spends on rescaling, measured by
+itself. A training step is forward, cross entropy, backward and fused Adam. The process keeps the memory that it frees, as in
+`sll-zoo fit`. Times are medians of n repetitions in turn, in milliseconds; in brackets what the roofline below predicts (of
+T, that of the dense layers alone).
 
 ## Training step
 {training}

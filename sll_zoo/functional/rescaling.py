@@ -169,7 +169,7 @@ def residual_step(weight: Float[Tensor, "inner *kernel"], choice: Callable[[Tens
     """
     with full_precision(weight.device.type):
         scale = unit_scale(weight)
-        # A scale of 1 saves a copy of the weight: see gram.py.
+        # A scale of 1 saves a copy of a dense weight: see gram.py.
         scale = torch.where((scale > 1 / FAR) & (scale < FAR), 1.0, scale)
         factor = scale.reciprocal().square()
         info = torch.finfo(factor.dtype)
@@ -182,9 +182,9 @@ def residual_step(weight: Float[Tensor, "inner *kernel"], choice: Callable[[Tens
 def safe_reciprocal(t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return 1/T, and 0 where T is zero, too small to be known to working precision, or not finite.
 
-    A step of 0 makes the unit a no-op, which is 1-Lipschitz; in float32, rows that are smaller than the largest entry by 1e-14
-    come to that. The reciprocal never sees the entries it would fail on (the authors' ``x**-1`` followed by a mask gives NaN in
-    backward at a zero row), and its derivative, 1/T², is finite at the others.
+    A step of 0 makes the unit a no-op, which is 1-Lipschitz; in float32, a T below 2e-19 comes to that, that of a row which
+    is nothing beside the largest entry. The reciprocal never sees the entries it would fail on (the authors' ``x**-1``
+    followed by a mask gives NaN in backward at a zero row), and its derivative, 1/T², is finite at the others.
     """
     least = 2 * torch.finfo(t.dtype).tiny ** 0.5
     usable = (t > least) & (t < 1 / least)

@@ -21,7 +21,7 @@ from sll_zoo.functional.convolution import PaddingMode, same_conv2d, same_conv2d
 from sll_zoo.functional.products import derivatives_are_taken_in_reverse, linear
 from sll_zoo.functional.residual import residual
 
-# So many bytes of images at a time go through all layers on a CPU: few enough to stay near the processor on their way.
+# So many bytes of images at a time go through all convolutions on a CPU: few enough to stay near the processor on their way.
 PART = 2**22
 
 
@@ -68,14 +68,18 @@ def residuals(
 def _is_plain(x: Tensor, tensors: Sequence[Tensor | None]) -> bool:
     if torch.compiler.is_compiling():
         return False
-    given = [tensor for tensor in tensors if tensor is not None]
-    return derivatives_are_taken_in_reverse(x, *given) and all(tensor.dtype == x.dtype for tensor in given)
+    weight, *_ = given = [tensor for tensor in tensors if tensor is not None]
+    return (
+        x.ndim == weight.ndim
+        and all(tensor.dtype == x.dtype for tensor in given)
+        and derivatives_are_taken_in_reverse(x, *given)
+    )
 
 
 class _ReluResiduals(torch.autograd.Function):
     """A stack of relu layers with derivatives of our own; derivatives of these are taken through the formula.
 
-    Products are taken in ``dtype``; x, and what is taken away from it, keep theirs.
+    Products are taken in ``dtype``; x, and what goes from layer to layer, keep theirs.
     """
 
     @staticmethod
@@ -86,7 +90,7 @@ class _ReluResiduals(torch.autograd.Function):
         for part, out in zip(_parts(x), _parts(result), strict=True):
             y = part
             for layer in layers:
-                units = layer(y, layer.bias).relu_()
+                units = layer.product(y, layer.bias).relu_()
                 y = layer.add_adjoint(y, layer.stepped(units), -1, out)
                 if kept:
                     hidden.append(units)
@@ -104,9 +108,10 @@ class _ReluResiduals(torch.autograd.Function):
         layers, units = _operators(tensors, ctx.padding_mode, ctx.dtype), iter(hidden)
         sums: list[Tensor] = []
         by_x, of_tensors = torch.empty_like(x) if ctx.needs_input_grad[2] else None, any(ctx.needs_input_grad[3:])
-        for part in zip(_parts(x), _parts(y), _parts(grad), _parts(by_x), strict=False):
-            found = _derivatives(layers, list(islice(units, len(layers))), *part, of_tensors)
-            sums = [total.add_(more) for total, more in zip(sums, found, strict=True)] if sums else found
+        with torch.autocast(x.device.type, enabled=False):
+            for part in zip(_parts(x), _parts(y), _parts(grad), _parts(by_x), strict=False):
+                found = _derivatives(layers, list(islice(units, len(layers))), *part, of_tensors)
+                sums = [total.add_(more) for total, more in zip(sums, found, strict=True)] if sums else found
         by_tensors = (None if tensor is None else total for tensor, total in zip(tensors, sums, strict=True))
         return None, None, by_x, *(by_tensors if of_tensors else [None] * len(tensors))
 
@@ -115,7 +120,9 @@ def _parts(images: Tensor | None) -> Iterable[Any]:
     """Return what goes through all layers at a time; for ever None where there is nothing."""
     if images is None:
         return repeat(None)
-    return torch.split(images, max(1, PART // max(1, images[:1].nbytes) if images.device.type == "cpu" else len(images)))
+    # A dense weight is larger than a part, and would be read again for each.
+    whole = images.device.type != "cpu" or images.ndim == 2
+    return torch.split(images, max(1, len(images) if whole else PART // max(1, images[:1].nbytes)))
 
 
 def _derivatives(
@@ -131,27 +138,29 @@ def _derivatives(
     found: list[Tensor] = []
     inputs, grads = None, by_x
     for index, (layer, units) in reversed(list(enumerate(zip(layers, hidden, strict=True)))):
-        by_taken, taken = layer(grad), layer.stepped(units)
-        by_units = torch.ops.aten.threshold_backward(layer.stepped(by_taken).neg_(), units, 0)
+        by_taken = layer.product(grad)
+        by_units = torch.ops.aten.threshold_backward(layer.stepped(by_taken), units, 0)  # but for its sign, as all below
         if of_tensors:
+            taken = layer.stepped(units)
             # The layer's input, found again from its output.
             y = inputs = layer.add_adjoint(y, taken, 1, inputs) if index else x
-            by_weight = layer.gradient(y, by_units, grad, taken)
-            found[:0] = [by_weight, _over_batch(by_units, grad.dtype), _over_batch(by_taken.mul_(units), grad.dtype).neg_()]
+            by_step = _over_batch(by_taken.to(grad.dtype).mul_(units), grad.dtype)
+            found[:0] = [layer.negative_gradient(y, by_units, grad, taken), -_over_batch(by_units, grad.dtype), -by_step]
         if index or by_x is not None:
-            grad = grads = layer.add_adjoint(grad, by_units, 1, grads)
+            grad = grads = layer.add_adjoint(grad, by_units, -1, grads)
     return found
 
 
 class _Operator(NamedTuple):
-    """x ↦ V x, its adjoint and its derivative, in the type of V."""
+    """V of a layer, in the type that products are taken in, with b and 2/T."""
 
     weight: Tensor
     bias: Tensor | None
     step: Tensor
     padding_mode: PaddingMode
 
-    def __call__(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    def product(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return V x + b."""
         x = x.to(self.weight.dtype)
         if self.weight.ndim == 2:
             return linear(x, self.weight, bias)
@@ -172,12 +181,12 @@ class _Operator(NamedTuple):
             added = same_conv2d_adjoint(units, self.weight, self.padding_mode)
         return torch.add(y, added.to(y.dtype), alpha=sign, out=out)
 
-    def gradient(self, x: Tensor, units: Tensor, grad: Tensor, taken: Tensor) -> Tensor:
-        """Return the derivative of ⟨units, V x⟩ − ⟨taken, V grad⟩ by V, in the type of ``x``."""
+    def negative_gradient(self, x: Tensor, units: Tensor, grad: Tensor, taken: Tensor) -> Tensor:
+        """Return minus the derivative of ⟨units, V x⟩ + ⟨taken, V grad⟩ by V, in the type of ``x``."""
         dtype, x, grad = x.dtype, x.to(self.weight.dtype), grad.to(self.weight.dtype)
         if self.weight.ndim == 2:
-            return linear(torch.cat([units, -taken]).mT, torch.cat([x, grad]).mT).to(dtype)
-        return self._by_kernel(x, units).sub_(self._by_kernel(grad, taken)).to(dtype)
+            return linear(torch.cat([units, taken]).neg_().mT, torch.cat([x, grad]).mT).to(dtype)
+        return -(self._by_kernel(x, units).to(dtype) + self._by_kernel(grad, taken).to(dtype))
 
     def _by_kernel(self, x: Tensor, units: Tensor) -> Tensor:
         padding = self.weight.shape[-1] // 2

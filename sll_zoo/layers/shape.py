@@ -113,7 +113,7 @@ class NormOneAvgPool2d(nn.AvgPool2d):
         super().__init__(kernel_size, divisor_override=kernel_size)
 
     def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels low narrow"]:
-        """Pool, by sums: their derivative needs neither the images nor a copy of itself, as that of PyTorch's pooling does."""
-        x, windows = x.permute(0, 2, 3, 1), (-1, cast("int", self.kernel_size))
-        x = torch.unflatten(torch.unflatten(x, 2, windows).sum(3), 1, windows).sum(2)
-        return x.div(cast("int", self.divisor_override)).permute(0, 3, 1, 2)
+        """Pool, by sums: they are derived without the images, and without the copies of them that PyTorch's pooling makes."""
+        x, windows = x.movedim(-3, -1), (-1, cast("int", self.kernel_size))
+        x = torch.unflatten(torch.unflatten(x, -2, windows).sum(-2), -3, windows).sum(-3)
+        return x.div(cast("int", self.divisor_override)).movedim(-1, -3).contiguous()

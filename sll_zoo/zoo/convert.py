@@ -52,8 +52,8 @@ def convert_checkpoint(path: Path) -> LipschitzClassifier:
 
     * Its convolution multiplies and divides by the same q, so that log q = 0 here. Its dense layer follows the theorem.
     * The mean is not in the file: it is that of the data set, rounded to float32 as it is when theirs subtracts it.
-    * A row of the head shorter than 1e-12 is not of unit length there. Rows that are nothing beside the largest entry (1e-14 of
-      it in the residual layers, 5e-10 in the head, in float32) count as zero here.
+    * A row of the head shorter than 1e-12 is not of unit length there. Rows that are nothing beside the largest entry (of a T
+      below 2e-19 in the residual layers, 5e-10 of it in the head, in float32) count as zero here.
 
     From the first release, commit faaa02e:
 

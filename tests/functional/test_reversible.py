@@ -41,18 +41,55 @@ def distance(a, b):
     return ((a - b).norm() / b.norm()).item()
 
 
-@pytest.mark.parametrize("part", [1, reversible.PART])
+@pytest.mark.parametrize("images", [1, 2, 3], ids="{} at a time".format)
 @pytest.mark.parametrize("depth", [1, 3])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("padding_mode", ["zeros", "circular"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_values_and_derivatives_are_those_of_the_formula(kind, padding_mode, bias, depth, part, monkeypatch):
-    monkeypatch.setattr(reversible, "PART", part)
+def test_values_and_derivatives_are_those_of_the_formula(kind, padding_mode, bias, depth, images, monkeypatch):
     layers, x = layers_and_input(kind, depth, bias)
+    monkeypatch.setattr(reversible, "PART", images * x[:1].nbytes)
     y, expected = residuals(x, layers, "relu", padding_mode), one_by_one(x, layers, padding_mode)
     assert distance(y, expected) < 1e-14
     for found, wanted in zip(derivatives(y, x, layers), derivatives(expected, x, layers), strict=True):
         assert distance(found, wanted) < 1e-12
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_float32_they_are_those_of_float64_to_rounding(kind):
+    layers, x = layers_and_input(kind, dtype=torch.float32)
+    exact, exact_x = [Layer(*(tensor.double() for tensor in layer)) for layer in layers], x.double()
+    wanted = derivatives(one_by_one(exact_x, exact, "zeros"), exact_x, exact)
+    for memory_format in (torch.contiguous_format, *([torch.channels_last] if x.ndim == 4 else [])):
+        found = derivatives(residuals(x.contiguous(memory_format=memory_format), layers), x, layers)
+        assert max(distance(one.double(), other) for one, other in zip(found, wanted, strict=True)) < 1e-6
+
+
+@pytest.mark.parametrize("images", [1, 2, 3], ids="{} at a time".format)
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_of_which_no_derivative_is_asked(kind, images, monkeypatch):
+    layers, x = layers_and_input(kind)
+    x = x.detach()
+    monkeypatch.setattr(reversible, "PART", images * x[:1].nbytes)
+    found, wanted = (
+        torch.autograd.grad(y.sum(), sum(layers, ())) for y in (residuals(x, layers), one_by_one(x, layers, "zeros"))
+    )
+    assert max(map(distance, found, wanted)) < 1e-12
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_without_a_batch_is_left_to_the_formula(kind):
+    layers, x = layers_and_input(kind)
+    assert [reversible._is_plain(images, layers[0]) for images in (x, x[0])] == [True, False]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_derivatives_are_taken_in_the_type_of_the_pass_before(kind):
+    layers, x = layers_and_input(kind, dtype=torch.float32)
+    wanted, y = derivatives(residuals(x, layers), x, layers), residuals(x, layers)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = derivatives(y, x, layers)
+    assert all(map(torch.equal, found, wanted))
 
 
 @pytest.mark.parametrize("kind", KINDS)
