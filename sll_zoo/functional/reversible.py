@@ -70,9 +70,7 @@ def _is_plain(x: Tensor, tensors: Sequence[Tensor | None]) -> bool:
         return False
     weight, *_ = given = [tensor for tensor in tensors if tensor is not None]
     return (
-        x.ndim == weight.ndim
-        and all(tensor.dtype == x.dtype for tensor in given)
-        and derivatives_are_taken_in_reverse(x, *given)
+        x.ndim == weight.ndim and all(tensor.dtype == x.dtype for tensor in given) and derivatives_are_taken_in_reverse(x, *given)
     )
 
 
