@@ -122,7 +122,8 @@ def _comparisons(best: str) -> list[str]:
 
 def _compared(cells: dict[tuple[int, str], dict[str, Any]], batch: int, best: str) -> list[str]:
     ours, formula, plain = (cells[batch, name]["seconds"] for name in (best, "formula", "plain"))
-    return [f"{formula / ours:.2f}", f"{ours / plain:.2f}", f"{batch / ours:,.0f}"]
+    rate = batch / ours
+    return [f"{formula / ours:.2f}", f"{ours / plain:.2f}", f"{rate:,.0f}" if rate > 10 else f"{rate:.1f}"]
 
 
 def _sizes(rows: list[dict[str, Any]]) -> str:
