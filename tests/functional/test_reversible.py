@@ -7,6 +7,7 @@ from sll_zoo.functional import reversible
 from sll_zoo.functional.rescaling import residual_step, row_sums
 from sll_zoo.functional.residual import residual
 from sll_zoo.functional.reversible import Layer, residuals
+from tests import tolerances as tol
 
 KINDS = {"dense": ((6,), ()), "convolution": ((5,), (3, 3))}
 
@@ -62,7 +63,7 @@ def test_in_float32_they_are_those_of_float64_to_rounding(kind):
     wanted = derivatives(one_by_one(exact_x, exact, "zeros"), exact_x, exact)
     for memory_format in (torch.contiguous_format, *([torch.channels_last] if x.ndim == 4 else [])):
         found = derivatives(residuals(x.contiguous(memory_format=memory_format), layers), x, layers)
-        assert max(distance(one.double(), other) for one, other in zip(found, wanted, strict=True)) < 1e-6
+        assert max(distance(one.double(), other) for one, other in zip(found, wanted, strict=True)) < tol.DERIVATIVE32
 
 
 @pytest.mark.parametrize("images", [1, 2, 3], ids="{} at a time".format)
