@@ -11,7 +11,7 @@ SAME = 1e-11
 BF16 = 0.02
 # Float32 rounding of a gain near 1: as GAIN, at 6e-8 each.
 FLOAT32 = 1e-5
-# Derivatives in float32 beside those in float64, by their norms: sums of a few hundred products at 6e-8 each; that of |WᵀW| q is 3e-7 away.
+# Derivatives in float32 beside those in float64, by their norms: sums of a few hundred products at 6e-8 each; |WᵀW| q is at 3e-7.
 DERIVATIVE32 = 1e-6
 # Colours in [0, 1] after four steps in float32, with the same operations in another order; the largest difference seen is 3.4e-6.
 COLOUR = 1e-5
