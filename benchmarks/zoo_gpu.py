@@ -2,7 +2,7 @@
 
 It needs the images in data/cifar10-jpeg, as configs/cifar10_jpeg/sll_tiny.yaml has them, and the extra sll-zoo[attack]. Each
 network has a number of minutes, of which two epochs before say how many epochs they are; Lightning's profile of the two is shown.
-The weights are packed with the fewest bits that cost at most 0.2 points of certified accuracy at 36/255, and written to
+The weights are packed with the fewest bits that cost at most 0.2 points of certified accuracy at 36/255, and shipped in
 checkpoints/ with record and card; then PGD and AutoAttack are run on 1,000 test images. What is done stays done: after an
 interruption, the same command goes on from there.
 """
@@ -24,6 +24,7 @@ from sll_zoo.attacking import METHODS
 from sll_zoo.data import open_data
 from sll_zoo.files import written_whole
 from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
+from sll_zoo.zoo.weights import CHECKPOINTS
 
 CONFIGS = HERE.parent / "configs/cifar10_jpeg"
 # In the order of training; of training alone.
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def ship(config: Path, minutes: float, device: str) -> None:
-    """Train and pack a network into ``checkpoints/`` of the current folder, as far as that is not done.
+    """Train and pack a network in ``outputs/`` of the current folder and ship it, as far as that is not done.
 
     Args:
         config: That it is trained by.
@@ -55,19 +56,21 @@ def ship(config: Path, minutes: float, device: str) -> None:
         device: ``cuda``, or ``cpu`` for a trial.
     """
     settings, name, data = described(config)
-    work, folder = Path("outputs/zoo") / name, Path("checkpoints") / name
-    trained = work / "trained"
-    if not (folder / CONFIG_FILE).exists():
+    work = Path("outputs/zoo") / name
+    trained, packed = work / "trained", work / "packed"
+    if not (CHECKPOINTS / name / CONFIG_FILE).exists():
         if not (trained / CONFIG_FILE).exists():
             train(settings, minutes, work)
-        bits = fewest_bits(f"local-dir:{trained}", data, device)
-        run("quantize", f"local-dir:{trained}", "--out", folder, "--data", data, "--bits", bits, "--device", device)
+        if not (packed / CONFIG_FILE).exists():
+            bits = fewest_bits(f"local-dir:{trained}", data, device)
+            run("quantize", f"local-dir:{trained}", "--out", packed, "--data", data, "--bits", bits, "--device", device)
+        run("ship", packed)
 
 
 def attack(config: Path, device: str) -> None:
     """Attack what :func:`ship` has shipped by every method, as far as that is not on record."""
     _, name, data = described(config)
-    folder = Path("checkpoints") / name
+    folder = CHECKPOINTS / name
     for method in METHODS:
         record = stated_record(read_config(folder / CONFIG_FILE))
         measured = record.measured if record else None

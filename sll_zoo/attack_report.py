@@ -20,7 +20,8 @@ from sll_zoo.errors import ConfigError
 from sll_zoo.files import obstacle, written_whole
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.zoo.card import percent
-from sll_zoo.zoo.export import describe_folder, under_attack
+from sll_zoo.zoo.export import under_attack
+from sll_zoo.zoo.folder import describe_folder
 from sll_zoo.zoo.measured import Measurement
 from sll_zoo.zoo.pull import locate
 from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record

@@ -10,23 +10,21 @@ from typing import Any
 import torch
 
 from sll_zoo.auditing import audit
-from sll_zoo.certification import certify
-from sll_zoo.data import HeldOut, fingerprint, open_data
-from sll_zoo.errors import InputError, PublishError, UnknownNameError
+from sll_zoo.data import fingerprint, open_data, source_of
+from sll_zoo.errors import PublishError
 from sll_zoo.evaluation import evaluate
 from sll_zoo.models import LipschitzClassifier
+from sll_zoo.remeasuring import remeasure
 from sll_zoo.zoo import create_model
 from sll_zoo.zoo.convert import convert_checkpoint
-from sll_zoo.zoo.export import export_model, measurement, write_card
+from sll_zoo.zoo.export import export_model, measurement
 from sll_zoo.zoo.factory import load_checkpoint
-from sll_zoo.zoo.measured import Measurement
+from sll_zoo.zoo.folder import write_card
 from sll_zoo.zoo.pull import pull
 from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
 from sll_zoo.zoo.record import Record
 from sll_zoo.zoo.upload import Publication, require_login, require_names, upload
 
-# Between two machines, radii in float64 differ by rounding only.
-TOLERANCE = 1e-9
 Progress = Callable[[list[Any]], Iterable[Any]]
 AUTHORS = "github.com/araujoalexandre/Lipschitz-SLL-Networks"
 CONVERTED = f"The weights are those of the paper's authors, trained by their code ({AUTHORS}) and converted from their checkpoint"
@@ -46,8 +44,9 @@ def publish(
     """Check weights, and upload them with configuration, card and picture in one commit.
 
     Nothing is uploaded unless the weights are finite, load strictly into a fresh network that gives the same logits bit by bit,
-    every layer keeps its claim (:func:`~sll_zoo.audit`), and the recorded certificates are found again, if the data is at hand.
-    Publishing the same thing again changes nothing, and a tag that exists is never moved.
+    every layer keeps its claim (:func:`~sll_zoo.audit`), and the recorded certificates are found again; where the data is not at
+    hand, ``warning`` of what is returned says so. Publishing the same thing again changes nothing, and a tag that exists is never
+    moved.
 
     Args:
         source: A folder such as ``checkpoints/sll_nano.digits``, a name that ``create_model`` has weights for, or a ``.ckpt`` of
@@ -77,12 +76,13 @@ def publish(
             raise PublishError(
                 f"{source} has no record of its weights", "export it with `sll-zoo fit`, or publish its checkpoint"
             )
-        require_sound(model, folder, record, progress)
+        warning = require_sound(model, folder, record, progress)
         write_card(folder, record, config, f"hf-hub:{repo_id}{f'@{tag}' if tag else ''}")
         found = Publication(
             repo_id=repo_id,
             files={path.name: path.stat().st_size for path in sorted(folder.iterdir())},
             card=(folder / "README.md").read_text("utf-8"),
+            warning=warning,
         )
         return found if dry_run else upload(found, folder, f"{record.name}, by sll_zoo", private, revision, tag)
 
@@ -141,7 +141,7 @@ def _measure(model: LipschitzClassifier, folder: Path, data: str) -> Record:
         model,
         folder,
         label_names=held_out.class_names,
-        measured=measurement(evaluation, Path(held_out.name).name, fingerprint(held_out.batches())),
+        measured=measurement(evaluation, Path(held_out.name).name, fingerprint(held_out.batches()), source=source_of(held_out)),
         curves={"this network": evaluation},
         training=record.training if record else None,
         origin=record.origin if record else None,
@@ -150,8 +150,8 @@ def _measure(model: LipschitzClassifier, folder: Path, data: str) -> Record:
 
 
 @torch.no_grad()
-def require_sound(model: LipschitzClassifier, folder: Path, record: Record, progress: Progress) -> None:
-    """Raise PublishError for weights that do not keep what their card will say.
+def require_sound(model: LipschitzClassifier, folder: Path, record: Record, progress: Progress) -> str:
+    """Raise PublishError for weights that do not keep what their card will say; return what could not be checked.
 
     Args:
         model: The network.
@@ -171,49 +171,4 @@ def require_sound(model: LipschitzClassifier, folder: Path, record: Record, prog
         )
     if problems := audit(fresh, progress).problems:
         raise PublishError(f"the audit found {len(problems)} problems ({problems[0]})", "train or convert the weights again")
-    if record.measured and (held_out := _at_hand(record.measured, fresh)):
-        recertify(fresh, record.measured, held_out)
-
-
-def _at_hand(measured: Measurement, model: LipschitzClassifier) -> HeldOut | None:
-    """Return the images that a record was measured on, if they are on this machine."""
-    try:
-        return open_data(measured.dataset, model.config.input_shape, model.num_classes)
-    except (UnknownNameError, InputError):
-        return None
-
-
-def recertify(model: LipschitzClassifier, measured: Measurement, held_out: HeldOut) -> None:
-    """Certify the recorded sample again and compare each image's class and radius.
-
-    Args:
-        model: The network.
-        measured: What is recorded of it.
-        held_out: The images that it was measured on.
-
-    Raises:
-        PublishError: Other images, or another class or radius than is recorded.
-    """
-    if (found := fingerprint(held_out.batches())) != measured.fingerprint:
-        raise PublishError(
-            f"{held_out.name} has fingerprint {found[:12]}…, the record {measured.fingerprint[:12]}…", "measure the weights again"
-        )
-    sample = measured.sample
-    if measured.n != len(held_out) or not sample.index or max(sample.index) >= len(held_out):
-        raise PublishError(
-            f"the record is of {measured.n} images, {len(sample.index)} of them to be certified again; {held_out.name} has "
-            f"{len(held_out)}",
-            "measure the weights again",
-        )
-    images = torch.stack([held_out.image(place) for place in sample.index])
-    certificate = certify(model, images, sound=measured.sound)
-    recorded = torch.tensor([float("inf") if radius is None else radius for radius in sample.radius], dtype=torch.float64)
-    same = certificate.prediction == torch.tensor(sample.prediction)
-    same &= torch.isclose(certificate.radius, recorded, rtol=TOLERANCE, atol=TOLERANCE)
-    if not same.all():
-        place = int((~same).nonzero()[0])
-        raise PublishError(
-            f"image {sample.index[place]} of {held_out.name} has class {certificate.prediction[place]} and radius "
-            f"{certificate.radius[place]:.9g}, the record says {sample.prediction[place]} and {recorded[place]:.9g}",
-            "measure the weights again",
-        )
+    return remeasure(fresh, record.measured) if record.measured else ""

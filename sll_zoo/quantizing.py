@@ -8,13 +8,14 @@ from tempfile import TemporaryDirectory
 
 from msgspec.structs import replace
 
-from sll_zoo.data import fingerprint, open_data
+from sll_zoo.data import fingerprint, open_data, source_of
 from sll_zoo.errors import ConfigError
 from sll_zoo.evaluation import Evaluation, evaluate
 from sll_zoo.publishing import Progress, require_sound
 from sll_zoo.zoo import create_model, pull, quantize
 from sll_zoo.zoo.card import TRAINING_FILE
 from sll_zoo.zoo.export import export_model, measurement
+from sll_zoo.zoo.folder import require_not_shipped
 from sll_zoo.zoo.measured import Measurement
 from sll_zoo.zoo.packing import require_bits
 from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
@@ -55,12 +56,13 @@ def quantize_weights(
         progress: Wraps the list of layers that are audited, such as ``rich.progress.track``.
 
     Raises:
-        ConfigError: Another number of bits, or a file in the folder's place.
+        ConfigError: Another number of bits, a file in the folder's place, or a folder of a checkout's shipped weights.
         UnknownNameError, InputError: No such model or data.
         WeightsError: Weights that do not exist, cannot be had, or are refused.
         PublishError: The audit finds a layer that breaks its claim; nothing is written.
     """
     require_bits(bits)
+    require_not_shipped(folder)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file", "name a folder for the weights")
     with TemporaryDirectory(prefix="sll-zoo-") as staged:
@@ -75,7 +77,8 @@ def _quantize(staged: Path, folder: Path, data: str, bits: int, device: str, pro
     held_out = open_data(data, model.config.input_shape, model.num_classes)
     quantized = quantize(model, bits)
     before, after = (evaluate(one.to(device), held_out.batches()) for one in (model, quantized))
-    measured = measurement(after, Path(held_out.name).name, fingerprint(held_out.batches()))
+    about = (Path(held_out.name).name, fingerprint(held_out.batches()))
+    measured = measurement(after, *about, source=source_of(held_out))
     yaml = staged / TRAINING_FILE
 
     def write(to: Path) -> Record:

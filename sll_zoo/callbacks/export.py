@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from sll_zoo.attacking import attack
 from sll_zoo.callbacks.repeats import read_repeats
 from sll_zoo.chain import require_no_hooks
-from sll_zoo.data import ImageData, fingerprint
+from sll_zoo.data import ImageData, fingerprint, source_of
 from sll_zoo.environment import commit, describe_device, versions_of
 from sll_zoo.errors import ConfigError
 from sll_zoo.evaluation import Evaluation, evaluate, evenly_spaced
@@ -25,6 +25,7 @@ from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.strategies import network_of
 from sll_zoo.zoo.card import describe
 from sll_zoo.zoo.export import export_model, measurement
+from sll_zoo.zoo.folder import require_not_shipped
 from sll_zoo.zoo.measured import Accuracies, Measurement
 from sll_zoo.zoo.packing import quantize, require_bits, require_quantizable
 from sll_zoo.zoo.record import Training
@@ -38,7 +39,7 @@ class ExportModel(Callback):
     Nothing is written in a ``fast_dev_run`` or after an interruption.
 
     Args:
-        folder: Where to, ``checkpoints/architecture.tag`` for weights that the zoo ships.
+        folder: Where to, such as ``outputs/architecture.tag``; ``sll-zoo ship`` takes it from there into a checkout.
         baseline: Whether to measure the nearest-neighbour margin classifier beside it; for data sets that fit in memory.
         attacked: How many of the held-out images, evenly spaced, to attack by PGD of 100 steps and 5 restarts.
         bits: Of a weight, below 32 to export and measure what :func:`~sll_zoo.quantize` makes of the network.
@@ -52,6 +53,7 @@ class ExportModel(Callback):
         self, folder: str, baseline: bool = False, attacked: int = 0, bits: int = 32, repeats: Sequence[str] = ()
     ) -> None:
         require_bits(bits)
+        require_not_shipped(Path(folder))
         self.folder = Path(folder)
         self.baseline = baseline
         self.attacked = attacked
@@ -154,6 +156,7 @@ class ExportModel(Callback):
             evaluation,
             data.name,
             found,
+            source=source_of(data) if isinstance(data, ImageData) else None,
             preparation=done,
             baseline=baseline,
             attacked=attacked,

@@ -1,9 +1,10 @@
-"""Commands around the model zoo: ``list``, ``pull``, ``publish``, ``convert``, ``quantize``."""
+"""Commands around the model zoo: ``list``, ``pull``, ``publish``, ``ship``, ``convert``, ``quantize``."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,10 @@ def add_commands(commands: Any) -> None:
     _add_data(publishing)
     publishing.add_argument("--dry-run", action="store_true", help="check everything, show files and card, send nothing")
     publishing.set_defaults(run=_publish)
+
+    shipping = commands.add_parser("ship", help="check exported weights and put them into checkpoints/, with record and tables")
+    shipping.add_argument("folder", type=Path, metavar="FOLDER", help="that `sll-zoo fit` or `quantize` wrote")
+    shipping.set_defaults(run=_ship)
 
     converting = commands.add_parser("convert", help="turn a checkpoint of the paper's authors into a folder to publish")
     converting.add_argument("official", type=Path, metavar="OFFICIAL.pth", help="a checkpoint of the authors' repository")
@@ -105,10 +110,24 @@ def _publish(options: argparse.Namespace) -> None:
         Console().print(Markdown(found.card.split("---\n", 2)[2]))
     for name, size in found.files.items():
         print(f"{name:20} {size_in_words(size):>9}")
+    _warn(found.warning)
     if options.dry_run:
-        print(f"every check passed; nothing was sent to {found.repo_id}")
+        print(f"every {'other ' if found.warning else ''}check passed; nothing was sent to {found.repo_id}")
     else:
         print(f"{found.url}{'' if found.changed else ' (nothing changed)'}")
+
+
+def _warn(warning: str) -> None:
+    if warning:
+        print(f"sll-zoo: warning: {warning}", file=sys.stderr)
+
+
+def _ship(options: argparse.Namespace) -> None:
+    from sll_zoo.shipping import ship
+
+    found = ship(options.folder, AUDITING)
+    _warn(found.warning)
+    print(f"{found.folder}: {found.record.name}, {describe(found.record)}")
 
 
 def _convert(options: argparse.Namespace) -> None:

@@ -41,6 +41,7 @@ class ImageData(LightningDataModule, ABC):
         name: Of the data set, as in records and tables.
         class_names: In the order of the labels; of some data sets, known after ``setup``.
         preparation: What was done to the images before a network sees them, after "they were"; empty if nothing was.
+        held_out_arguments: Names of the arguments, and of the attributes that hold them, on which the test part depends.
 
     Raises:
         ConfigError: A batch size below 1, another augmentation, or a negative number of workers.
@@ -49,6 +50,7 @@ class ImageData(LightningDataModule, ABC):
     name: str
     class_names: tuple[str, ...]
     preparation: str = ""
+    held_out_arguments: tuple[str, ...] = ()
 
     def __init__(self, batch_size: int, augment: Augmentation = "none", num_workers: int | None = None) -> None:
         super().__init__()

@@ -33,6 +33,7 @@ class CIFAR10(ImageData):
     """
 
     name = "cifar10"
+    held_out_arguments = ("root",)
     # What reads the files, and knows their names, checksums and address.
     reader: Any = datasets.CIFAR10
 

@@ -50,6 +50,8 @@ class ImageFolder(ImageData):
         InputError: Another number of channels.
     """
 
+    held_out_arguments = ("root", "image_size", "channels")
+
     def __init__(
         self,
         root: str,

@@ -27,6 +27,7 @@ class Synthetic(ImageData):
     """
 
     name = "synthetic"
+    held_out_arguments = ("images", "num_classes", "shape")
 
     def __init__(
         self, images: int = 1000, num_classes: int = 10, shape: tuple[int, int, int] = (3, 32, 32), batch_size: int = 64
@@ -35,6 +36,7 @@ class Synthetic(ImageData):
         if min(images, num_classes, *shape) < 1:
             raise ConfigError(f"images={images}, num_classes={num_classes}, shape={shape}", "give integers of at least 1")
         self.images = images
+        self.num_classes = num_classes
         self.shape = shape
         self.class_names = tuple(map(str, range(num_classes)))
 

@@ -38,6 +38,7 @@ class TinyImageNet(ImageData):
     """
 
     name = "tiny_imagenet"
+    held_out_arguments = ("root",)
     url = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
     md5 = "90528d7ca1a48142e341f4ef8d21d0de"
     # Numbers of images of each class.

@@ -7,11 +7,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
 from sll_zoo.files import rewrite_between
-from sll_zoo.zoo.measured import Accuracies, Measurement
+from sll_zoo.zoo.measured import Accuracies, Attacked, Measurement
+from sll_zoo.zoo.metadata import render_metadata
 from sll_zoo.zoo.record import Record, read_records
 from sll_zoo.zoo.shards import weights_files
 
@@ -21,8 +21,6 @@ CARD_FILE = "README.md"
 CURVE_FILE = "curve.png"
 TRAINING_FILE = "training.yaml"
 
-# Data sets as the Hub names them, for the card's metadata.
-HUB_DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100", "tiny_imagenet": "zh-plus/tiny-imagenet"}
 # What a reader would otherwise take for something else.
 NOTES = {
     "cifar10-jpeg": "They are JPEG-compressed copies of CIFAR-10's images, not CIFAR-10: numbers on the two cannot be compared.",
@@ -52,10 +50,11 @@ def render_card(record: Record, config: dict[str, Any], load_name: str, files: l
             num_classes=config["num_classes"],
             shape=f"{channels} × {height} × {width}",
             shape_arguments=f"{channels}, {height}, {width}",
-            metadata=_metadata(record),
+            metadata=render_metadata(record),
             n=f"{measured.n:,}" if measured else "",
             note=NOTES.get(measured.dataset, "") if measured else "",
             table=_card_table(record.name, measured) if measured else "",
+            attacks=[(_attacked(measured, one), _attack_table(one), one) for one in measured.empirical] if measured else [],
             mean_radius=_radius(measured.accuracy.mean_radius) if measured else "",
             picture=CURVE_FILE if CURVE_FILE in files else "",
             has_config=TRAINING_FILE in files,
@@ -69,56 +68,13 @@ def render_card(record: Record, config: dict[str, Any], load_name: str, files: l
     )
 
 
-def _metadata(record: Record) -> str:
-    """Return the YAML that the Hub reads: what the model is, and its accuracies with norm, ε and n."""
-    measured = record.measured
-    hub_dataset = HUB_DATASETS.get(measured.dataset) if measured else None
-    data = ModelCardData(
-        library_name="timm",
-        license=record.license,
-        pipeline_tag="image-classification",
-        tags=["timm", "sll_zoo", "certified-robustness", "lipschitz", "image-classification"],
-        datasets=[hub_dataset] if hub_dataset else None,
-        metrics=["accuracy"] if measured else None,
-        model_name=record.name if measured else None,
-        eval_results=_eval_results(measured) if measured else None,
-    )
-    return str(data.to_yaml())
-
-
-def _eval_results(measured: Measurement) -> list[EvalResult]:
-    about: dict[str, Any] = {
-        "task_type": "image-classification",
-        "dataset_type": HUB_DATASETS.get(measured.dataset, measured.dataset),
-        "dataset_name": measured.dataset,
-        "dataset_split": "test",
-    }
-    results = [EvalResult(**about, metric_type="accuracy", metric_name="Clean accuracy", metric_value=measured.accuracy.clean)]
-    rows = [("certified", "Lipschitz margin", measured.n, row) for row in measured.accuracy.certified]
-    rows += [("empirical", attacked.method, attacked.n, row) for attacked in measured.empirical for row in attacked.accuracy]
-    for kind, method, n, row in rows:
-        results.append(
-            EvalResult(
-                **about,
-                metric_type=f"{kind}_accuracy",
-                metric_name=f"{kind.capitalize()} accuracy (L2, eps={row.label})",
-                metric_value=row.accuracy,
-                metric_args={"norm": measured.norm, "eps": row.eps, "n": n, "method": method},
-            )
-        )
-    return results
-
-
 def _card_table(name: str, measured: Measurement) -> str:
-    """Return ε against certified and empirical accuracy, the mean over seeds, and the baseline's, a line for each ε."""
+    """Return ε against certified accuracy, the mean over seeds, and the baseline's, a line for each ε."""
     own = _by_radius(measured.accuracy)
     columns = {f"{name}, certified": {eps: percent(value) for eps, value in own.items()}}
     if measured.repeats:
         seeds = [own, *map(_by_radius, measured.repeats)]
         columns[f"mean of {len(seeds)} seeds ± standard deviation"] = {eps: _spread([one[eps] for one in seeds]) for eps in own}
-    for attacked in measured.empirical:
-        head = f"empirical, {attacked.n:,} images under {attacked.method}"
-        columns[head] = {row.eps: percent(row.accuracy) for row in attacked.accuracy}
     if measured.baseline:
         baseline = _by_radius(measured.baseline)
         columns["nearest-neighbour margin, certified"] = {eps: percent(value) for eps, value in baseline.items()}
@@ -126,6 +82,22 @@ def _card_table(name: str, measured: Measurement) -> str:
     return table(
         ["ε", *columns], [[label, *(column.get(eps, "") for column in columns.values())] for eps, label in labels.items()]
     )
+
+
+def _attacked(measured: Measurement, attacked: Attacked) -> str:
+    """Return which of the images were attacked, in words."""
+    n = f"{attacked.n:,}"
+    return f"all {n} images" if attacked.n == measured.n else f"{n} of the {measured.n:,} images, evenly spaced"
+
+
+def _attack_table(attacked: Attacked) -> str:
+    """Return ε against what is certified of the attacked images and what the attack left of them."""
+    if attacked.clean is None or attacked.certified is None:
+        return table(["ε", "empirical"], [[row.label, percent(row.accuracy)] for row in attacked.accuracy])
+    rows = [["0 (clean)", percent(attacked.clean), percent(attacked.clean)]]
+    for proved, left in zip(attacked.certified, attacked.accuracy, strict=True):
+        rows.append([proved.label, percent(proved.accuracy), percent(left.accuracy)])
+    return table(["ε", "certified", "empirical"], rows)
 
 
 def _by_radius(accuracy: Accuracies) -> dict[float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,17 +15,16 @@ from sll_zoo.attacking import Attack
 from sll_zoo.environment import versions_of
 from sll_zoo.errors import WeightsError
 from sll_zoo.evaluation import Evaluation, evenly_spaced
-from sll_zoo.files import json_number, write_json, written_whole
+from sll_zoo.files import json_number, written_whole
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.plot import plot_certified_accuracy
-from sll_zoo.zoo.card import CARD_FILE, CURVE_FILE, TRAINING_FILE, refresh_tables, render_card
-from sll_zoo.zoo.measured import Accuracies, AtRadius, Attacked, Measurement, Sample
+from sll_zoo.zoo.card import CURVE_FILE, TRAINING_FILE
+from sll_zoo.zoo.folder import describe_folder, require_not_shipped
+from sll_zoo.zoo.measured import Accuracies, AtRadius, Attacked, DataSource, Measurement, Sample
 from sll_zoo.zoo.packing import Bits, pack, require_bits, unpack
-from sll_zoo.zoo.reading import CONFIG_FILE
-from sll_zoo.zoo.record import Record, Training, to_dict, write_record
-from sll_zoo.zoo.shards import INDEX_FILE, LARGEST, LARGEST_SHIPPED, remove_others, serialize
-from sll_zoo.zoo.weights import CHECKPOINTS
+from sll_zoo.zoo.record import Record, Training
+from sll_zoo.zoo.shards import LARGEST, write_weights
 
 PACKAGES = ("sll_zoo", "torch", "timm", "numpy")
 # Certificates that a record keeps, to be computed again wherever the weights go.
@@ -47,9 +45,6 @@ def export_model(
 ) -> Record:
     """Write ``folder`` and return the record of what it holds.
 
-    In the folder that a checkout keeps for these weights, the zoo's own record and the tables made from it follow, so that
-    ``create_model(name, pretrained=True)`` loads the new weights.
-
     Args:
         model: The network, built by ``create_model``, whose name it keeps.
         folder: Where the files go; each is replaced whole.
@@ -62,61 +57,30 @@ def export_model(
         bits: With which weights are packed, which loses nothing: the network must be one of :func:`~sll_zoo.quantize`.
 
     Raises:
-        ConfigError: Another number of bits than ``quantize`` takes.
+        ConfigError: Another number of bits than ``quantize`` takes, or a folder of :func:`require_not_shipped`.
         WeightsError: Weights with NaN or infinity, or with more than these bits; nothing is written.
     """
+    require_not_shipped(folder)
     described: dict[str, Any] = vars(model)["pretrained_cfg"]  # of timm's factory
     tag = re.sub(r"[^A-Za-z0-9]+", "_", measured.dataset).strip("_") if measured else described["tag"]
-    name = f"{described['architecture']}.{tag}"
-    weights, index = serialize(_packed(model, bits), bits, LARGEST_SHIPPED if is_shipped(folder, name) else LARGEST)
-    content = b"".join(weights.values())
     record = Record(
-        name=name,
+        name=f"{described['architecture']}.{tag}",
         family=model.config.family,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        sha256=hashlib.sha256(content).hexdigest(),
-        size=len(content),
-        files=len(weights),
+        **write_weights(folder, _packed(model, bits), bits, LARGEST),
         bits=cast("Bits", bits),
         origin=origin,
         training=training,
         measured=measured,
         versions=versions_of(PACKAGES),
     )
-    files = weights | ({INDEX_FILE: index} if index else {})
-    for filename, part in files.items():
-        with written_whole(folder / filename) as temporary:
-            temporary.write_bytes(part)
     if training_yaml:
         with written_whole(folder / TRAINING_FILE) as temporary:
             temporary.write_text(training_yaml, "utf-8")
     if curves and measured:
         plot_certified_accuracy(curves, f"{measured.dataset}: {measured.n:,} held-out images", folder / CURVE_FILE)
     describe_folder(folder, record, _config(described, model, record, label_names))
-    remove_others(folder, files)
     return record
-
-
-def describe_folder(folder: Path, record: Record, config: dict[str, Any]) -> None:
-    """Write card and config.json of a folder with weights, and for weights that the zoo ships its record and tables.
-
-    Args:
-        folder: That the weights are in.
-        record: Of them.
-        config: The content of config.json but for the record.
-    """
-    shipped = is_shipped(folder, record.name)
-    write_card(folder, record, config, record.name if shipped else "local-dir:.")
-    if shipped:
-        write_record(record)
-        refresh_tables(CHECKPOINTS.parent)
-    with written_whole(folder / CONFIG_FILE) as temporary:  # last: without it, nothing else is looked at
-        write_json(temporary, config | {"certified": to_dict(record)})
-
-
-def is_shipped(folder: Path, name: str) -> bool:
-    """Return whether a folder is the one that a checkout keeps for these weights."""
-    return folder.resolve() == (CHECKPOINTS / name).resolve()
 
 
 def _packed(model: LipschitzClassifier, bits: int) -> dict[str, Tensor]:
@@ -132,18 +96,12 @@ def _packed(model: LipschitzClassifier, bits: int) -> dict[str, Tensor]:
     return packed
 
 
-def write_card(folder: Path, record: Record, config: dict[str, Any], load_name: str) -> None:
-    """Write a folder's README.md, for weights that ``create_model`` loads by ``load_name``."""
-    files = [path.name for path in folder.iterdir()]
-    with written_whole(folder / CARD_FILE) as temporary:
-        temporary.write_text(render_card(record, config, load_name, files), "utf-8")
-
-
 def measurement(
     evaluation: Evaluation,
     dataset: str,
     fingerprint: str,
     *,
+    source: DataSource | None = None,
     preparation: str = "",
     baseline: Evaluation | None = None,
     attacked: Attack | None = None,
@@ -156,6 +114,7 @@ def measurement(
         evaluation: Of the network, on the held-out images of a data set in their order.
         dataset: Its name.
         fingerprint: Of :func:`~sll_zoo.data.fingerprint`.
+        source: Of :func:`~sll_zoo.data.source_of`.
         preparation: Of the data module (:class:`~sll_zoo.data.ImageData`).
         baseline: Of a nearest-neighbour margin classifier on the same images.
         attacked: Of the network, on some of the images.
@@ -165,6 +124,7 @@ def measurement(
     places = evenly_spaced(evaluation.n, SAMPLE)
     return Measurement(
         dataset=dataset,
+        source=source,
         fingerprint=fingerprint,
         n=evaluation.n,
         preparation=preparation,
@@ -184,7 +144,13 @@ def measurement(
 
 def under_attack(found: Attack, method: str) -> Attacked:
     """Return what a record says of an attack by a method."""
-    return Attacked(method=method, n=found.n, accuracy=_at_radii(found.empirical))
+    return Attacked(
+        method=method,
+        n=found.n,
+        clean=found.clean,
+        certified=_at_radii(found.certified),
+        accuracy=_at_radii(found.empirical),
+    )
 
 
 def _accuracies(evaluation: Evaluation) -> Accuracies:

@@ -12,6 +12,24 @@ from sll_zoo.functional.certificate import radius_label
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1)]
+Size = Annotated[int, Meta(ge=1, le=10**6)]
+Argument = str | Size | tuple[Size, ...]
+
+
+class DataSource(Struct, frozen=True, kw_only=True):
+    """How images are opened: what of ``sll_zoo.data`` opens them, and with which arguments.
+
+    Attributes:
+        class_path: As configurations name a data module, ``sll_zoo.data.ImageFolder``; or ``sll_zoo.data.open_data``.
+        init_args: Those on which the held-out images depend; paths are relative to the current folder.
+    """
+
+    class_path: Annotated[str, Meta(pattern=r"^sll_zoo\.data\.[A-Za-z0-9_]+$")]
+    init_args: dict[str, Argument] = {}
+
+    def __str__(self) -> str:
+        """Return the call in Python."""
+        return f"{self.class_path}({', '.join(f'{name}={value!r}' for name, value in self.init_args.items())})"
 
 
 class AtRadius(Struct, frozen=True, kw_only=True):
@@ -55,17 +73,33 @@ class Accuracies(Struct, frozen=True, kw_only=True):
 
 
 class Attacked(Struct, frozen=True, kw_only=True):
-    """What an attack left.
+    """What an attack left of some images, beside what is certified of the same.
 
     Attributes:
         method: The attack, with its steps and restarts.
         n: Number of images attacked.
-        accuracy: Fractions classified correctly of which no image of another class was found in the ball.
+        clean: Fraction of them classified correctly; None in records of a time when nobody noted it.
+        certified: Fractions of them classified correctly throughout each ball; likewise.
+        accuracy: Fractions of them classified correctly of which no image of another class was found in the ball.
     """
 
     method: str
     n: Count
+    clean: Fraction | None = None
+    certified: tuple[AtRadius, ...] | None = None
     accuracy: tuple[AtRadius, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse an attack that left less than is certified of the same images, or more than were classified correctly."""
+        if (self.clean is None) != (self.certified is None):
+            raise ValueError("clean and certified accuracy of the attacked images go together")
+        if self.clean is None or self.certified is None:
+            return
+        if [row.eps for row in self.certified] != [row.eps for row in self.accuracy]:
+            raise ValueError("the attacked images are certified at other radii")
+        pairs = zip(self.certified, self.accuracy, strict=True)
+        if any(not proved.accuracy <= left.accuracy <= self.clean for proved, left in pairs):
+            raise ValueError("what an attack leaves lies between certified and clean accuracy of the same images")
 
 
 class Sample(Struct, frozen=True, kw_only=True):
@@ -92,6 +126,8 @@ class Measurement(Struct, frozen=True, kw_only=True):
 
     Attributes:
         dataset: Name of the data set.
+        source: How the held-out images are opened; None if they are outside of the folder that they were measured in, or opened
+            by code of others.
         fingerprint: Of the held-out images and labels, by :func:`~sll_zoo.data.fingerprint`.
         n: Number of images.
         preparation: What was done to the images that are certified, after "they were"; empty if nothing was.
@@ -106,6 +142,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
     """
 
     dataset: str
+    source: DataSource | None = None
     fingerprint: Sha256
     n: Count
     preparation: str = ""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import safetensors.torch
 from huggingface_hub import split_torch_state_dict_into_shards
 from torch import Tensor
 
+from sll_zoo.files import written_whole
 from sll_zoo.zoo.record import Record
 
 WEIGHTS_FILE = "model.safetensors"
@@ -26,6 +29,27 @@ def weights_files(record: Record | None) -> list[str]:
     """Return the names of the files of weights that a record describes, in order; without a record, of one file."""
     count = record.files if record else 1
     return [f"model-{n + 1:05}-of-{count:05}.safetensors" for n in range(count)] if count > 1 else [WEIGHTS_FILE]
+
+
+def write_weights(folder: Path, state: dict[str, Tensor], bits: int, largest: int) -> dict[str, Any]:
+    """Write the files of weights and their index in place of those before, and return what a record says of them.
+
+    Args:
+        folder: Where to.
+        state: As for :func:`serialize`, likewise the others.
+        bits: Of a weight.
+        largest: Size of the tensors in a file, in bytes.
+    """
+    weights, index = serialize(state, bits, largest)
+    digest = hashlib.sha256()
+    for content in weights.values():
+        digest.update(content)
+    files = weights | ({INDEX_FILE: index} if index else {})
+    for filename, content in files.items():
+        with written_whole(folder / filename) as temporary:
+            temporary.write_bytes(content)
+    remove_others(folder, files)
+    return {"sha256": digest.hexdigest(), "size": sum(map(len, weights.values())), "files": len(weights)}
 
 
 def serialize(state: dict[str, Tensor], bits: int, largest: int) -> tuple[dict[str, bytes], bytes]:

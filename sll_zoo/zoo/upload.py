@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import HfApi, get_token
@@ -30,6 +30,7 @@ class Publication:
         repo_id: ``org/name``.
         files: The size of each file in bytes, by its name.
         card: The README.md.
+        warning: What could not be checked; empty if everything was.
         url: Of the commit; empty in a dry run.
         changed: Whether the repository is another than before; in a dry run False.
     """
@@ -37,6 +38,7 @@ class Publication:
     repo_id: str
     files: dict[str, int]
     card: str
+    warning: str = ""
     url: str = ""
     changed: bool = False
 
@@ -80,7 +82,7 @@ def upload(found: Publication, folder: Path, message: str, private: bool, revisi
         if tag and (at := _tagged(api, repo_id, tag)):
             if not _same_files(api, repo_id, at, folder):
                 raise PublishError(f"{repo_id} has a tag {tag} of something else, and tags are never moved", "choose another tag")
-            return Publication(repo_id, found.files, found.card, f"{endpoint()}/{repo_id}/tree/{tag}")
+            return replace(found, url=f"{endpoint()}/{repo_id}/tree/{tag}")
         if revision != "main":
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         before = api.model_info(repo_id, revision=revision).sha
@@ -94,7 +96,7 @@ def upload(found: Publication, folder: Path, message: str, private: bool, revisi
         )
         if tag:
             api.create_tag(repo_id, tag=tag, revision=commit.oid)
-        return Publication(repo_id, found.files, found.card, commit.commit_url, commit.oid != before)
+        return replace(found, url=commit.commit_url, changed=commit.oid != before)
 
 
 def _tagged(api: HfApi, repo_id: str, tag: str) -> str | None:
