@@ -27,7 +27,9 @@ def remeasure(model: LipschitzClassifier, measured: Measurement) -> str:
     try:
         held_out = _at_hand(measured, model)
     except (UnknownNameError, InputError) as error:
-        return f"the recorded certificates were not computed again, since {measured.dataset} is not at hand ({error})"
+        return (
+            f"the recorded certificates were not computed again, since {measured.dataset} is not at hand in this folder ({error})"
+        )
     recertify(model, measured, held_out)
     return ""
 

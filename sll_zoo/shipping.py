@@ -83,4 +83,5 @@ def _divided(folder: Path, record: Record) -> Record:
     if record.size <= LARGEST_SHIPPED:
         return record
     state = read_weights([folder / name for name in weights_files(record)], record)
-    return replace(record, **write_weights(folder, state, record.bits, LARGEST_SHIPPED))
+    # In an order that does not depend on how they were divided before.
+    return replace(record, **write_weights(folder, dict(sorted(state.items())), record.bits, LARGEST_SHIPPED))

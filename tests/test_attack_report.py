@@ -100,7 +100,10 @@ def test_an_attack_is_recorded_in_the_folder_of_the_weights(capsys, monkeypatch,
     added = [(attacked.method, attacked.n) for attacked in recorded[len(before) :]]
     assert added == [("PGD (20 steps, 1 restarts)", 10), ("PGD (1 steps, 1 restarts)", 10)]
     assert recorded[: len(before)] == before
-    assert "empirical, 10 images under PGD (20 steps, 1 restarts)" in (folder / "README.md").read_text("utf-8")
+    for attacked in recorded[len(before) :]:
+        for certified, left in zip(attacked.certified, attacked.accuracy, strict=True):
+            assert certified.accuracy <= left.accuracy <= attacked.clean
+    assert "PGD (20 steps, 1 restarts), on 10 of the 400 images" in (folder / "README.md").read_text("utf-8")
     assert sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
     capsys.readouterr()
 

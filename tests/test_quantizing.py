@@ -9,7 +9,7 @@ import yaml
 import sll_zoo
 from sll_zoo.cli import main
 from sll_zoo.data import open_data
-from sll_zoo.publishing import recertify
+from sll_zoo.remeasuring import recertify
 from sll_zoo.zoo.card import percent
 from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
 from sll_zoo.zoo.record import read_records

@@ -27,6 +27,7 @@ def test_a_folder_with_other_classes_and_size_gives_a_certified_model(freeze, mo
     (report,) = Path("outputs").glob("**/metrics.json")
     assert json.loads(report.read_text("utf-8"))["final"]["val/acc"] > 0.8
 
+    assert not sll_zoo.publish("outputs/sll_nano.imagefolder", "zoo/mine", dry_run=True).warning
     model = sll_zoo.create_model("local-dir:outputs/sll_nano.imagefolder", pretrained=True).eval()
     assert model.num_classes == 3
     body = sll_zoo.create_model("sll_nano.digits", pretrained=True).denses

@@ -1,9 +1,8 @@
 """The command that trains the zoo's larger networks does all it does with a small one on a CPU, and nothing twice."""
 
-import os
+import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -11,14 +10,14 @@ import yaml
 import sll_zoo
 from sll_zoo.attack_report import AUTOATTACK
 from sll_zoo.zoo.reading import read_config, stated_record
+from tests.checkouts import checkout, environment
 
-ROOT = Path(__file__).parents[1]
 MODEL = "sll_nano.digits"
 # Each step two times: the second time all is done.
-SCRIPT = f"""
+SCRIPT = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {str(ROOT / "benchmarks")!r})
+sys.path.insert(0, "benchmarks")
 import zoo_gpu
 zoo_gpu.ATTACKED, zoo_gpu.STEPS, zoo_gpu.RESTARTS = 2, 2, 1
 for _ in range(2):
@@ -29,14 +28,16 @@ for _ in range(2):
 
 def test_a_network_is_trained_packed_and_attacked_once(tmp_path):
     pytest.importorskip("pyautoattack")
-    settings = yaml.safe_load((ROOT / "configs/digits/sll_nano.yaml").read_text("utf-8"))
+    root = checkout(tmp_path / "checkout")
+    shutil.rmtree(root / "checkpoints" / MODEL)
+    settings = yaml.safe_load((root / "configs/digits/sll_nano.yaml").read_text("utf-8"))
     (export,) = settings["trainer"]["callbacks"]
     export["init_args"] = {"folder": "elsewhere"}
-    (tmp_path / "training.yaml").write_text(yaml.safe_dump(settings), "utf-8")
+    (root / "training.yaml").write_text(yaml.safe_dump(settings), "utf-8")
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        cwd=root,
+        env=environment(root),
         timeout=600,
         capture_output=True,
         text=True,
@@ -44,9 +45,9 @@ def test_a_network_is_trained_packed_and_attacked_once(tmp_path):
     )
     assert run.returncode == 0, run.stderr
     commands = [line.split()[1] for line in run.stdout.splitlines() if line.startswith("sll-zoo ")]
-    assert commands == ["fit", "fit", "quantize", "attack", "attack"]
-    assert not (tmp_path / "elsewhere").exists()
-    folder = tmp_path / "checkpoints" / MODEL
+    assert commands == ["fit", "fit", "quantize", "ship", "attack", "attack"]
+    assert not (root / "elsewhere").exists()
+    folder = root / "checkpoints" / MODEL
     record = stated_record(read_config(folder / "config.json"))
     assert record.bits < 32
     assert [(attacked.method, attacked.n) for attacked in record.measured.empirical] == [

@@ -65,6 +65,7 @@ def open_recorded(source: DataSource, input_shape: tuple[int, int, int], num_cla
     Raises:
         InputError: A class or an argument that no record may have, a path that leads out of the current folder, another size
             than the network takes, or files that are missing or damaged.
+        UnknownNameError: A folder that is not there, of what was measured by the command line.
     """
     arguments = source.init_args
     paths = [Path(value) for value in arguments.values() if isinstance(value, str)]

@@ -10,9 +10,9 @@ import torch
 import yaml
 
 import sll_zoo
-from sll_zoo.data import fingerprint, open_data
+from sll_zoo.data import fingerprint, open_recorded
 from sll_zoo.errors import PublishError, WeightsError
-from sll_zoo.publishing import recertify
+from sll_zoo.remeasuring import recertify, remeasure
 from sll_zoo.zoo.card import BEGIN, END, percent, render_card, render_models
 from sll_zoo.zoo.export import export_model, measurement
 from sll_zoo.zoo.reading import CONFIG_FILE
@@ -24,6 +24,8 @@ from sll_zoo.zoo.weights import CHECKPOINTS
 RECORDS = read_records()
 ROOT = Path(__file__).parents[2]
 DIGITS = RECORDS["sll_nano.digits"]
+# On all images, as records were when nobody noted what is certified of those that are attacked.
+WEAKER = {"method": "PGD", "n": 400, "accuracy": [{"eps": 36 / 255, "label": "36/255", "accuracy": 0.5}]}
 
 
 def test_every_record_has_its_folder_and_every_folder_its_record():
@@ -42,15 +44,17 @@ def test_files_agree_with_the_record(name):
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_the_recorded_sample_is_certified_again(name):
+def test_the_recorded_sample_is_certified_again(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
     model = sll_zoo.create_model(name, pretrained=True).eval()
     measured = RECORDS[name].measured
-    if measured.dataset != "digits":
-        pytest.skip(f"{measured.dataset} is not at hand")
-    held_out = open_data(measured.dataset, model.config.input_shape, model.num_classes)
-    recertify(model, measured, held_out)
+    root = measured.source.init_args.get("root")
+    if root and not Path(root).is_dir():
+        pytest.skip(f"the images are not in {root}")
+    assert remeasure(model, measured) == ""
+    held_out = open_recorded(measured.source, model.config.input_shape, model.num_classes)
     model.head.bias.data[0] += 1e-3
-    with pytest.raises(PublishError, match=r"image \d+ of digits has class . and radius .*, the record says"):
+    with pytest.raises(PublishError, match=rf"image \d+ of {measured.dataset} has class . and radius .*, the record says"):
         recertify(model, measured, held_out)
     with pytest.raises(PublishError, match="has fingerprint"):
         recertify(model, measured, held_out.limited(40))
@@ -86,13 +90,34 @@ def test_a_record_survives_its_file(tmp_path):
     assert read_records(tmp_path) == {"sll_nano.b": other, DIGITS.name: DIGITS}
 
 
-def test_a_record_of_the_form_before_is_read():
+def test_a_record_of_the_form_before_is_read_and_told_apart():
     content = to_dict(DIGITS)
-    attacked = content["measured"]["empirical"][0]  # of which there was one at most
-    del content["files"]
-    for before, now in ((attacked, DIGITS.measured.empirical[:1]), (None, ())):
+    attacked = content["measured"]["empirical"][1]  # of which there was one at most
+    del content["files"], content["measured"]["source"], attacked["clean"], attacked["certified"]
+    first = msgspec.structs.replace(DIGITS.measured.empirical[1], clean=None, certified=None)
+    for before, now in ((attacked, (first,)), (None, ())):
         content["measured"]["empirical"] = before
-        assert from_dict(content).measured.empirical == now
+        record = from_dict(content)
+        assert (record.measured.empirical, record.measured.source) == (now, None)
+        card = render_card(record, json.loads((CHECKPOINTS / record.name / CONFIG_FILE).read_text()), "local-dir:.", [])
+        assert ("on 100 of the 400 images, evenly spaced" in card) == bool(now)
+        assert ("How many of these 100 images are certified was not recorded: the table above is of all 400." in card) == bool(
+            now
+        )
+
+
+def test_the_columns_of_an_attack_are_of_the_same_images(pretrained):
+    held_out = open_recorded(DIGITS.measured.source, (1, 8, 8), 10)
+    card = (CHECKPOINTS / DIGITS.name / "README.md").read_text("utf-8").split("### Under attack")[1]
+    for attacked, images in zip(DIGITS.measured.empirical, ("all 400 images", "100 of the 400 images"), strict=True):
+        evaluation = sll_zoo.evaluate(pretrained, held_out.limited(attacked.n).batches())
+        assert (evaluation.clean, list(evaluation.certified.values())) == (
+            attacked.clean,
+            [row.accuracy for row in attacked.certified],
+        )
+        assert f"{attacked.method}, on {images}" in card
+        for row, left in zip(attacked.certified, attacked.accuracy, strict=True):
+            assert f"| {row.label} | {percent(row.accuracy)} | {percent(left.accuracy)} |" in card
 
 
 @pytest.mark.parametrize(
@@ -105,7 +130,12 @@ def test_a_record_of_the_form_before_is_read():
         (("measured", "accuracy", "clean"), 0.5, "more images are certified than classified"),
         (("measured", "accuracy", "certified", 0, "label"), "0.14", "is written 36/255"),
         (("measured", "accuracy", "certified", 3, "accuracy"), 0.9, "must fall"),
-        (("measured", "empirical", 0, "accuracy", 0, "accuracy"), 0.1, "an attack leaves fewer"),
+        (("measured", "empirical", 1, "accuracy", 0, "accuracy"), 0.1, "lies between certified and clean accuracy of the same"),
+        (("measured", "empirical", 1, "accuracy", 0, "accuracy"), 1.0, "lies between certified and clean accuracy of the same"),
+        (("measured", "empirical", 1, "clean"), None, "go together"),
+        (("measured", "empirical", 1, "certified"), [], "certified at other radii"),
+        (("measured", "empirical"), [WEAKER], "an attack leaves fewer"),
+        (("measured", "source", "class_path"), "os.system", "class_path"),
         (("measured", "norm"), "Linf", "norm"),
         (("measured", "sample", "radius"), [], "differ in length"),
     ],
@@ -125,7 +155,7 @@ def test_the_card_tells_machines_what_it_tells_people():
     metadata = yaml.safe_load(card.split("---\n")[1])
     (model,) = metadata["model-index"]
     metrics = [metric for result in model["results"] for metric in result["metrics"]]
-    certified = [metric for metric in metrics if metric["type"] == "certified_accuracy"]
+    certified = [metric for metric in metrics if metric["type"] == "certified_accuracy" and metric["args"]["n"] == 400]
     assert [(m["value"], m["args"]["eps"], m["args"]["norm"], m["args"]["n"]) for m in certified] == [
         (row.accuracy, row.eps, "L2", 400) for row in DIGITS.measured.accuracy.certified
     ]

@@ -10,7 +10,7 @@ import torch
 import sll_zoo
 from sll_zoo.errors import WeightsError
 from sll_zoo.zoo import export, record, weights
-from sll_zoo.zoo.export import export_model, measurement
+from sll_zoo.zoo.export import export_model
 from sll_zoo.zoo.shards import INDEX_FILE, WEIGHTS_FILE, weights_files
 
 LARGEST = 300_000
@@ -68,20 +68,6 @@ def test_another_export_and_another_pull_leave_none_of_the_files_before(shards, 
         assert not split(place)
         assert not (place / INDEX_FILE).exists()
         sll_zoo.create_model(f"local-dir:{place}", pretrained=True)
-
-
-def test_only_what_a_checkout_ships_has_to_be_small(pretrained, digits, tmp_path, monkeypatch):
-    checkpoints = tmp_path / "checkpoints"
-    for place in (tmp_path, checkpoints):
-        place.mkdir(exist_ok=True)
-        (place / "README.md").write_text("")
-    monkeypatch.setattr(export, "LARGEST_SHIPPED", LARGEST)
-    monkeypatch.setattr(export, "write_record", lambda _: None)
-    monkeypatch.setattr(export, "CHECKPOINTS", checkpoints)
-    measured = measurement(sll_zoo.evaluate(pretrained, digits.test_dataloader()), "digits", "0" * 64)
-    for place, files in ((tmp_path / "elsewhere", 1), (checkpoints / "sll_nano.digits", 3)):
-        assert export_model(pretrained, place, label_names="0123456789", measured=measured).files == files
-        assert (place / WEIGHTS_FILE).exists() == (files == 1)
 
 
 def test_a_checkout_that_lacks_a_file_asks_the_hub(shards, monkeypatch):
