@@ -1,12 +1,17 @@
 """What is imported when: the package in no time, the models as soon as timm is there, everything else when it is used."""
 
 import json
+import pkgutil
 import subprocess
 import sys
+import time
 
 import pytest
 
 import sll_zoo
+from sll_zoo.choices import DATA_SETS
+from sll_zoo.data import DATA
+from sll_zoo.parsers import command_line
 
 # What `import sll_zoo` may load beside the standard library, and what it may add to timm's own.
 LOADED = {"sll_zoo", "lazy_loader", "wrapt"}
@@ -77,3 +82,29 @@ def test_every_public_name_is_there_and_listed():
     assert isinstance(sll_zoo.__version__, str)
     with pytest.raises(AttributeError, match="nothing"):
         sll_zoo.nothing  # noqa: B018 - asked for its error
+
+
+def test_help_comes_at_once_and_without_torch():
+    script = (
+        "import sys\nfrom sll_zoo.cli import main\ntry:\n    main({arguments})\nexcept SystemExit:\n    pass\n"
+        "print(sorted({{'torch', 'timm', 'lightning', 'jsonargparse', 'numpy'}} & sys.modules.keys()))"
+    )
+    start = time.perf_counter()
+    for command in ([], ["certify"], ["attack"], ["quantize"], ["export"], ["list"], ["publish"]):
+        assert run(script.format(arguments=[*command, "--help"]))[-1] == "[]"
+    assert run(script.format(arguments=["dmeo"]))[-1] == "[]"
+    assert (time.perf_counter() - start) / 8 < 1.5  # 0.2 s on an idle machine; torch alone takes 2
+
+
+def test_every_command_names_a_function():
+    (commands,) = (action for action in command_line()._actions if action.dest == "==SUPPRESS==")
+    names = {name: parser.get_default("run") for name, parser in commands.choices.items()}
+    assert [name for name, run in names.items() if not run] == ["fit", "validate", "test", "predict"]
+    for name, run in names.items():
+        if run:
+            assert run.endswith(f":run_{name}")
+            assert callable(pkgutil.resolve_name(f"sll_zoo.commands.{run}"))
+
+
+def test_the_data_sets_of_the_help_are_those_that_open():
+    assert {name: data.name for name, data in DATA.items()} == dict(zip(DATA_SETS, DATA_SETS, strict=True))

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from sll_zoo.choices import DATA_SETS
 from sll_zoo.data.base import ImageData
 from sll_zoo.data.cifar10 import CIFAR10
 from sll_zoo.data.cifar100 import CIFAR100
@@ -22,12 +23,7 @@ from sll_zoo.data.tiny_imagenet import TinyImageNet
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError
 from sll_zoo.evaluation import evenly_spaced
 
-DATA: dict[str, Callable[[], ImageData]] = {
-    "digits": Digits,
-    "cifar10": CIFAR10,
-    "cifar100": CIFAR100,
-    "tiny_imagenet": TinyImageNet,
-}
+DATA: dict[str, Callable[[], ImageData]] = dict(zip(DATA_SETS, (Digits, CIFAR10, CIFAR100, TinyImageNet), strict=True))
 # Enough to keep the processors busy, and few enough for a progress bar that moves.
 BATCH_SIZE = 64
 
