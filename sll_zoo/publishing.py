@@ -19,6 +19,7 @@ from sll_zoo.zoo import create_model
 from sll_zoo.zoo.convert import convert_checkpoint
 from sll_zoo.zoo.export import export_model, measurement, write_card
 from sll_zoo.zoo.factory import load_checkpoint
+from sll_zoo.zoo.labels import label_names
 from sll_zoo.zoo.measured import Measurement
 from sll_zoo.zoo.pull import pull
 from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
@@ -135,7 +136,7 @@ def _measure(model: LipschitzClassifier, folder: Path, data: str) -> Record:
         raise PublishError(
             f"the weights were measured before, on {record.measured.dataset}", "leave --data out: what is recorded is checked"
         )
-    held_out = open_data(data, model.config.input_shape, model.num_classes)
+    held_out = open_data(data, model.config.input_shape, model.num_classes, label_names(model))
     evaluation = evaluate(model, held_out.batches())
     return export_model(
         model,
@@ -178,7 +179,7 @@ def require_sound(model: LipschitzClassifier, folder: Path, record: Record, prog
 def _at_hand(measured: Measurement, model: LipschitzClassifier) -> HeldOut | None:
     """Return the images that a record was measured on, if they are on this machine."""
     try:
-        return open_data(measured.dataset, model.config.input_shape, model.num_classes)
+        return open_data(measured.dataset, model.config.input_shape, model.num_classes, label_names(model))
     except (UnknownNameError, InputError):
         return None
 

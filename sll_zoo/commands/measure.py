@@ -25,6 +25,7 @@ from sll_zoo.progress import track_images
 from sll_zoo.report import check_folder, describe_run, write_report
 from sll_zoo.zoo import create_model
 from sll_zoo.zoo.entries import TAGS, full_name
+from sll_zoo.zoo.labels import label_names
 from sll_zoo.zoo.record import read_records
 
 
@@ -41,7 +42,7 @@ def run_certify(options: argparse.Namespace) -> None:
     if options.out:
         check_folder(options.out)
     model = create_model(options.model, pretrained=True).eval().to(options.device)
-    data = open_data(options.data, model.config.input_shape, model.num_classes)
+    data = open_data(options.data, model.config.input_shape, model.num_classes, label_names(model))
     if options.limit:
         data = data.limited(options.limit)
     data_sha256 = fingerprint(track_images(data.batches(), len(data), "reading"))
@@ -66,7 +67,7 @@ def run_attack(options: argparse.Namespace) -> int:
     require_npz(options.out)
     check_source(options.data)
     model = create_model(options.model, pretrained=True).eval().to(options.device)
-    data = open_data(options.data, model.config.input_shape, model.num_classes)
+    data = open_data(options.data, model.config.input_shape, model.num_classes, label_names(model))
     folder = recording_folder(options.model, data, eps) if options.record else None
     if options.limit:
         data = data.limited(options.limit)

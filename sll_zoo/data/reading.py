@@ -78,6 +78,19 @@ class ImageReader:
             raise InputError(f"{path} has {width} x {height} pixels", self.remedy)
 
 
+def fitting(height: int, width: int) -> str:
+    """Return in words how an image of another size becomes one of these.
+
+    Example:
+        >>> fitting(32, 32)
+        'cropped to a square at the middle, resized to 32 × 32 pixels (bicubic)'
+        >>> fitting(24, 48)
+        'cropped to 48:24 at the middle, resized to 48 × 24 pixels (bicubic)'
+    """
+    proportions = "a square" if height == width else f"{width}:{height}"
+    return f"cropped to {proportions} at the middle, resized to {width} × {height} pixels (bicubic)"
+
+
 def size_of(path: str) -> tuple[int, int]:
     """Return the (height, width) of the image in a file.
 
