@@ -32,6 +32,7 @@ __all__ = [
     "fold",
     "freeze",
     "list_models",
+    "load_images",
     "publish",
     "pull",
     "quantize",

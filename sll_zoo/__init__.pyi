@@ -12,6 +12,7 @@ from .auditing import Audit as Audit
 from .auditing import audit as audit
 from .certification import Certificate as Certificate
 from .certification import certify as certify
+from .data import load_images as load_images
 from .deployment import Exported as Exported
 from .deployment import export as export
 from .evaluation import Evaluation as Evaluation

@@ -98,6 +98,15 @@ def _add_measuring(commands: Any) -> None:
     )
     certify.set_defaults(run="measure:run_certify")
 
+    classify = commands.add_parser("classify", help="class, runner-up and certified radius of images in files")
+    classify.add_argument("model", metavar="MODEL", help="as for certify")
+    classify.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGE", help="of any size: cropped and resized as the model needs, and said so"
+    )
+    classify.add_argument("--json", action="store_true", help="print JSON")
+    classify.add_argument("--out", type=Path, metavar="DIR", help="write classified.html and classified.json there")
+    classify.set_defaults(run="measure:run_classify")
+
     auditing = commands.add_parser("audit", help="check every layer of a model; status 1 if one breaks its claim")
     auditing.add_argument("model", metavar="MODEL", help="as for certify")
     auditing.add_argument("--json", action="store_true", help="print JSON")

@@ -1,4 +1,4 @@
-"""Commands that measure a network: ``demo``, ``certify``, ``audit``, ``attack``."""
+"""Commands that measure a network: ``demo``, ``certify``, ``classify``, ``audit``, ``attack``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sll_zoo import demo
 from sll_zoo.attack_report import name_of, record_attack, recording_folder, render_attack, require_npz, write_lies
 from sll_zoo.attacking import attack
 from sll_zoo.auditing import audit
+from sll_zoo.classifying import FILES, classify, in_words, require_images, to_dict, write_classified
 from sll_zoo.data import check_source, fingerprint, open_data
 from sll_zoo.demo import print_evaluation, quiet_lightning
 from sll_zoo.evaluation import evaluate
@@ -51,6 +52,18 @@ def run_certify(options: argparse.Namespace) -> None:
     if options.out:
         report = describe_run(model, evaluation, data, _command(options), options.model, data_sha256)
         print(f"report: {write_report(options.out, report, evaluation, data)}")
+
+
+def run_classify(options: argparse.Namespace) -> None:
+    """Classify and certify images in files."""
+    require_images(options.images)
+    if options.out:
+        check_folder(options.out, FILES)
+    classified, images = classify(create_model(options.model, pretrained=True).eval(), options.images)
+    print(json.dumps(to_dict(options.model, classified), indent=2) if options.json else in_words(classified))
+    if options.out:
+        page = write_classified(options.out, options.model, classified, images)
+        print(f"page: {page}", file=sys.stderr if options.json else sys.stdout)
 
 
 def _command(options: argparse.Namespace) -> str:

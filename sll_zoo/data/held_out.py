@@ -80,6 +80,10 @@ def check_source(source: str) -> None:
     if source in DATA:
         DATA[source]().prepare_data()
         return
+    if Path(source).is_file():
+        raise UnknownNameError(
+            f"{source} is a file, no data set and no folder", f"`sll-zoo classify MODEL {source}` gives its class and radius"
+        )
     if not Path(source).is_dir():
         nearest = difflib.get_close_matches(source, DATA, n=1) or DATA
         raise UnknownNameError(
