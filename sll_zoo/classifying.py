@@ -73,7 +73,7 @@ def classify(model: LipschitzClassifier, paths: Sequence[Path]) -> tuple[list[Cl
     images = load_images(paths, model)
     network: Any = evaluation_form(model)
     outcomes: list[tuple[int, int, float]] = []
-    for batch in images.split(BATCH_SIZE):
+    for batch in torch.split(images, BATCH_SIZE):
         certificate = certify(network, batch)
         others = network(batch.double()).scatter(1, certificate.prediction[:, None], -torch.inf)
         columns = (certificate.prediction, others.argmax(1), certificate.radius)
