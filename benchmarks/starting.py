@@ -1,4 +1,4 @@
-"""How long until a model is there: the import, and loading the weights of a large one.
+"""How long until a model is there: the import, the command line, and loading the weights of a large one.
 
 Run: .venv/bin/python benchmarks/starting.py (writes starting.md, in about a minute; needs 1 GB of disk and 3 GB of memory).
 """
@@ -23,8 +23,10 @@ Seconds, medians of {n} in turn.
 
 | | seconds | ratio |
 | --- | --- | --- |
-| `import timm, lightning` | {alone:.2f} | 1 |
-| `import timm, lightning, sll_zoo` | {ours:.2f} | {import_ratio:.2f} |
+| `import timm` | {alone:.2f} | 1 |
+| `import sll_zoo`, which registers its models when timm is imported | {ours:.2f} | {import_ratio:.2f} |
+| `import sll_zoo, timm` | {both:.2f} | {both_ratio:.2f} |
+| `sll-zoo --help` | {help:.2f} | |
 | read the {size:.0f} MB of `{model}` and build it on the meta device | {least:.2f} | 1 |
 | `create_model` of the same file, checked | {load:.2f} | {load_ratio:.2f} |
 
@@ -55,7 +57,13 @@ def in_turn(*calls: Callable[[], object]) -> list[float]:
 
 def main() -> None:
     """Measure and write the page."""
-    alone, ours = in_turn(lambda: importing("timm, lightning"), lambda: importing("timm, lightning, sll_zoo"))
+    script = [str(Path(sys.executable).with_name("sll-zoo")), "--help"]
+    alone, ours, both, help_ = in_turn(
+        lambda: importing("timm"),
+        lambda: importing("sll_zoo"),
+        lambda: importing("sll_zoo, timm"),
+        lambda: subprocess.run(script, check=True, stdout=subprocess.DEVNULL),  # noqa: S603 - the command of this package
+    )
     with TemporaryDirectory() as folder:
         export_model(sll_zoo.create_model(MODEL), Path(folder), label_names="0123456789")
         file = Path(folder, "model.safetensors")
@@ -68,9 +76,10 @@ def main() -> None:
 
         size = file.stat().st_size / 1e6
         read, load = in_turn(least, lambda: sll_zoo.create_model(f"local-dir:{folder}", pretrained=True))
-    ratios = {"import_ratio": ours / alone, "load_ratio": load / read}
+    ratios = {"import_ratio": ours / alone, "both_ratio": both / alone, "load_ratio": load / read}
     write_page("starting.md", PAGE.format(
-        n=N, alone=alone, ours=ours, least=read, load=load, size=size, model=MODEL, environment=environment(), **ratios
+        n=N, alone=alone, ours=ours, both=both, help=help_, least=read, load=load, size=size, model=MODEL,
+        environment=environment(), **ratios
     ))  # fmt: skip
 
 

@@ -4,18 +4,11 @@
 certificates in L2, and a model zoo in timm's registry. Importing the package registers the models with timm.
 """
 
-from sll_zoo.attacking import Attack, attack
-from sll_zoo.auditing import Audit, audit
-from sll_zoo.certification import Certificate, certify
-from sll_zoo.deployment import Exported, export
-from sll_zoo.evaluation import Evaluation, evaluate
-from sll_zoo.layers import fold
-from sll_zoo.losses import OffsetCrossEntropy
-from sll_zoo.metrics import CertifiedAccuracy, CertifiedAccuracyCurve, MeanCertifiedRadius
-from sll_zoo.publishing import publish
-from sll_zoo.soundness import freeze
-from sll_zoo.tasks import CertifiedClassifier
-from sll_zoo.zoo import create_model, list_models, pull, quantize
+from importlib import import_module
+from types import ModuleType
+
+import lazy_loader
+import wrapt
 
 __version__ = "0.1.0"
 
@@ -39,7 +32,17 @@ __all__ = [
     "fold",
     "freeze",
     "list_models",
+    "load_images",
     "publish",
     "pull",
     "quantize",
 ]
+
+# Nothing is imported before it is used; where the names come from is in __init__.pyi, which type checkers read, too.
+__getattr__, __dir__, _ = lazy_loader.attach_stub(__name__, __file__)
+
+
+# timm has no use for the models before it is imported: until then it need not be, so that `sll-zoo --help` waits for no torch.
+@wrapt.when_imported("timm")
+def _register_models(_timm: ModuleType) -> None:
+    import_module("sll_zoo.zoo.entries")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +32,6 @@ AUTOATTACK = "AutoAttack (APGD-CE, APGD-T, FAB-T, Square)"
 REFUTED = """{lies} of {n} images change their class inside their certified radius: the certificate of {model} is wrong.
 They are in {path}, with radii, distances and versions. Please report it: open an issue of sll_zoo with this file attached,
 and the command that you ran."""
-
-
-def radius(text: str) -> float:
-    """Return a radius as it is written on a command line, a number or a fraction.
-
-    Raises:
-        ValueError: Neither of the two.
-
-    Example:
-        >>> radius("36/255") == 36 / 255, radius("0.5")
-        (True, 0.5)
-    """
-    try:
-        return float(Fraction(text))
-    except (ZeroDivisionError, OverflowError) as error:
-        raise ValueError(text) from error
 
 
 def name_of(method: str, steps: int, restarts: int) -> str:

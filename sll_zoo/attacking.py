@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from sll_zoo.adversaries import Search, autoattack, pgd, project, require_autoattack, shorten
 from sll_zoo.certification import certify, check_images, evaluation_form
+from sll_zoo.choices import METHODS
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
 from sll_zoo.functional.products import full_precision
 from sll_zoo.soundness import FrozenNetwork
 
-METHODS = ("pgd", "autoattack")
 # Of its certified radius, in which each image is attacked: where a radius that is too large shows first.
 JUST_BELOW = 0.999
 

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+import pkgutil
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NoReturn
 
-from sll_zoo.callbacks import Interrupted
-from sll_zoo.commands import deploy, measure, zoo
-from sll_zoo.demo import quiet_lightning, run_demo
-from sll_zoo.lightning_cli import MISTAKES, TRAINING, mistake_of, train
-
-
-class _Parser(argparse.ArgumentParser):
-    """Argparse with errors of one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+from sll_zoo.choices import TRAINING
+from sll_zoo.errors import Interrupted
+from sll_zoo.mistakes import mistake_of, mistakes
+from sll_zoo.parsers import command_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,11 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if arguments and arguments[0] in TRAINING:
+            from sll_zoo.lightning_cli import train
+
             for written in train(arguments):
                 print(f"wrote {written}")
         else:
-            options = _parser().parse_args(arguments)
-            return int(options.run(options) or 0)
+            options = command_line().parse_args(arguments)
+            run = pkgutil.resolve_name(f"sll_zoo.commands.{options.run}")
+            return int(run(options) or 0)
     except (Interrupted, KeyboardInterrupt) as stop:
         signum, message = (stop.signum, stop.message) if isinstance(stop, Interrupted) else (signal.SIGINT, "interrupted")
         if message:
@@ -47,32 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signum
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read the output has had enough of it
-    except (*MISTAKES, ValueError) as error:  # jsonargparse wraps what a constructor raises in a ValueError
-        if not (mistake := mistake_of(error)):
+    except Exception as error:
+        # jsonargparse wraps what a constructor raises in a ValueError.
+        if not isinstance(error, (*mistakes(), ValueError)) or not (mistake := mistake_of(error)):
             raise
         print(f"sll-zoo: {mistake}", file=sys.stderr)
         return 2
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="sll-zoo", description="Image classifiers whose robustness is proved.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    demo = commands.add_parser("demo", help="certify, draw and fine-tune the shipped digits classifier, in half a minute")
-    demo.add_argument(
-        "--picture", type=Path, default=Path("outputs/sll_nano.digits.png"), help="where the picture goes (%(default)s)"
-    )
-    demo.set_defaults(run=_demo)
-
-    zoo.add_commands(commands)
-    measure.add_commands(commands)
-    deploy.add_commands(commands)
-    for name, text in TRAINING.items():
-        commands.add_parser(name, help=text)
-    return parser
-
-
-def _demo(options: argparse.Namespace) -> None:
-    quiet_lightning()
-    run_demo(options.picture)

@@ -55,3 +55,17 @@ class DivergedError(SllZooError, ArithmeticError):
 
 class UntrainedHeadWarning(UserWarning):
     """The body of a model is pretrained, its new head is not."""
+
+
+class Interrupted(SystemExit):
+    """A training that ended because it was asked to, with a checkpoint where that was possible.
+
+    Args:
+        signum: The signal that asked.
+        message: What became of the training, in one line; empty on all processes but one.
+    """
+
+    def __init__(self, signum: int, message: str) -> None:
+        super().__init__(message or 128 + signum)
+        self.signum = signum
+        self.message = message

@@ -1,4 +1,4 @@
-"""LightningCLI for the zoo's networks, with a user's mistakes told apart from the program's."""
+"""LightningCLI for the zoo's networks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError
 from lightning import Callback, LightningDataModule, Trainer
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
@@ -26,7 +24,6 @@ from sll_zoo.callbacks import (
     ExportModel,
     FiniteWatch,
     ImageProgressBar,
-    Interrupted,
     LogDiagnostics,
     ResumableCheckpoint,
     SeededBatches,
@@ -34,36 +31,17 @@ from sll_zoo.callbacks import (
     WriteCertificates,
 )
 from sll_zoo.checkpoint_files import defining, require_same_training, training_of
+from sll_zoo.choices import TRAINING
 from sll_zoo.demo import quiet_lightning
 from sll_zoo.environment import keep_freed_memory
-from sll_zoo.errors import SllZooError, UntrainedHeadWarning, WeightsError
+from sll_zoo.errors import Interrupted, SllZooError, UntrainedHeadWarning, WeightsError
 from sll_zoo.files import written_whole
+from sll_zoo.mistakes import mistake_of, mistakes
 from sll_zoo.tasks import CertifiedClassifier
 from sll_zoo.zoo.reading import read_checkpoint
 
-TRAINING = {
-    "fit": "train a network from a YAML configuration (LightningCLI)",
-    "validate": "measure a checkpoint on the validation images",
-    "test": "measure clean and certified accuracy of a checkpoint on the held-out images",
-    "predict": "certify the held-out images with a checkpoint and write each one's class and radius",
-}
 TRACEBACK = Path("outputs/traceback.txt")
 WRITERS = (ExportModel, TrainingReport, WriteCertificates)
-# What a user can cause, the most telling first.
-MISTAKES = (SllZooError, ArgumentError, MisconfigurationException, OSError, ModuleNotFoundError)
-
-
-def mistake_of(error: BaseException | None) -> str:
-    """Return in one line what the user did wrong, or nothing if the fault is not the user's."""
-    chain = []
-    while error:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
-    for kind in MISTAKES:
-        for link in chain:
-            if isinstance(link, kind):
-                return " ".join(str(link).split())[:500]
-    return ""
 
 
 class _CLI(LightningCLI):
@@ -200,7 +178,7 @@ def train(arguments: list[str]) -> list[str]:
             },
             args=arguments,
         )
-    except (*MISTAKES, Interrupted):
+    except mistakes():
         raise
     except (ValueError, LookupError, TypeError, RuntimeError, ArithmeticError, pickle.UnpicklingError) as error:
         # Of a training, anything from a wrong option to a foreign checkpoint.

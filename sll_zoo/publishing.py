@@ -20,6 +20,7 @@ from sll_zoo.zoo.convert import convert_checkpoint
 from sll_zoo.zoo.export import export_model, measurement
 from sll_zoo.zoo.factory import load_checkpoint
 from sll_zoo.zoo.folder import write_card
+from sll_zoo.zoo.labels import label_names
 from sll_zoo.zoo.pull import pull
 from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
 from sll_zoo.zoo.record import Record
@@ -135,7 +136,7 @@ def _measure(model: LipschitzClassifier, folder: Path, data: str) -> Record:
         raise PublishError(
             f"the weights were measured before, on {record.measured.dataset}", "leave --data out: what is recorded is checked"
         )
-    held_out = open_data(data, model.config.input_shape, model.num_classes)
+    held_out = open_data(data, model.config.input_shape, model.num_classes, label_names(model))
     evaluation = evaluate(model, held_out.batches())
     return export_model(
         model,

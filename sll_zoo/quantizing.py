@@ -16,6 +16,7 @@ from sll_zoo.zoo import create_model, pull, quantize
 from sll_zoo.zoo.card import TRAINING_FILE
 from sll_zoo.zoo.export import export_model, measurement
 from sll_zoo.zoo.folder import require_not_shipped
+from sll_zoo.zoo.labels import label_names
 from sll_zoo.zoo.measured import Measurement
 from sll_zoo.zoo.packing import require_bits
 from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
@@ -74,7 +75,7 @@ def _quantize(staged: Path, folder: Path, data: str, bits: int, device: str, pro
     known = stated_record(read_config(staged / CONFIG_FILE))
     size = sum((staged / name).stat().st_size for name in weights_files(known))
     model = create_model(f"local-dir:{staged}", pretrained=True).eval()
-    held_out = open_data(data, model.config.input_shape, model.num_classes)
+    held_out = open_data(data, model.config.input_shape, model.num_classes, label_names(model))
     quantized = quantize(model, bits)
     before, after = (evaluate(one.to(device), held_out.batches()) for one in (model, quantized))
     about = (Path(held_out.name).name, fingerprint(held_out.batches()))

@@ -8,6 +8,7 @@ from sll_zoo.certification import certify
 from sll_zoo.data import DATA, HeldOut, fingerprint, open_data, open_recorded
 from sll_zoo.errors import InputError, PublishError, UnknownNameError
 from sll_zoo.models import LipschitzClassifier
+from sll_zoo.zoo.labels import label_names
 from sll_zoo.zoo.measured import Measurement
 
 # Between two machines, radii in float64 differ by rounding only.
@@ -36,11 +37,11 @@ def remeasure(model: LipschitzClassifier, measured: Measurement) -> str:
 
 def _at_hand(measured: Measurement, model: LipschitzClassifier) -> HeldOut:
     """Return the images that a record was measured on."""
-    shape, num_classes = model.config.input_shape, model.num_classes
+    about = (model.config.input_shape, model.num_classes, label_names(model))
     if measured.source:
-        return open_recorded(measured.source, shape, num_classes)
+        return open_recorded(measured.source, *about)
     if measured.dataset in DATA:  # records of a time when they did not say how their data is opened
-        return open_data(measured.dataset, shape, num_classes)
+        return open_data(measured.dataset, *about)
     raise InputError("the record does not say how it is opened", "measure again, with the images inside of the current folder")
 
 

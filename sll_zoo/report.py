@@ -14,7 +14,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sll_zoo.data import HeldOut
 from sll_zoo.environment import versions_of
@@ -27,7 +27,7 @@ from sll_zoo.plot import data_uri, image_png, plot_certified_accuracy
 from sll_zoo.zoo.card import percent
 
 PAGE, NUMBERS, SAMPLES, CURVE = FILES = ("report.html", "report.json", "samples.csv", "curve.png")
-TEMPLATE = Path(__file__).with_name("report.html.jinja")
+TEMPLATE = "report.html.jinja"
 PACKAGES = ("sll_zoo", "torch", "timm", "numpy")
 # Images at each end of the order by radius: two rows of six on a screen, four of three on a phone.
 SHOWN = 12
@@ -126,11 +126,11 @@ def describe_run(
     )
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, files: Iterable[str] = FILES) -> None:
     """Raise ConfigError if a report cannot be written to ``folder``; nothing is made."""
     if problem := obstacle(folder):
         raise ConfigError(problem, "name a folder for the report")
-    for name in FILES:
+    for name in files:
         if (folder / name).is_dir():
             raise ConfigError(f"{folder / name} is a folder", "remove it, or name another folder for the report")
 
@@ -170,8 +170,8 @@ def render_page(report: Report, evaluation: Evaluation, data: HeldOut, curve: by
     """
     order = evaluation.proved.argsort(stable=True).tolist()
     lines = [("clean", report.correct), *zip(map(radius_label, report.radii), report.counts, strict=True)]
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE.read_text("utf-8")).render(
+    return render(
+        TEMPLATE,
         report=report,
         rows=[(label, count, percent(count / report.n)) for label, count in lines],
         versions=", ".join(f"{package} {number}" for package, number in report.versions.items()),
@@ -180,6 +180,13 @@ def render_page(report: Report, evaluation: Evaluation, data: HeldOut, curve: by
         smallest=_tiles(order[:SHOWN], evaluation, data),
         files=(NUMBERS, SAMPLES, CURVE),
     )
+
+
+def render(template: str, **values: Any) -> str:
+    """Return one of the templates beside this file, filled in."""
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template(template).render(values)
 
 
 def _tiles(places: Iterable[int], evaluation: Evaluation, data: HeldOut) -> list[dict[str, Any]]:

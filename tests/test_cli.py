@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from sll_zoo.cli import main
 from sll_zoo.zoo.entries import ARCHITECTURES, TAGS
@@ -78,6 +79,21 @@ def test_certify_takes_a_folder_of_class_folders(capsys, digits, tmp_path):
     report = json.loads(Path("out/report.json").read_text("utf-8"))
     assert (report["n"], report["data"]) == (60, "mine")
     assert "60 images in" in capsys.readouterr().out
+
+
+def test_certify_finds_some_of_the_models_classes_by_name_and_refuses_others(capsys, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32), "tan").save(tmp_path / "mine" / name / "1.png")
+    assert main(["certify", "sll_tiny.cifar10_jpeg", "mine", "--out", "out"]) == 0
+    assert [row.split(",")[1] for row in Path("out/samples.csv").read_text().splitlines()] == ["label", "3", "5"]
+    (tmp_path / "mine" / "dog").rename(tmp_path / "mine" / "dogs")
+    capsys.readouterr()
+    assert main(["certify", "sll_tiny.cifar10_jpeg", "mine"]) == 2
+    told = (
+        "mine has 1 of 2 classes that the model does not have: dogs: rename them, or leave them out; the model's classes are air"
+    )
+    assert told in capsys.readouterr().err
 
 
 def test_a_damaged_image_is_named_before_any_is_certified(capsys, digits, tmp_path):

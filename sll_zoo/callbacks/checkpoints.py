@@ -18,9 +18,9 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
-from sll_zoo.callbacks.interruption import Interrupted, Signals, requeue
+from sll_zoo.callbacks.interruption import Signals, requeue
 from sll_zoo.checkpoint_files import TRAINING_KEY, WholeCheckpointIO, has_ended
-from sll_zoo.errors import CheckpointError
+from sll_zoo.errors import CheckpointError, Interrupted
 
 # What a process wishes at the end of a batch; above these, the number of a signal.
 NOTHING, SAVE = -1, 0
@@ -33,7 +33,7 @@ class ResumableCheckpoint(ModelCheckpoint):
     ``deterministic``, the weights in the end are those of a training that nobody interrupted, on the CPU to the last bit.
 
     SIGTERM, SIGINT (Ctrl-C) and, under SLURM, SIGUSR1 let the batch end, write a checkpoint and raise
-    :class:`~sll_zoo.callbacks.interruption.Interrupted`; SIGUSR1 asks SLURM to start the job again, too. A signal during a
+    :class:`~sll_zoo.errors.Interrupted`; SIGUSR1 asks SLURM to start the job again, too. A signal during a
     validation waits for its end. Before the first batch and, on the command line, while data are read and a network is exported,
     SIGTERM and SIGUSR1 end at once, with the checkpoints as they are.
 

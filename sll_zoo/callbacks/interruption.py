@@ -17,20 +17,6 @@ from lightning.pytorch.utilities import rank_zero_only
 log = logging.getLogger(__name__)
 
 
-class Interrupted(SystemExit):
-    """A training that ended because it was asked to, with a checkpoint where that was possible.
-
-    Args:
-        signum: The signal that asked.
-        message: What became of the training, in one line; empty on all processes but one.
-    """
-
-    def __init__(self, signum: int, message: str) -> None:
-        super().__init__(message or 128 + signum)
-        self.signum = signum
-        self.message = message
-
-
 class Signals:
     """Remembers that SIGINT, SIGTERM or, under SLURM, SIGUSR1 has come.
 
@@ -54,7 +40,7 @@ class Signals:
         """Take the handlers' places where no batch is to end: before the first, and after the last. Ctrl-C needs none there.
 
         Args:
-            end: Given the signal's number, raises :class:`Interrupted`.
+            end: Given the signal's number, raises :class:`~sll_zoo.errors.Interrupted`.
         """
         process = os.getpid()
 

@@ -1,1 +1,1 @@
-"""The zoo's own commands: each file adds some to the parser, with the function that runs them."""
+"""The zoo's own commands: functions that ``sll_zoo.parsers`` names, given what was parsed."""

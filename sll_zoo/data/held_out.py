@@ -11,23 +11,19 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from sll_zoo.choices import DATA_SETS
 from sll_zoo.data.base import ImageData
 from sll_zoo.data.cifar10 import CIFAR10
 from sll_zoo.data.cifar100 import CIFAR100
 from sll_zoo.data.digits import Digits
 from sll_zoo.data.image_folder import class_folders, divided, list_images, log_skipped
 from sll_zoo.data.reading import ImageReader
-from sll_zoo.data.sources import Files
+from sll_zoo.data.sources import Files, Source
 from sll_zoo.data.tiny_imagenet import TinyImageNet
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError
 from sll_zoo.evaluation import evenly_spaced
 
-DATA: dict[str, Callable[[], ImageData]] = {
-    "digits": Digits,
-    "cifar10": CIFAR10,
-    "cifar100": CIFAR100,
-    "tiny_imagenet": TinyImageNet,
-}
+DATA: dict[str, Callable[[], ImageData]] = dict(zip(DATA_SETS, (Digits, CIFAR10, CIFAR100, TinyImageNet), strict=True))
 # Enough to keep the processors busy, and few enough for a progress bar that moves.
 BATCH_SIZE = 64
 
@@ -38,7 +34,7 @@ class HeldOut:
 
     Attributes:
         name: Of the data set, or the folder's path as it was given.
-        class_names: In the order of the labels.
+        class_names: Of the network's classes, in the order of the labels.
         samples: All pairs of an image (channels, height, width) in [0, 1] and its label.
         indices: Those that are measured, by their place in ``samples``.
     """
@@ -84,6 +80,10 @@ def check_source(source: str) -> None:
     if source in DATA:
         DATA[source]().prepare_data()
         return
+    if Path(source).is_file():
+        raise UnknownNameError(
+            f"{source} is a file, no data set and no folder", f"`sll-zoo classify MODEL {source}` gives its class and radius"
+        )
     if not Path(source).is_dir():
         nearest = difflib.get_close_matches(source, DATA, n=1) or DATA
         raise UnknownNameError(
@@ -93,7 +93,7 @@ def check_source(source: str) -> None:
     _held_out_images(Path(source))
 
 
-def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int) -> HeldOut:
+def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int, label_names: Sequence[str] = ()) -> HeldOut:
     """Return the images of a data set that are held out to test, for a network.
 
     Args:
@@ -103,6 +103,8 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int) 
             radius is a statement about the image that the network saw.
         input_shape: (channels, height, width) that the network takes.
         num_classes: Number of its logits.
+        label_names: Of its classes, by which those of the data are found among them, all or some; without names, the data must
+            have as many classes, in the same order.
 
     Raises:
         UnknownNameError: Neither a name nor a folder.
@@ -111,19 +113,40 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int) 
     check_source(source)
     if source in DATA:
         data = DATA[source]()
-        samples: Any = data.part("test")
-        class_names = data.class_names
+        samples: Source = data.part("test")
+        found = data.class_names
     else:
-        folder, class_names, listed = _held_out_images(Path(source))
+        folder, found, listed = _held_out_images(Path(source))
         samples = Files(listed, ImageReader(input_shape))
         log_skipped([folder])
-    if len(class_names) != num_classes:
-        some = ", ".join(class_names[:3])
-        raise InputError(f"{source} has {len(class_names)} classes ({some}, …), the model {num_classes}", "make them agree")
+    class_names, labels = _among(tuple(label_names), found, num_classes, source)
     shape = tuple(samples[0][0].shape)
     if shape != input_shape:
         raise InputError(f"{source} has images of {shape}, the model takes {input_shape}", "choose a model for this data set")
-    return HeldOut(source, class_names, samples, range(len(samples)))
+    return HeldOut(source, class_names, samples.relabelled(labels), range(len(samples)))
+
+
+def _among(
+    known: tuple[str, ...], found: tuple[str, ...], num_classes: int, source: str
+) -> tuple[tuple[str, ...], Sequence[int]]:
+    """Return the names of the network's classes, and for each class that was found its number among them.
+
+    Names that are the numbers from 0 on stand for a network of whose classes nobody knows more, unless the data's are such, too.
+    """
+    if found == known:  # also where two classes have the same name
+        return known, range(num_classes)
+    strangers = [name for name in found if name not in known]
+    if not strangers:
+        return known, [known.index(name) for name in found]
+    if known != tuple(map(str, range(len(known)))):
+        raise InputError(
+            f"{source} has {len(strangers)} of {len(found)} classes that the model does not have: {', '.join(strangers[:10])}",
+            f"rename them, or leave them out; the model's classes are {', '.join(known)}",
+        )
+    if len(found) != num_classes:
+        some = ", ".join(found[:3])
+        raise InputError(f"{source} has {len(found)} classes ({some}, …), the model {num_classes}", "make them agree")
+    return found, range(num_classes)
 
 
 def _held_out_images(root: Path) -> tuple[Path, tuple[str, ...], list[tuple[str, int]]]:

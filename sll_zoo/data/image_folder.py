@@ -12,7 +12,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_datas
 
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
-from sll_zoo.data.reading import ImageReader, size_of
+from sll_zoo.data.reading import ImageReader, fitting, size_of
 from sll_zoo.data.sources import Files, Source, split
 from sll_zoo.errors import ConfigError, InputError
 
@@ -37,9 +37,9 @@ class ImageFolder(ImageData):
     Args:
         root: The folder; its name is that of the data set.
         batch_size: Images in a training batch, of all processes together.
-        image_size: Height and width to which images are resized when they are read (bicubic, with antialias), cropped to a square
-            at their middle first. A certificate is then one about the resized image, not about the file. Without it, all images
-            must have the same size.
+        image_size: Height and width, or one number for both, to which images are resized when they are read (bicubic, with
+            antialias), cropped at their middle to these proportions first. A certificate is then one about the resized image, not
+            about the file. Without it, all images must have the same size.
         channels: 3 for colour, 1 for grey.
         augment: What happens to training images at random: ``none``, ``flip``, ``crop_flip``, or ``paper``: colours, too.
         in_memory: Whether to read all images once and hold them in memory, on the device that trains.
@@ -56,23 +56,23 @@ class ImageFolder(ImageData):
         self,
         root: str,
         batch_size: int = 256,
-        image_size: int | None = None,
+        image_size: int | tuple[int, int] | None = None,
         channels: int = 3,
         augment: Augmentation = "paper",
         in_memory: bool = False,
         num_workers: int | None = None,
     ) -> None:
         super().__init__(batch_size, augment, num_workers)
-        if image_size is not None and image_size < 1:
-            raise ConfigError(f"image_size={image_size}", "give an integer of at least 1")
+        size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise ConfigError(f"image_size={image_size}", "give an integer of at least 1, or two: height and width")
         ImageReader((channels, 1, 1))  # refuses another number of channels
         self.root = Path(root)
         self.name = self.root.resolve().name
-        self.image_size = image_size
+        self.image_size = (size[0], size[1]) if size else None
         self.channels = channels
         self.in_memory = in_memory
-        size = f"cropped to a square at the middle, resized to {image_size} × {image_size} pixels (bicubic)" if image_size else ""
-        self.preparation = ", ".join(filter(None, (size, "made grey" if channels == 1 else "")))
+        self.preparation = ", ".join(filter(None, (fitting(*size) if size else "", "made grey" if channels == 1 else "")))
 
     def prepare_data(self) -> None:
         """Check the folders, and the files if they will be read later; log how many files are no images by their names.
@@ -105,7 +105,7 @@ class ImageFolder(ImageData):
 
     def _reader(self, samples: Samples) -> ImageReader:
         if self.image_size:
-            return ImageReader((self.channels, self.image_size, self.image_size), resize=True)
+            return ImageReader((self.channels, *self.image_size), resize=True)
         path = samples[0][0]
         height, width = size_of(path)
         remedy = f"{path} has {width} x {height}: give image_size, to which all are resized, or images of one size"

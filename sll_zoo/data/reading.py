@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from sll_zoo.errors import InputError
+from sll_zoo.models import LipschitzClassifier
 
 # Pillow's names of what a network takes, by number of channels.
 MODES = {1: "L", 3: "RGB"}
@@ -60,6 +61,24 @@ class ImageReader:
             decoded = ImageOps.fit(decoded, (self.width, self.height), Image.Resampling.BICUBIC)
         return torch.from_numpy(np.array(decoded)).view(self.height, self.width, self.channels).permute(2, 0, 1)
 
+    def describe(self, path: str) -> tuple[int, int, str]:
+        """Return height and width of the upright image, and in words what reading does to it, after "it was"; nothing if nothing.
+
+        Raises:
+            InputError: A file that is damaged.
+        """
+        with _opened(path) as image:
+            turned, mode = image.getexif().get(ExifTags.Base.Orientation, 1) != 1, image.mode.removesuffix("A")
+            transparent = image.has_transparency_data
+            width, height = _upright(image).size
+        steps = (
+            (turned, "turned upright as its EXIF data says"),
+            (transparent, "stripped of its transparency"),
+            (mode != MODES[self.channels], "made grey" if self.channels == 1 else "made RGB"),
+            ((height, width) != (self.height, self.width), fitting(self.height, self.width)),
+        )
+        return height, width, ", ".join(words for done, words in steps if done)
+
     def check(self, path: str) -> None:
         """Raise what reading would raise, and decode only where that cannot be told without."""
         with _opened(path) as image:
@@ -76,6 +95,39 @@ class ImageReader:
         width, height = image.size
         if (height, width) != (self.height, self.width) and not self.resize:
             raise InputError(f"{path} has {width} x {height} pixels", self.remedy)
+
+
+def load_images(paths: str | Path | Iterable[str | Path], model: LipschitzClassifier) -> Tensor:
+    """Return the images in files as a network takes them, (batch, channels, height, width) in [0, 1], for ``certify``.
+
+    An image of another size is cropped at its middle to the proportions of the network's and resized (bicubic, with antialias);
+    colours become grey for one channel, grey becomes RGB for three. A radius is one about the image that is returned.
+
+    Args:
+        paths: Of one file or of several, in any format that Pillow reads.
+        model: The network; of it, ``config.input_shape`` counts.
+
+    Raises:
+        InputError: No file, one that is damaged or holds more than 8 bits a channel, or a network of another number of channels.
+    """
+    reader = ImageReader(model.config.input_shape, resize=True)
+    listed = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not listed:
+        raise InputError("no images", "name at least one file")
+    return torch.stack([reader(str(path)) for path in listed]).float() / 255
+
+
+def fitting(height: int, width: int) -> str:
+    """Return in words how an image of another size becomes one of these.
+
+    Example:
+        >>> fitting(32, 32)
+        'cropped to a square at the middle, resized to 32 × 32 pixels (bicubic)'
+        >>> fitting(24, 48)
+        'cropped to 48:24 at the middle, resized to 48 × 24 pixels (bicubic)'
+    """
+    proportions = "a square" if height == width else f"{width}:{height}"
+    return f"cropped to {proportions} at the middle, resized to {width} × {height} pixels (bicubic)"
 
 
 def size_of(path: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ def source_of(data: ImageData | HeldOut) -> DataSource | None:
     """Return how held-out images are opened; None for those of other code, or outside of the current folder.
 
     Example:
-        >>> source_of(ImageFolder("data/images", image_size=32))
-        DataSource(class_path='sll_zoo.data.ImageFolder', init_args={'root': 'data/images', 'image_size': 32, 'channels': 3})
+        >>> source_of(ImageFolder("data/images", image_size=8)).init_args
+        {'root': 'data/images', 'image_size': (8, 8), 'channels': 3}
     """
     if isinstance(data, HeldOut):
         return source_of(DATA[data.name]()) if data.name in DATA else _source(FOLDER, source=Path(data.name))
@@ -48,19 +49,22 @@ def _source(class_path: str, **arguments: Any) -> DataSource | None:
 
 
 def _relative(value: Any) -> Any:
-    """Return a path as it is reached from the current folder, and any other value as it is."""
+    """Return a path as it is reached from the current folder, and any other value as JSON has it."""
     if not isinstance(value, Path):
         return value
     return Path(os.path.abspath(value)).relative_to(Path.cwd()).as_posix()  # noqa: PTH100 - a link stays one
 
 
-def open_recorded(source: DataSource, input_shape: tuple[int, int, int], num_classes: int) -> HeldOut:
+def open_recorded(
+    source: DataSource, input_shape: tuple[int, int, int], num_classes: int, label_names: Sequence[str] = ()
+) -> HeldOut:
     """Return the images that a record says it was measured on: a data set of this package, or a folder inside the current one.
 
     Args:
         source: Of the record.
         input_shape: (channels, height, width) that the network takes.
         num_classes: Number of its logits.
+        label_names: Of its classes, as for :func:`~sll_zoo.data.open_data`.
 
     Raises:
         InputError: A class or an argument that no record may have, a path that leads out of the current folder, another size
@@ -71,10 +75,11 @@ def open_recorded(source: DataSource, input_shape: tuple[int, int, int], num_cla
     paths = [Path(value) for value in arguments.values() if isinstance(value, str)]
     if outside := [path for path in paths if path.anchor or ".." in path.parts]:
         raise InputError(f"the record names {outside[0]}", "a record's paths lie inside of the current folder")
-    if arguments.get("image_size") not in (None, input_shape[1], input_shape[1:]):
-        raise InputError(f"the record resizes images to {arguments['image_size']}", f"the network takes {input_shape}")
+    size = arguments.get("image_size")
+    if size not in (None, input_shape[1:]) and (size, size) != input_shape[1:]:
+        raise InputError(f"the record resizes images to {size}", f"the network takes {input_shape}")
     if source.class_path == FOLDER and arguments.keys() == {"source"}:
-        return open_data(str(arguments["source"]), input_shape, num_classes)
+        return open_data(str(arguments["source"]), input_shape, num_classes, label_names)
     data = _module(source)
     images = data.part("test")
     return HeldOut(data.name, data.class_names, images, range(len(images)))

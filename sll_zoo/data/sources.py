@@ -55,6 +55,10 @@ class Pixels(Dataset[Sample]):
         """Return some of the images."""
         return Pixels(self.images[indices], self.labels[indices], self.white)
 
+    def relabelled(self, labels: Sequence[int]) -> Pixels:
+        """Return the images with another number for each class: ``labels[i]`` in place of i."""
+        return Pixels(self.images, torch.tensor(labels)[self.labels], self.white)
+
     def move(self, device: torch.device) -> None:
         """Hold the images on a device from now on."""
         self.images = self.images.to(device)
@@ -89,6 +93,10 @@ class Files(Dataset[Sample]):
     def select(self, indices: Sequence[int]) -> Files:
         """Return some of the images."""
         return Files([self.samples[index] for index in indices], self.reader)
+
+    def relabelled(self, labels: Sequence[int]) -> Files:
+        """Return the images with another number for each class: ``labels[i]`` in place of i."""
+        return Files([(path, labels[label]) for path, label in self.samples], self.reader)
 
     def decoded(self) -> Pixels:
         """Read all files once, and return what is in them."""

@@ -22,8 +22,7 @@ from sll_zoo.functional.certificate import certified_radius
 from sll_zoo.layers import fold
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.report import weights_sha256
-from sll_zoo.zoo.reading import CONFIG_FILE, read_config
-from sll_zoo.zoo.weights import CHECKPOINTS
+from sll_zoo.zoo.labels import label_names
 
 RADIUS = (
     "L2 distance in pixels of [0, 1] within which no image in [0, 1] has another class: a proof in exact arithmetic for the "
@@ -154,23 +153,15 @@ def _check(model: LipschitzClassifier, dtype: torch.dtype) -> None:
 def _metadata(model: LipschitzClassifier, dtype: torch.dtype, name: str | None) -> dict[str, str]:
     described: dict[str, Any] = getattr(model, "pretrained_cfg", {})  # of timm's factory
     full_name = ".".join(described[key] for key in ("architecture", "tag") if described.get(key))
+    classes = label_names(model) or tuple(map(str, range(model.num_classes)))
     shape = ", ".join(map(str, model.config.input_shape))
     return {
         "model": name or full_name,
         "family": model.config.family,
-        "classes": json.dumps(_class_names(model, described, full_name), ensure_ascii=False),
+        "classes": json.dumps(classes, ensure_ascii=False),
         "weights_sha256": weights_sha256(model),
         "images": f"(batch, {shape}), {str(dtype).removeprefix('torch.')} in [0, 1], never normalised",
         "logits": f"(batch, {model.num_classes})",
         "radius": RADIUS + (ROUNDED if dtype == torch.float32 else ""),
         "sll_zoo": versions_of(["sll_zoo"])["sll_zoo"],
     }
-
-
-def _class_names(model: LipschitzClassifier, described: dict[str, Any], full_name: str) -> list[str]:
-    """Return the names of the classes, from the network's configuration, else that in ``checkpoints/``; or else numbers."""
-    names = described.get("label_names")
-    config = CHECKPOINTS / full_name / CONFIG_FILE
-    if not names and config.exists():
-        names = read_config(config).get("label_names")
-    return list(names) if names and len(names) == model.num_classes else [str(label) for label in range(model.num_classes)]

@@ -40,20 +40,29 @@ ARCHITECTURES = {f"{family}_{size}": replace(config, family=family) for family i
 
 @dataclass(frozen=True)
 class DataSet:
-    """What a tag says of its images: (channels, height, width), the number of classes, and the mean that the model subtracts."""
+    """What a tag says of its images.
+
+    Attributes:
+        input_size: (channels, height, width).
+        num_classes: Number of classes.
+        mean: That the model subtracts.
+        label_names: Of the classes, in order; None where no weights are shipped that could name them.
+    """
 
     input_size: tuple[int, int, int]
     num_classes: int
     mean: tuple[float, ...]
+    label_names: tuple[str, ...] | None = None
 
 
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # Means of CIFAR and Tiny-ImageNet: those of the paper's released code. Digits: of the 1,200 training images.
 # cifar10_jpeg: JPEG copies of CIFAR-10's images.
 DATASETS = {
-    "digits": DataSet((1, 8, 8), 10, (0.3051,)),
-    "cifar10": DataSet((3, 32, 32), 10, (0.4913, 0.4821, 0.4465)),
+    "digits": DataSet((1, 8, 8), 10, (0.3051,), tuple("0123456789")),
+    "cifar10": DataSet((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
     "cifar100": DataSet((3, 32, 32), 100, (0.5071, 0.4865, 0.4409)),
-    "cifar10_jpeg": DataSet((3, 32, 32), 10, (0.4913, 0.4821, 0.4465)),
+    "cifar10_jpeg": DataSet((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
     "tiny_imagenet": DataSet((3, 64, 64), 200, (0.485, 0.456, 0.406)),
 }
 
@@ -71,6 +80,7 @@ def _pretrained_cfg(name: str, tag: str, published: bool) -> dict[str, Any]:
         "input_size": data.input_size,
         "fixed_input_size": True,
         "num_classes": data.num_classes,
+        "label_names": data.label_names,
         # The model subtracts its own mean: to timm's transforms, the images need nothing.
         "mean": (0.0,) * data.input_size[0],
         "std": (1.0,) * data.input_size[0],
@@ -111,6 +121,8 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClas
         if source is None:
             raise WeightsError(f"{full_name} has no published weights", what_there_is(full_name))
         fetched = fetch_weights(config, source, cfg.num_classes, cache_dir)
+    if not fetched or config.num_classes != cfg.num_classes:
+        cfg = replace(cfg, label_names=None)  # an untrained head knows no classes
     make = (lambda **_: load_pretrained(config, *fetched, cfg.num_classes)) if fetched else (lambda **_: build(config))
     model: LipschitzClassifier = build_model_with_cfg(make, name, pretrained=False, pretrained_cfg=asdict(cfg))
     return model

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sll_zoo.attacking import Attack
+from sll_zoo.choices import Bits
 from sll_zoo.environment import versions_of
 from sll_zoo.errors import WeightsError
 from sll_zoo.evaluation import Evaluation, evenly_spaced
@@ -22,7 +23,7 @@ from sll_zoo.plot import plot_certified_accuracy
 from sll_zoo.zoo.card import CURVE_FILE, TRAINING_FILE
 from sll_zoo.zoo.folder import describe_folder, require_not_shipped
 from sll_zoo.zoo.measured import Accuracies, AtRadius, Attacked, DataSource, Measurement, Sample
-from sll_zoo.zoo.packing import Bits, pack, require_bits, unpack
+from sll_zoo.zoo.packing import pack, require_bits, unpack
 from sll_zoo.zoo.record import Record, Training
 from sll_zoo.zoo.shards import LARGEST, write_weights
 

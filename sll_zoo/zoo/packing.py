@@ -14,18 +14,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from math import gcd, prod
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sll_zoo.choices import BITS
 from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.layers import FAMILIES, UnitRowsLinear
 from sll_zoo.models import LipschitzClassifier
 
-Bits = Literal[2, 3, 4, 5, 6, 7, 8, 16, 32]
-BITS: tuple[int, ...] = get_args(Bits)
 # Of the name under which a row's scales are stored.
 SCALE = ".scale"
 # The smallest that is not subnormal: what is rounded to a multiple of it needs no scale below.

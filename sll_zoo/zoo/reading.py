@@ -17,8 +17,8 @@ import torch
 from timm.models import PretrainedCfg
 from torch import Tensor
 
+from sll_zoo.choices import BITS
 from sll_zoo.errors import WeightsError
-from sll_zoo.zoo.packing import BITS
 from sll_zoo.zoo.record import Record, from_dict
 from sll_zoo.zoo.shards import WEIGHTS_FILE
 

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from sll_zoo.choices import Bits
 from sll_zoo.files import write_json, written_whole
 from sll_zoo.zoo.measured import Count, Measurement, Sha256
-from sll_zoo.zoo.packing import Bits
 
 RECORDS = Path(__file__).with_name("records")
 

@@ -1,9 +1,18 @@
+import shutil
+
 import pytest
+import timm
 import torch
 
 import sll_zoo
 from sll_zoo.data import Digits, check_source, fingerprint, open_data
-from sll_zoo.errors import ConfigError, InputError, UnknownNameError
+from sll_zoo.errors import ConfigError, InputError, UnknownNameError, UntrainedHeadWarning
+from sll_zoo.zoo.entries import CIFAR10_CLASSES
+from sll_zoo.zoo.export import export_model
+from sll_zoo.zoo.labels import label_names
+from sll_zoo.zoo.reading import read_config
+from sll_zoo.zoo.record import read_records
+from sll_zoo.zoo.weights import CHECKPOINTS
 from tests.folders import write_images
 
 SHAPE = (1, 8, 8)
@@ -69,6 +78,70 @@ def test_folders_that_do_not_fit_the_model_are_refused(folder):
         open_data(str(folder), (2, 8, 8), 10)
     with pytest.raises(InputError, match=r"digits has images of \(1, 8, 8\), the model takes \(3, 32, 32\)"):
         open_data("digits", (3, 32, 32), 10)
+
+
+ANIMALS = ("dog", "cat", "bird", "ant", "3", "5", "6", "7", "8", "9")
+
+
+def test_folders_are_found_among_the_models_classes_by_name(folder):
+    names = {"0": "cat", "1": "dog", "2": "ant"}
+    for number in "3456789":
+        shutil.rmtree(folder / number)
+    counts = {name: len(list((folder / number).rename(folder / name).iterdir())) for number, name in names.items()}
+    data = open_data(str(folder), SHAPE, 10, ANIMALS)
+    labels = torch.cat([labels for _, labels in data.batches()])
+    assert data.class_names == ANIMALS
+    assert {ANIMALS[label]: count for label, count in enumerate(labels.bincount().tolist()) if count} == counts
+    assert data.batches().dataset[0][0].shape == SHAPE
+    # Some, in any number, but none that the model does not have.
+    shutil.rmtree(folder / "ant")
+    shutil.rmtree(folder / "dog")
+    assert {label for _, label in open_data(str(folder), SHAPE, 10, ANIMALS).samples} == {1}
+    (folder / "cat").rename(folder / "tiger")
+    with pytest.raises(InputError, match=r"1 of 1 classes that the model does not have: tiger: .* are dog, cat, bird, ant"):
+        open_data(str(folder), SHAPE, 10, ANIMALS)
+
+
+def test_as_many_folders_with_other_names_are_those_of_the_model_only_where_nobody_knows_its_names(folder):
+    (folder / "9").rename(folder / "nine")
+    numbers = tuple(map(str, range(10)))
+    for names in ((), numbers):
+        assert open_data(str(folder), SHAPE, 10, names).class_names == (*numbers[:9], "nine")
+    with pytest.raises(InputError, match="5 of 10 classes that the model does not have: 0, 1, 2, 4, nine: rename"):
+        open_data(str(folder), SHAPE, 10, ANIMALS)
+    shutil.rmtree(folder / "nine")
+    assert open_data(str(folder), SHAPE, 10, numbers).class_names == numbers
+    with pytest.raises(InputError, match="has 9 classes"):
+        open_data(str(folder), SHAPE, 10)
+
+
+def test_a_data_set_of_that_name_agrees_in_names_too(digits):
+    numbers = tuple("0123456789")
+    data = open_data("digits", SHAPE, 10, numbers[::-1])
+    assert torch.equal(torch.cat([labels for _, labels in data.batches()]), 9 - digits.tensors("test")[1])
+    with pytest.raises(InputError, match="digits has 10 of 10 classes that the model does not have: 0, 1"):
+        open_data("digits", SHAPE, 10, tuple("abcdefghij"))
+
+
+def test_networks_know_the_names_that_their_weights_came_with(tmp_path):
+    named = sll_zoo.create_model("sll_nano.digits", pretrained=True)
+    assert label_names(named) == tuple("0123456789")
+    assert label_names(sll_zoo.create_model("sll_tiny.cifar10_jpeg", pretrained=True)) == CIFAR10_CLASSES
+    export_model(named, tmp_path / "named", label_names=ANIMALS)
+    assert label_names(sll_zoo.create_model(f"local-dir:{tmp_path}/named", pretrained=True)) == ANIMALS
+    # An untrained head knows none, nor does one of another number.
+    assert label_names(sll_zoo.create_model(f"local-dir:{tmp_path}/named")) == ()
+    assert label_names(sll_zoo.create_model("sll_nano.digits")) == ()
+    with pytest.warns(UntrainedHeadWarning):
+        assert label_names(sll_zoo.create_model("sll_nano.digits", pretrained=True, num_classes=3)) == ()
+    named.reset_classifier(3)
+    assert label_names(named) == ()
+
+
+def test_the_shipped_names_are_those_of_the_configurations():
+    for name in read_records():
+        config = read_config(CHECKPOINTS / name / "config.json")
+        assert tuple(config["label_names"]) == label_names(timm.create_model(name, pretrained=True))
 
 
 def test_what_is_no_data_set_is_refused(folder, tmp_path):

@@ -112,6 +112,23 @@ def test_sizes_that_differ_are_named_with_the_remedy_and_can_be_made_one(write, 
     assert data.tensors("train")[0].shape[1:] == (1, 5, 5)
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_images_need_not_be_square(tmp_path, in_memory):
+    column = np.arange(40, dtype=np.uint8)
+    for name, pixels in (("wide", np.tile(column, (10, 1))), ("tall", np.tile(column[:, None], (1, 10)))):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for index in range(4):
+            Image.fromarray(pixels).save(tmp_path / "mine" / name / f"{index}.png")
+    images, labels = ImageFolder(
+        str(tmp_path / "mine"), image_size=(5, 10), channels=1, in_memory=in_memory, num_workers=0
+    ).tensors("train")
+    assert images.shape[1:] == (1, 5, 10)
+    tall, wide = ((255 * images[labels == label][0, 0]).round() for label in (0, 1))
+    # Of 40 × 10 pixels the middle 20 × 10 stay, and of 10 × 40 the middle 10 × 5.
+    assert (wide.amin() >= 10, wide.amax() <= 29, wide.amax() - wide.amin() > 15) == (True, True, True)
+    assert (tall.amin() >= 17, tall.amax() <= 22, len(tall.unique()) > 3) == (True, True, True)
+
+
 def test_folders_that_cannot_be_trained_on_are_refused(write, tmp_path):
     write("mine/train", 2)
     root = write("mine/test", 2, ("bird", "dog")).parent
@@ -129,6 +146,9 @@ def test_folders_that_cannot_be_trained_on_are_refused(write, tmp_path):
 def test_arguments_that_make_no_images_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="image_size=0"):
         ImageFolder(str(tmp_path), image_size=0)
+    for size in ((24, 0), (24,), (1, 2, 3)):
+        with pytest.raises(ConfigError, match=r"image_size=.*: give an integer of at least 1, or two: height and width"):
+            ImageFolder(str(tmp_path), image_size=size)
     with pytest.raises(ConfigError, match="num_workers=-1"):
         ImageFolder(str(tmp_path), num_workers=-1)
     with pytest.raises(InputError, match="2 channels"):

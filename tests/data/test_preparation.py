@@ -54,3 +54,5 @@ def test_the_card_of_a_network_on_images_as_they_are_says_neither(tmp_path):
 def test_images_that_keep_their_pixels_need_no_words(tmp_path):
     prepared = [ImageFolder(str(tmp_path), channels=n, image_size=size).preparation for n in (3, 1) for size in (None, 8)]
     assert prepared == ["", RESIZED.removesuffix(", made grey"), "made grey", RESIZED]
+    wide = ImageFolder(str(tmp_path), image_size=(24, 48)).preparation
+    assert wide == "cropped to 48:24 at the middle, resized to 48 × 24 pixels (bicubic)"

@@ -66,7 +66,7 @@ def test_what_the_command_line_names_is_opened_again_from_its_record():
 
 def test_a_record_has_what_the_held_out_images_depend_on_and_no_path_of_this_machine(tmp_path):
     assert source_of(ImageFolder(str(tmp_path / "data/mine"), image_size=8, batch_size=7, augment="none")) == DataSource(
-        class_path="sll_zoo.data.ImageFolder", init_args={"root": "data/mine", "image_size": 8, "channels": 3}
+        class_path="sll_zoo.data.ImageFolder", init_args={"root": "data/mine", "image_size": (8, 8), "channels": 3}
     )
     for module in (CIFAR10, CIFAR100, TinyImageNet):
         source = source_of(module(download=True))

@@ -1,0 +1,33 @@
+from . import callbacks as callbacks
+from . import data as data
+from . import errors as errors
+from . import layers as layers
+from . import losses as losses
+from . import metrics as metrics
+from . import models as models
+from . import zoo as zoo
+from .attacking import Attack as Attack
+from .attacking import attack as attack
+from .auditing import Audit as Audit
+from .auditing import audit as audit
+from .certification import Certificate as Certificate
+from .certification import certify as certify
+from .data import load_images as load_images
+from .deployment import Exported as Exported
+from .deployment import export as export
+from .evaluation import Evaluation as Evaluation
+from .evaluation import evaluate as evaluate
+from .layers import fold as fold
+from .losses import OffsetCrossEntropy as OffsetCrossEntropy
+from .metrics import CertifiedAccuracy as CertifiedAccuracy
+from .metrics import CertifiedAccuracyCurve as CertifiedAccuracyCurve
+from .metrics import MeanCertifiedRadius as MeanCertifiedRadius
+from .publishing import publish as publish
+from .soundness import freeze as freeze
+from .tasks import CertifiedClassifier as CertifiedClassifier
+from .zoo import create_model as create_model
+from .zoo import list_models as list_models
+from .zoo import pull as pull
+from .zoo import quantize as quantize
+
+__version__: str
