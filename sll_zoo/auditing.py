@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from sll_zoo.bounds import NORM_ONE, SLACK, UPPER_BOUNDS, lipschitz_estimate, lipschitz_upper_bound, reference, unit_rows
-from sll_zoo.chain import Call, hooked, same, trace
 from sll_zoo.errors import InputError
 from sll_zoo.files import json_number
 from sll_zoo.layers import FAMILIES, UnitRowsLinear, fold
 from sll_zoo.models import LipschitzClassifier
+from sll_zoo.models.chain import Call, same, trace
+from sll_zoo.models.structure import attached
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[A
     model = copy.deepcopy(model).double().eval().requires_grad_(False)
     x = torch.rand(2, *model.config.input_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     calls, broken = _structure(model, x)
-    claimed = model.pairwise_lipschitz() if isinstance(model.head, UnitRowsLinear) else torch.full((1, 1), torch.nan)
+    claimed = model.head.pairwise_lipschitz() if isinstance(model.head, UnitRowsLinear) else torch.full((1, 1), torch.nan)
     found = []
     for call in progress(calls):
         layer = _audit_layer(call, model.config.family, claimed)
@@ -128,11 +129,12 @@ def _structure(model: LipschitzClassifier, x: Tensor) -> tuple[list[Call], dict[
     """Return the layers as they are executed, and by name those that are no links of a chain that the head closes."""
     calls, y = trace(model, x)
     broken = {
-        name or "network": LayerAudit(
-            name or "network", type(module).__name__, problem="it has a hook, of whose effect nothing is known"
-        )
-        for name, module in hooked(model)
+        name or "network": LayerAudit(name or "network", type(module).__name__, problem=problem)
+        for name, module in model.named_modules()
+        if (problem := attached(module))
     }
+    if type(model).pairwise_lipschitz is not LipschitzClassifier.pairwise_lipschitz:
+        broken["network"] = LayerAudit("network", type(model).__name__, problem="it states constants of its own for its logits")
     # Each layer takes what the one before it gave, and the network returns what the last one gave.
     before = [x, *(call.y for call in calls)]
     for call, given in zip(calls, before, strict=False):

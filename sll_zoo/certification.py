@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.chain import require_no_hooks
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import certified_radius, check_constants
-from sll_zoo.layers import fold, is_folded
+from sll_zoo.layers import FoldedLinearForm, FoldedResidual, fold, is_folded
+from sll_zoo.layers.seal import require_intact
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.soundness import FrozenNetwork, freeze, sound_radius
 
@@ -36,7 +36,7 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
     """Return the largest L2 radius that the network's Lipschitz constants prove for each image.
 
     The network is evaluated in float64 on its stored weights, whatever the dtype it came in: T, logits and constants alike. To
-    certify many batches, fold once: ``certify(sll_zoo.fold(model), images)`` does no rescaling; or freeze once, for sound radii.
+    certify many batches, fold once: ``certify(sll_zoo.fold(model, torch.float64), images)``; or freeze once, for sound radii.
 
     Args:
         model: A network with ``pairwise_lipschitz()``, (classes, classes): L[i, j] is the Lipschitz constant in L2 of logit i −
@@ -51,10 +51,11 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
         convolutions rest on an assumption about Fourier transforms. An image with logits that are not finite has radius 0.
 
     Raises:
-        InputError: A model without constants, in train mode, of half precision or on several devices; images of another shape,
-            dtype or range, NaN included.
-        ConfigError: A network of the zoo with a hook, of whose effect nothing is known; with ``sound``, a layer whose rounding is
-            not bounded.
+        InputError: A model without constants, in train mode, of half precision, folded in float32, or on several devices; images
+            of another shape, dtype or range, NaN included.
+        ConfigError: A network of the zoo with a layer of another kind, a hook, a replaced method, or a ``forward`` of its own;
+            with ``sound``, a layer whose rounding is not bounded.
+        WeightsError: A folded or frozen network that was changed since.
     """
     if not callable(getattr(model, "pairwise_lipschitz", None)):
         raise InputError(
@@ -80,14 +81,27 @@ def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
     Args:
         model: A network that :func:`certify` accepts, in train mode too; it is not changed.
         sound: Whether to freeze it.
+
+    Raises:
+        ConfigError, WeightsError: As for :func:`certify`.
     """
-    if isinstance(model, FrozenNetwork | LipschitzClassifier):  # of other networks, only who wrote them knows what a hook means
-        require_no_hooks(model)
+    if isinstance(model, FrozenNetwork | LipschitzClassifier):
+        # Not ``model.require_structure()``, which could be replaced. Constants are given only where seals are whole, too.
+        cast("Any", type(model)).require_structure(model)
+    else:  # who wrote it knows what it computes, but for the layers of this package
+        require_intact(model)
     if isinstance(model, FrozenNetwork):
         return model
+    if any(
+        isinstance(part, FoldedResidual | FoldedLinearForm) and part.weight.dtype != torch.float64 for part in model.modules()
+    ):
+        raise InputError(
+            "a network folded in less than float64, in which T is rounded",
+            "certify the network that it was made of, or fold(model, torch.float64)",
+        )
     if sound:
         return freeze(model)
-    return model if is_folded(model) else fold(model)
+    return model if is_folded(model) else fold(model, torch.float64)
 
 
 def _check_model(model: nn.Module) -> None:
@@ -95,9 +109,9 @@ def _check_model(model: nn.Module) -> None:
     if model.training:
         raise InputError("the model is in train mode", "call model.eval() first")
     tensors = [*model.parameters(), *model.buffers()]
-    dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
-    if half := dtypes & {torch.float16, torch.bfloat16}:
-        raise InputError(f"a model in {half.pop()}", "certify model.float(), and deploy that: half precision rounds too much")
+    dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point() or tensor.is_complex()}
+    if other := dtypes - {torch.float32, torch.float64}:
+        raise InputError(f"a model in {other.pop()}", "certify model.float(), and deploy that: half precision rounds too much")
     if len(devices := {str(tensor.device) for tensor in tensors}) > 1:
         raise InputError(f"a model on several devices: {', '.join(sorted(devices))}", "move it to one, as in model.to('cpu')")
 

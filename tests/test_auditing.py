@@ -34,7 +34,7 @@ def test_the_shipped_network_passes_and_is_not_changed(pretrained):
 
 
 def test_a_step_too_long_for_the_condition_is_found_with_the_bound_that_is_left():
-    net = sll_zoo.fold(network("cpl"))
+    net = sll_zoo.fold(network("cpl"), torch.float64)
     net.denses[0].step.mul_(1.2)
     (problem,) = sll_zoo.audit(net).problems
     assert problem.startswith("denses.0 (FoldedResidual): its constant is between")
@@ -87,7 +87,7 @@ def test_a_sandwich_without_weight_and_a_step_below_zero_have_a_verdict():
     net = network("sandwich")
     net.denses[0].weight.data.zero_()
     assert sll_zoo.audit(net).problems == []
-    net = sll_zoo.fold(network())
+    net = sll_zoo.fold(network(), torch.float64)
     net.denses[0].step[0] = -1.0
     assert "no proof" in sll_zoo.audit(net).problems[0]
 

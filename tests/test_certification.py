@@ -121,30 +121,20 @@ def test_models_that_are_not_ready_are_refused_with_the_remedy(pretrained, digit
             sll_zoo.certify(model, images)
 
 
-def test_a_network_with_a_hook_is_refused_and_a_layer_that_does_something_else_is_executed(pretrained, digits):
+def test_a_network_with_a_hook_is_refused(pretrained, digits):
     images = digits.tensors("test")[0][:2]
     hooked = copy.deepcopy(pretrained)
     hooked.denses[0].register_forward_hook(lambda _, __, y: 100 * y)
     task = sll_zoo.CertifiedClassifier("sll_nano.digits")
     task.model = hooked
-    with pytest.raises(ConfigError, match=r"denses\.0 has a hook"):
+    with pytest.raises(ConfigError, match=r"denses\.0 \(SLLLinear\): it has a hook"):
         sll_zoo.certify(hooked, images)
-    with pytest.raises(ConfigError, match=r"denses\.0 has a hook"):
+    with pytest.raises(ConfigError, match=r"denses\.0 \(SLLLinear\): it has a hook"):
         task.on_predict_start()
     frozen = sll_zoo.freeze(pretrained)
     frozen.network.head.register_forward_hook(lambda _, __, y: 100 * y)
-    with pytest.raises(ConfigError, match=r"head has a hook"):
+    with pytest.raises(ConfigError, match=r"head \(FoldedLinearForm\): it has a hook"):
         sll_zoo.certify(frozen, images)
-
-    class Constant(type(pretrained.denses[0])):
-        def forward(self, x):
-            return torch.zeros_like(x)
-
-    constant = copy.deepcopy(pretrained)
-    constant.denses[0].__class__ = Constant
-    certificate = sll_zoo.certify(constant, images)
-    assert certificate.radius[0] == certificate.radius[1]
-    assert "no proof" in sll_zoo.audit(constant).problems[0]
 
 
 def split_over_devices(model):
@@ -164,7 +154,7 @@ def test_float32_and_float64_images_and_a_folded_network_give_one_answer(pretrai
     radius = sll_zoo.certify(pretrained, images).radius
     assert radius.dtype == torch.float64
     assert torch.equal(sll_zoo.certify(pretrained, images.double()).radius, radius)
-    assert torch.equal(sll_zoo.certify(sll_zoo.fold(pretrained), images).radius, radius)
+    assert torch.equal(sll_zoo.certify(sll_zoo.fold(pretrained, torch.float64), images).radius, radius)
 
 
 def test_certify_leaves_the_network_as_it_was(pretrained, digits):

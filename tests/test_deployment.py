@@ -48,7 +48,7 @@ def executed(path, images):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_plain_operations_compute_the_same_network_in_every_family(family, size, by_products):
-    folded = fold(network(family, size))
+    folded = fold(network(family, size), torch.float64)
     plain = in_plain_operations(folded, by_products)
     images = torch.rand(3, 2, *SIZES[size]["img_size"], dtype=torch.float64)
     torch.testing.assert_close(plain(images), folded(images), rtol=0, atol=tol.SAME)
@@ -65,7 +65,7 @@ def test_the_file_certifies_as_the_package_does_for_any_batch(family, suffix, tm
         logits, radius = executed(tmp_path / f"model{suffix}", images)
         certificate = sll_zoo.certify(model, images)
         assert (logits.shape, radius.shape) == ((batch, 4), (batch,))
-        torch.testing.assert_close(logits.double(), fold(model)(images.double()), rtol=0, atol=tol.FLOAT32)
+        torch.testing.assert_close(logits.double(), fold(model, torch.float64)(images.double()), rtol=0, atol=tol.FLOAT32)
         assert torch.equal(logits.argmax(1), certificate.prediction)
         torch.testing.assert_close(radius.double(), certificate.radius, rtol=0, atol=tol.FLOAT32)
 
@@ -84,7 +84,7 @@ def test_layers_that_no_named_model_has_are_exported_as_well(tmp_path):
     model.convs.append(SLLConv2d(4, 3, bias=False, padding_mode="circular"))
     model.denses.append(nn.Sequential(SLLLinear(48, 3, activation="tanh"), Householder(48)))
     assert export(model, tmp_path / "model.onnx").error < checking.TOLERANCE[torch.float32]
-    folded, images = fold(model), torch.rand(2, 2, 8, 6, dtype=torch.float64)
+    folded, images = fold(model, torch.float64), torch.rand(2, 2, 8, 6, dtype=torch.float64)
     for by_products in (False, True):
         torch.testing.assert_close(in_plain_operations(folded, by_products)(images), folded(images), rtol=0, atol=tol.SAME)
 
@@ -166,7 +166,7 @@ LIES = {
 
 @pytest.mark.parametrize("words", LIES)
 def test_every_disagreement_is_found(words):
-    folded = fold(network("sll"))
+    folded = fold(network("sll"), torch.float64)
 
     def run(images):
         return LIES[words](folded(images), sll_zoo.certify(folded, images).radius)

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader
 
 from sll_zoo.attacking import attack
 from sll_zoo.callbacks.repeats import read_repeats
-from sll_zoo.chain import require_no_hooks
 from sll_zoo.data import ImageData, fingerprint, source_of
 from sll_zoo.environment import commit, describe_device, versions_of
 from sll_zoo.errors import ConfigError
@@ -77,7 +76,7 @@ class ExportModel(Callback):
         if stage != "fit":
             return
         model = cast("LipschitzClassifier", pl_module.model)
-        require_no_hooks(model)
+        model.require_structure()
         if self.bits < 32:
             require_quantizable(model, self.bits)
 

@@ -11,7 +11,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.chain import require_no_hooks
 from sll_zoo.deployment.checking import TIMED_RUNS, TOLERANCE, compare, latency
 from sll_zoo.deployment.formats import capture, require_writable
 from sll_zoo.deployment.plain import in_plain_operations
@@ -109,13 +108,13 @@ def export(
     Raises:
         ExportError: Another suffix, missing packages, a place that cannot be written to, or a file that does not agree with
             PyTorch; nothing is left.
-        ConfigError: Another dtype, or a network without logits or with a hook.
+        ConfigError: Another dtype, a network without logits, or one that ``certify`` refuses.
         WeightsError: NaN or infinity in the weights.
     """
     path = Path(path)
     written_as = require_writable(path)
     _check(model, dtype)
-    folded = cast("LipschitzClassifier", fold(model).cpu())
+    folded = cast("LipschitzClassifier", fold(model, torch.float64).cpu())
     plain = in_plain_operations(folded, by_products=written_as.products and dtype == torch.float64)
     network = Deployed(plain.to(dtype), folded.pairwise_lipschitz()).eval().requires_grad_(False)
     program = capture(network, model.config.input_shape, dtype)
@@ -145,7 +144,7 @@ def _check(model: LipschitzClassifier, dtype: torch.dtype) -> None:
         raise ConfigError(f"exporting in {dtype}", "choose torch.float32 or torch.float64")
     if not model.num_classes:
         raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
-    require_no_hooks(model)
+    model.require_structure()
     if broken := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
         raise WeightsError(f"NaN or infinity in {broken[0]}", "train or load the network again")
 

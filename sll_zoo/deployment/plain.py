@@ -11,7 +11,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.chain import trace
 from sll_zoo.deployment.operations import (
     ConvolutionalResidual,
     DenseResidual,
@@ -22,6 +21,7 @@ from sll_zoo.deployment.operations import (
 )
 from sll_zoo.layers import FoldedLinearForm, FoldedResidual, NormOneAvgPool2d, UnitRowsLinear
 from sll_zoo.models import LipschitzClassifier
+from sll_zoo.models.chain import trace
 from sll_zoo.soundness.fourier import StoredMatrices, StoredOrthogonal, StoredSandwich, stored
 
 

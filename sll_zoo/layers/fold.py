@@ -6,7 +6,7 @@ import copy
 from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @runtime_checkable
@@ -17,15 +17,27 @@ class Foldable(Protocol):
         """Return the same map without a rescaling."""
 
 
-def fold(module: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module:
-    """Return a copy of ``module`` in eval mode and ``dtype``, with every layer that can fold replaced by its folded form.
+@runtime_checkable
+class Structured(Protocol):
+    """A network that can tell whether it is what its constants are of."""
 
-    A layer with a hook, or of a subclass with another ``forward``, stays as it is. The rescalings are computed in ``dtype`` from
-    the stored weights. The original is not touched.
+    def require_structure(self) -> None:
+        """Raise if it is not."""
+
+
+def fold(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
+    """Return a copy of ``module`` in eval mode, with every layer that can fold replaced by its folded form.
+
+    The rescalings are computed in float64 from the stored weights, and then rounded to the type of the copy. The original is not
+    touched. In a module that is no network of the zoo, a layer with a hook, or of a subclass with another ``forward``, stays as
+    it is.
 
     Args:
         module: A network or a layer.
-        dtype: Floating-point type of the copy.
+        dtype: Floating-point type of the copy; by default that of the module.
+
+    Raises:
+        ConfigError: A network of the zoo that is no chain of layers of known kinds, or to which something is attached.
 
     Example:
         >>> import torch
@@ -34,17 +46,24 @@ def fold(module: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module:
         >>> torch.equal(fold(layer)(x), layer(x))
         True
     """
-    return _fold(copy.deepcopy(module).to(dtype).eval()).eval().requires_grad_(False)
+    for part in module.modules():
+        if isinstance(part, Structured):
+            part.require_structure()
+    dtype = dtype or next((tensor.dtype for tensor in _tensors(module)), torch.float64)
+    return _fold(copy.deepcopy(module).double().eval()).to(dtype).eval().requires_grad_(False)
 
 
 def is_folded(module: nn.Module, dtype: torch.dtype = torch.float64) -> bool:
     """Return whether :func:`fold` has nothing left to do for ``module``."""
-    tensors = [*module.parameters(), *module.buffers()]
     return (
         not module.training
-        and all(tensor.dtype == dtype for tensor in tensors if tensor.is_floating_point())
+        and all(tensor.dtype == dtype for tensor in _tensors(module))
         and not any(_is_foldable(child) for child in module.modules())
     )
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
 
 
 def does_what_its_class_says(module: nn.Module) -> bool:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from sll_zoo.functional.convolution import PaddingMode, same_conv2d
 from sll_zoo.layers.parameters import Placement, orthogonal_, require_odd, weight_and_bias
+from sll_zoo.layers.seal import Sealed
 
 
 class _LinearForm(nn.Module):
@@ -90,10 +91,10 @@ class LipschitzConv2d(_LinearForm):
         self.weight, self.bias = weight_and_bias(shape, bias, orthogonal_, **placement)
 
 
-class FoldedLinearForm(nn.Module):
+class FoldedLinearForm(Sealed):
     """A linear layer whose W̃ is a stored tensor.
 
-    Guarantee: that of the layer it was made from, as long as its tensors are left alone.
+    Guarantee: that of the layer it was made from. Whether its tensors were left alone, it knows itself.
 
     Args:
         weight: W̃.
@@ -109,6 +110,7 @@ class FoldedLinearForm(nn.Module):
         self.register_buffer("weight", weight.detach().clone())
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
         self.padding_mode = padding_mode
+        self.seal()
 
     def forward(self, x: Float[Tensor, "batch in_ *space"]) -> Float[Tensor, "batch out *space"]:
         """Apply the layer."""

@@ -15,6 +15,7 @@ from sll_zoo.functional.activation import slope_restricted
 from sll_zoo.functional.convolution import PaddingMode
 from sll_zoo.functional.reversible import Layer, residuals
 from sll_zoo.layers.parameters import Placement, require_odd, weight_and_bias
+from sll_zoo.layers.seal import Sealed
 
 
 class _Residual(nn.Module):
@@ -140,10 +141,10 @@ class ResidualConv2d(_Residual):
         self.weight, self.bias = weight_and_bias((inner_channels, channels, kernel_size, kernel_size), bias, **placement)
 
 
-class FoldedResidual(nn.Module):
+class FoldedResidual(Sealed):
     """A residual layer whose 2/T is a stored tensor: no rescaling at inference.
 
-    Guarantee: that of the layer it was made from, as long as its tensors are left alone.
+    Guarantee: that of the layer it was made from. Whether its tensors were left alone, it knows itself.
 
     Args:
         weight: V, (inner, features) or (inner, channels, k, k).
@@ -164,6 +165,7 @@ class FoldedResidual(nn.Module):
         self.register_buffer("step", step.detach().clone())
         self.activation = activation
         self.padding_mode = padding_mode
+        self.seal()
 
     def forward(self, x: Float[Tensor, "batch features *space"]) -> Float[Tensor, "batch features *space"]:
         """Apply the layer; the shape is kept."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.layers import Center, UnitRowsLinear
+from sll_zoo.layers.seal import require_intact
 from sll_zoo.models.config import NetworkConfig
 
 
@@ -16,7 +18,8 @@ class LipschitzClassifier(nn.Module):
     """A classifier whose features are a 1-Lipschitz function of the image, in L2.
 
     It takes images in [0, 1] and subtracts its own mean, so that every radius is in pixels. A network is a subclass that defines
-    :meth:`body` and calls :meth:`reset_classifier` when its layers are made.
+    :meth:`body`, a chain of layers of this package, and calls :meth:`reset_classifier` when they are made. It has constants only
+    as long as that is what it is: :meth:`require_structure` looks whenever they are asked for.
 
     Args:
         config: The network's shape.
@@ -85,11 +88,25 @@ class LipschitzClassifier(nn.Module):
         """Return L (num_classes, num_classes) in float64: Lᵢⱼ bounds how fast logit i − logit j changes with the image.
 
         Raises:
-            ConfigError: The network returns features and has no logits.
+            ConfigError: The network returns features and has no logits, or is not what :meth:`require_structure` asks for.
+            WeightsError: A layer whose numbers were changed after it was folded.
         """
+        if not torch.compiler.is_compiling():
+            self.require_structure()
+            require_intact(self)
         if not isinstance(self.head, UnitRowsLinear):
             raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
         return self.head.pairwise_lipschitz()
+
+    def require_structure(self) -> None:
+        """Refuse a network that is no chain of layers of known kinds: see :mod:`sll_zoo.models.structure`.
+
+        Raises:
+            ConfigError: A layer of another kind, a hook, a replaced method, or a subclass that does more than chain its layers.
+        """
+        from sll_zoo.models.structure import require_structure  # which is about this class
+
+        require_structure(self)
 
     def no_weight_decay(self) -> set[str]:
         """Return the parameters that weight decay must leave alone: log q, of which only differences matter."""

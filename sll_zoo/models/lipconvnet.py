@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from sll_zoo.layers import FAMILIES, MaxMin, PadChannels, TruncateChannels
 from sll_zoo.models.classifier import LipschitzClassifier
 from sll_zoo.models.config import LipConvNetConfig
+from sll_zoo.models.structure import known_network
 
 
+@known_network
 class LipConvNet(LipschitzClassifier):
     """Blocks of convolutions, each of which halves the image and doubles the channels; then one dense layer and the head.
 

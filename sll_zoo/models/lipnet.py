@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from sll_zoo.layers import FAMILIES, NormOneAvgPool2d, PadChannels, ResidualStack
 from sll_zoo.models.classifier import LipschitzClassifier
 from sll_zoo.models.config import LipNetConfig
+from sll_zoo.models.structure import known_network
 
 
+@known_network
 class LipNet(LipschitzClassifier):
     """The network of the SLL paper; see :class:`~sll_zoo.models.LipschitzClassifier` for what it guarantees.
 

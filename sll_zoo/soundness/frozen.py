@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from sll_zoo.bounds import lipschitz_upper_bound
-from sll_zoo.chain import Call, first_break, require_no_hooks, trace
 from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.functional.products import full_precision
 from sll_zoo.layers import Center, FoldedLinearForm, FoldedResidual, UnitRowsLinear, fold
+from sll_zoo.layers.seal import Sealed, changed, require_intact
 from sll_zoo.models import LipschitzClassifier
+from sll_zoo.models.chain import Call, trace
+from sll_zoo.models.structure import attached
 from sll_zoo.soundness.arithmetic import DOUBLE, arithmetic_of
 from sll_zoo.soundness.contraction import absolute, loss_of_proof, operators, shrunk_until_proved
 from sll_zoo.soundness.fourier import StoredMatrices, stored
@@ -28,11 +30,11 @@ from sll_zoo.soundness.rounding import LARGEST_NORM, Rounding, rounding_of, roun
 ROOM = 1 + 1e-9
 
 
-class FrozenNetwork(nn.Module):
+class FrozenNetwork(Sealed):
     """A network in evaluation form whose every layer is proved to be 1-Lipschitz with the weights as they are stored.
 
     Made by :func:`freeze`. What :func:`~sll_zoo.certify` says of it with ``sound=True`` holds for its ``forward``, on the machine
-    that runs it: execute this network, in this dtype, uncompiled, and leave its tensors alone.
+    that runs it: execute this network, in this dtype, uncompiled. One that was changed since has no constants any more.
 
     Args:
         network: The folded network, with a plain linear map for a head.
@@ -55,6 +57,7 @@ class FrozenNetwork(nn.Module):
         distances = torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist")
         self.register_buffer("constants", distances * (1 + DOUBLE.gamma(weight.shape[1] + 8)))
         self.eval()
+        self.seal()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (batch, num_classes) of images in [0, 1], by kernels that sum products and do nothing else."""
@@ -71,11 +74,31 @@ class FrozenNetwork(nn.Module):
         dtype = fn(torch.zeros((), dtype=self.dtype)).dtype
         if dtype != self.dtype:
             raise InputError(f"converting a network frozen in {self.dtype} to {dtype}", f"freeze the model itself: dtype={dtype}")
-        return cast("Self", super()._apply(fn, recurse))  # type: ignore[no-untyped-call]  # of torch
+        return cast("Self", super()._apply(fn, recurse))
 
     def pairwise_lipschitz(self) -> Tensor:
-        """Return L (num_classes, num_classes) in float64: bounds from above, for the rows as they are stored."""
+        """Return L (num_classes, num_classes) in float64: bounds from above, for the rows as they are stored.
+
+        Raises:
+            ConfigError: What :meth:`require_structure` raises.
+            WeightsError: The network is not as it was frozen.
+        """
+        self.require_structure()
+        if not self.is_intact():
+            raise changed("the frozen network", self)
         return self.constants
+
+    def require_structure(self) -> None:
+        """Refuse a network that something was attached to since it was frozen.
+
+        Raises:
+            ConfigError: A hook, or a replaced method.
+        """
+        for name, module in self.named_modules():
+            if problem := attached(module):
+                raise ConfigError(
+                    f"{name or 'the frozen network'} ({type(module).__name__}): {problem}", "freeze the model again"
+                )
 
     def errors(self, images: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
         """Return how far features and logits may be from the exact ones, at the images and anywhere in the balls around them.
@@ -112,7 +135,7 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
         WeightsError: A layer whose condition cannot be proved.
     """
     _check(model, dtype)
-    exact = cast("LipschitzClassifier", fold(model))
+    exact = cast("LipschitzClassifier", fold(model, torch.float64))
     network = copy.deepcopy(exact).to(dtype)
     head = cast("UnitRowsLinear", exact.head)
     bias = None if head.bias is None else head.bias.to(dtype)
@@ -150,16 +173,15 @@ def _check(model: nn.Module, dtype: torch.dtype) -> None:
         raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
     if broken := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
         raise WeightsError(f"NaN or infinity in {broken[0]}", "train or load the network again")
-    require_no_hooks(model)
+    model.require_structure()
+    require_intact(model)
 
 
 def _chain_of(network: LipschitzClassifier) -> list[Call]:
-    """Return the layers with an input each, and refuse a network that is more than its layers."""
+    """Return the layers with an input each, from the mean to the head."""
     image = torch.rand(1, *network.config.input_shape, generator=torch.Generator().manual_seed(0))
     image = image.to(network.center.mean)
-    calls, y = trace(network, image)
-    if name := first_break(calls, image, y):
-        raise ConfigError(f"{name} does not take what the layer before it gives", "freeze a network that is a chain of layers")
+    calls, _ = trace(network, image)
     if type(calls[0].layer) is not Center or calls[-1].layer is not network.head:
         raise ConfigError(f"the network runs from {calls[0].name} to {calls[-1].name}", "freeze one from center to head")
     return calls

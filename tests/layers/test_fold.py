@@ -1,9 +1,14 @@
+import copy
+import pickle
+
 import pytest
 import torch
 
 from sll_zoo.certification import certify
-from sll_zoo.layers import FAMILIES, FoldedResidual, SLLConv2d, fold, is_folded
+from sll_zoo.errors import InputError, WeightsError
+from sll_zoo.layers import FAMILIES, FoldedResidual, SLLConv2d, SLLLinear, fold, is_folded
 from sll_zoo.models import LipConvNetConfig, LipNet, LipNetConfig, build
+from sll_zoo.soundness import freeze
 from tests import tolerances as tol
 
 CONFIG = LipNetConfig(width=4, conv_layers=2, conv_inner=3, dense_layers=2, dense_inner=5, img_size=8)
@@ -23,7 +28,7 @@ def random_network(config, family, seed=0):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_folding_gives_the_same_logits_and_constants_in_every_family(family, config):
     net, x = random_network(config, family), torch.rand(3, 3, 8, 8, dtype=torch.float64)
-    folded, exact = fold(net), net.double()(x)
+    folded, exact = fold(net, torch.float64), net.double()(x)
     assert (folded(x) - exact).abs().max() <= tol.FOLD * exact.abs().max()
     assert torch.equal(folded.pairwise_lipschitz(), net.pairwise_lipschitz())
 
@@ -64,7 +69,7 @@ CHANGES = {
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_that_change_in_eval_mode_change_the_network_and_not_its_folded_copy(family, change):
     net, x = random_network(CONFIG, family), torch.rand(2, 3, 8, 8)
-    before, folded = net(x), fold(net)  # a rescaling that is kept would be kept here
+    before, folded = net(x), fold(net, torch.float64)  # a rescaling that is kept would be kept here
     kept = folded(x.double())
     CHANGES[change](net)
     fresh = build(net.config).eval()
@@ -83,7 +88,7 @@ def test_in_another_dtype_a_network_rescales_the_weights_of_that_dtype(family, d
     fresh = build(net.config).to(dtype)
     fresh.load_state_dict(net.to(dtype).state_dict())
     assert torch.equal(net(x.to(dtype)), fresh.eval()(x.to(dtype)))
-    assert torch.equal(fold(net)(x.double()), fold(fresh)(x.double()))
+    assert torch.equal(fold(net, torch.float64)(x.double()), fold(fresh, torch.float64)(x.double()))
 
 
 def test_folding_leaves_the_original_alone():
@@ -98,21 +103,26 @@ def test_folding_leaves_the_original_alone():
 
 
 def test_a_folded_network_does_no_rescaling(monkeypatch):
-    folded = fold(LipNet(CONFIG))
+    folded = fold(LipNet(CONFIG), torch.float64)
     monkeypatch.setattr("sll_zoo.layers.sll.tightened", None)
     monkeypatch.setattr("sll_zoo.layers.sll.row_sums", None)
     folded(torch.rand(1, 3, 8, 8, dtype=torch.float64))
 
 
-def test_the_step_is_computed_in_the_precision_that_is_asked_for():
-    layer = SLLConv2d(3, 4)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_folded_network_keeps_the_dtype_and_its_rescaling_is_computed_in_float64(dtype):
+    layer = SLLConv2d(3, 4).to(dtype)
     exact = SLLConv2d(3, 4).double()
     exact.load_state_dict(layer.state_dict())
-    assert torch.equal(fold(layer).step, exact.step())
+    assert torch.equal(fold(layer).step, exact.step().to(dtype))
+    net, x = LipNet(CONFIG).to(dtype), torch.rand(2, 3, 8, 8, dtype=dtype)
+    assert fold(net)(x).dtype == dtype
+    torch.testing.assert_close(fold(net)(x), net(x), rtol=0, atol=tol.FLOAT32)
+    assert is_folded(fold(net), dtype)
 
 
 def test_folding_twice_changes_nothing():
-    folded = fold(LipNet(CONFIG))
+    folded = fold(LipNet(CONFIG), torch.float64)
     x = torch.rand(1, 3, 8, 8, dtype=torch.float64)
     assert torch.equal(fold(folded)(x), folded(x))
 
@@ -120,15 +130,79 @@ def test_folding_twice_changes_nothing():
 @pytest.mark.parametrize("method", ["forward", "functional"])
 def test_a_layer_that_does_something_else_than_its_class_says_stays_as_it_is(method):
     changed = {"forward": lambda _, x: 2 * x, "functional": lambda self: FoldedResidual.functional(self)}
-    net = LipNet(CONFIG)
-    net.convs[0].__class__ = type("Changed", (SLLConv2d,), {method: changed[method]})
-    net.convs[1].register_forward_hook(lambda _, __, y: 2 * y)
-    folded = fold(net)
-    assert [isinstance(layer, FoldedResidual) for layer in folded.convs] == [False, False]
-    assert is_folded(folded)
+    convs = LipNet(CONFIG).convs
+    convs[0].__class__ = type("Changed", (SLLConv2d,), {method: changed[method]})
+    convs[1].register_forward_hook(lambda _, __, y: 2 * y)
+    folded = fold(convs)
+    assert [isinstance(layer, FoldedResidual) for layer in folded] == [False, False]
+    assert is_folded(folded, torch.float32)
 
 
 def test_a_compiled_layer_stays_as_it_is():
-    net = LipNet(CONFIG)
-    net.convs[0] = torch.compile(net.convs[0])
-    assert isinstance(fold(net).convs[1], FoldedResidual)
+    convs = LipNet(CONFIG).convs
+    convs[0] = torch.compile(convs[0])
+    assert isinstance(fold(convs)[1], FoldedResidual)
+
+
+def _scaled(layer):
+    layer.step.mul_(2)
+
+
+def _scaled_unseen_by_autograd(layer):
+    layer.step.data.mul_(2)
+
+
+def _scaled_in_numpy(layer):
+    layer.step.numpy()[:] *= 2
+
+
+def _assigned(layer):
+    layer.step = 2 * layer.step
+
+
+def _loaded(layer):
+    layer.load_state_dict({key: 2 * value for key, value in layer.state_dict().items()})
+
+
+def _scaled_and_converted(layer):
+    layer.step.mul_(2)
+    layer.float().double()
+
+
+def _in_another_order(layer):
+    layer.weight.copy_(layer.weight.flip(0))
+
+
+EDITS = [_scaled, _scaled_unseen_by_autograd, _scaled_in_numpy, _assigned, _loaded, _scaled_and_converted, _in_another_order]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_folded_layer_that_was_changed_has_no_certificate(edit):
+    x, folded = torch.rand(2, 3, 8, 8), fold(LipNet(CONFIG), torch.float64)
+    certify(folded, x)
+    edit(folded.convs[1])
+    for road in (lambda: certify(folded, x), folded.pairwise_lipschitz, lambda: freeze(folded)):
+        with pytest.raises(WeightsError, match=r"convs\.1 \(FoldedResidual\) was changed"):
+            road()
+
+
+def test_what_only_moves_a_folded_network_leaves_it_intact():
+    x, folded = torch.rand(2, 3, 8, 8), fold(LipNet(CONFIG), torch.float64)
+    radius = certify(folded, x).radius
+    for moved in (copy.deepcopy(folded), folded.to(memory_format=torch.channels_last), pickle.loads(pickle.dumps(folded))):
+        torch.testing.assert_close(certify(moved, x).radius, radius)  # convolutions sum in another order
+    with pytest.raises(InputError, match="folded in less than float64"):
+        certify(folded.float(), x)
+    folded.pairwise_lipschitz()  # for float32's own precision
+
+
+def test_a_network_of_ones_own_with_a_folded_layer_that_was_changed_has_no_certificate():
+    class Own(torch.nn.Sequential):
+        def pairwise_lipschitz(self):
+            return torch.tensor(2.0)
+
+    own = fold(Own(torch.nn.Flatten(), SLLLinear(12, 4).double()))
+    certify(own, torch.rand(1, 3, 2, 2))
+    own[1].step.data.mul_(3)
+    with pytest.raises(WeightsError, match=r"1 \(FoldedResidual\) was changed"):
+        certify(own, torch.rand(1, 3, 2, 2))

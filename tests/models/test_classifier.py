@@ -70,7 +70,7 @@ def test_the_whole_body_is_one_lipschitz_in_every_family(config, family):
     class Body(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.net = fold(build(dataclasses.replace(config, family=family)))
+            self.net = fold(build(dataclasses.replace(config, family=family)), torch.float64)
 
         def forward(self, x):
             return self.net.forward_features(x)

@@ -7,10 +7,10 @@ import scipy.fft
 import torch
 
 import sll_zoo
-from sll_zoo.chain import trace
 from sll_zoo.errors import InputError, WeightsError
 from sll_zoo.layers import FoldedResidual, OrthogonalConv2d, SandwichConv2d, SandwichLinear, SLLLinear
 from sll_zoo.models import LipConvNetConfig, LipNet, LipNetConfig, build
+from sll_zoo.models.chain import trace
 from sll_zoo.soundness import FrozenNetwork
 from sll_zoo.soundness.arithmetic import arithmetic_of
 from sll_zoo.soundness.fourier import stored
@@ -67,7 +67,7 @@ def test_every_layer_is_off_by_no_more_than_its_bound(config, family, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dense_layers_of_thousands_of_terms_stay_within_their_bounds_in_long_double(dtype):
-    network = sll_zoo.fold(SLLLinear(3000, 500))
+    network = sll_zoo.fold(SLLLinear(3000, 500), torch.float64)
     layer = FoldedResidual(network.weight, network.bias, network.step, "relu", "zeros").to(dtype)
     x = torch.randn(1, 3000, dtype=dtype)
     longs = [tensor.detach().double().numpy().astype("longdouble") for tensor in (layer.weight, layer.bias, layer.step, x[0])]
@@ -147,7 +147,7 @@ def test_single_precision_says_what_it_must_subtract(pretrained, digits):
 
 
 def test_a_layer_that_breaks_its_claim_cannot_be_frozen():
-    net = sll_zoo.fold(trained(CONFIGS["lipnet"], "cpl"))
+    net = sll_zoo.fold(trained(CONFIGS["lipnet"], "cpl"), torch.float64)
     net.denses[0].step.mul_(1.01)
     with pytest.raises(WeightsError, match=r"denses\.0: a norm of at most 1 cannot be proved"):
         sll_zoo.freeze(net)

@@ -8,9 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.errors import ConfigError
-from sll_zoo.layers.fold import does_what_its_class_says
-from sll_zoo.models import LipschitzClassifier
+from sll_zoo.models.classifier import LipschitzClassifier
 
 
 class Call(NamedTuple):
@@ -43,21 +41,6 @@ def trace(model: LipschitzClassifier, images: Tensor) -> tuple[list[Call], Tenso
         for hook in hooks:
             hook.remove()
     return calls, y
-
-
-def hooked(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return the modules with a hook or a ``forward`` of the instance, of whose effect nothing is known."""
-    return [(name, module) for name, module in model.named_modules() if not does_what_its_class_says(module)]
-
-
-def require_no_hooks(model: nn.Module) -> None:
-    """Refuse a network of which something happens that its layers do not say, and that folding would leave out.
-
-    Raises:
-        ConfigError: A hook, or a ``forward`` of the instance.
-    """
-    if found := hooked(model):
-        raise ConfigError(f"{found[0][0] or 'the network'} has a hook, of whose effect nothing is known", "remove it")
 
 
 def _layers(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:

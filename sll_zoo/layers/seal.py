@@ -1,0 +1,73 @@
+"""Modules that remember which numbers they were made with: what was proved of those says nothing of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import xxhash
+from torch import Tensor, nn
+
+from sll_zoo.errors import WeightsError
+
+SETTINGS = (int, float, str, tuple)
+
+
+class Sealed(nn.Module):
+    """A module that can tell whether its tensors and settings are still those it had when it was sealed.
+
+    By their content, at the speed of memory: a tensor's version counter does not see what is written through ``.data`` or NumPy.
+    """
+
+    def seal(self) -> None:
+        """Remember tensors and settings as they are now."""
+        self._digest = self._digest_of(self._tensors())
+
+    def is_intact(self) -> bool:
+        """Return whether they are those of :meth:`seal`."""
+        return self._digest == self._digest_of(self._tensors())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """Move or convert the tensors, which are then sealed in their new form."""
+        before, intact = self._tensors(), self.is_intact()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # of torch
+        pairs = zip(before.values(), self._tensors().values(), strict=True)
+        # Conversion rounds, and does nothing else.
+        if intact and self._digest == self._digest_of(before) and all(torch.equal(old.to(new), new) for old, new in pairs):
+            self.seal()
+        return self
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: tensor.detach() for name, tensor in (*self.named_parameters(), *self.named_buffers())}
+
+    def _digest_of(self, tensors: dict[str, Tensor]) -> bytes:
+        digest = xxhash.xxh3_128()
+        for name, module in self.named_modules():
+            own = {key: value for key, value in vars(module).items() if isinstance(value, SETTINGS) and key != "training"}
+            digest.update(f"{name} {type(module)} {own}".encode())
+        for name, tensor in tensors.items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            if not tensor.is_meta:
+                content: Any = tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy()
+                digest.update(content)
+        return digest.digest()
+
+
+def require_intact(module: nn.Module) -> None:
+    """Refuse a module of which a sealed part was changed.
+
+    Raises:
+        WeightsError: Other numbers than were there when a layer was folded.
+    """
+    for name, part in module.named_modules():
+        if isinstance(part, Sealed) and not part.is_intact():
+            raise changed(name or "the network", part)
+
+
+def changed(name: str, part: nn.Module) -> WeightsError:
+    """Return the error about a part that is not as it was sealed."""
+    return WeightsError(
+        f"{name} ({type(part).__name__}) was changed after it was made, and the proof is of what it was then",
+        "change the network that it was made of, and fold or freeze that again",
+    )

@@ -1,0 +1,131 @@
+"""What a network may be made of: layers of known kinds, in a chain, with nothing attached to them.
+
+A certificate is about such a network. What is checked here takes no spectral work; :func:`~sll_zoo.audit` bounds each layer.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from sll_zoo.errors import ConfigError
+from sll_zoo.layers import (
+    FAMILIES,
+    Absolute,
+    Center,
+    FoldedLinearForm,
+    FoldedResidual,
+    Householder,
+    MaxMin,
+    NormOneAvgPool2d,
+    PadChannels,
+    ResidualStack,
+    TruncateChannels,
+    UnitRowsLinear,
+)
+from sll_zoo.models.chain import first_break, trace
+from sll_zoo.models.classifier import LipschitzClassifier
+
+Class = TypeVar("Class", bound=type)
+CONTAINERS = (nn.Sequential, ResidualStack)
+LAYERS = (
+    *(kind for family in FAMILIES.values() for kind in family.classes),
+    *(FoldedLinearForm, FoldedResidual, UnitRowsLinear),
+    *(Center, PadChannels, TruncateChannels, NormOneAvgPool2d, MaxMin, Householder, Absolute),
+    *(nn.Identity, nn.Flatten, nn.ReLU, nn.PixelUnshuffle, nn.AdaptiveMaxPool2d),
+)
+# Of what can be set by hand, what the claim of a layer rests on.
+CONDITIONS: dict[type, Callable[[Any], bool]] = {
+    NormOneAvgPool2d: lambda pool: pool.divisor_override == pool.kernel_size == pool.stride,
+    nn.AdaptiveMaxPool2d: lambda pool: pool.output_size in (1, (1, 1)),
+}
+# What every network computes in the same way; a network is what its ``body`` makes of its layers.
+FIXED = ("__call__", "forward", "forward_features", "forward_head", "pairwise_lipschitz", "require_structure")
+# Networks of this package: their bodies are chains, and need not be followed.
+_known_networks: set[type] = set()
+
+
+class Fault(NamedTuple):
+    """What is wrong with a module: its name in the network, empty for the network itself, and its class."""
+
+    name: str
+    kind: str
+    problem: str
+
+
+def known_network(network: Class) -> Class:
+    """Note that the body of a class of networks is a chain of its layers."""
+    _known_networks.add(network)
+    return network
+
+
+def faults(network: LipschitzClassifier) -> Iterator[Fault]:
+    """Yield what keeps a network from being a chain of layers of known kinds, as far as can be seen without bounding any."""
+    for name, module in network.named_modules():
+        if problem := attached(module) or (_problem_of(module, network) if name else _problem_of_network(network)):
+            yield Fault(name, _kind(module).__name__, problem)
+    if type(network.head) not in (UnitRowsLinear, nn.Identity):
+        yield Fault("head", type(network.head).__name__, "it is no head whose constants are known")
+
+
+def require_structure(network: LipschitzClassifier) -> None:
+    """Refuse a network that is no chain of layers of known kinds, or that something is attached to.
+
+    Raises:
+        ConfigError: The first fault, with the name of the layer.
+    """
+    for fault in faults(network):
+        raise ConfigError(
+            f"{fault.name or 'the network'} ({fault.kind}): {fault.problem}",
+            "certificates are for chains of the layers of sll_zoo.layers; for others, write an nn.Module with a "
+            "pairwise_lipschitz() of its own",
+        )
+
+
+def attached(module: nn.Module) -> str:
+    """Return what an instance has beside its class that may change what it computes, empty if nothing."""
+    if not _is_sharded(module) and (module._forward_hooks or module._forward_pre_hooks):
+        return "it has a hook, of whose effect nothing is known"
+    for name, value in vars(module).items():
+        if isinstance(value, Tensor):
+            return f"its tensor {name} is neither parameter nor buffer"
+        if callable(getattr(type(module), name, None)):
+            return f"its method {name} is replaced, by what is not known"
+    return ""
+
+
+def _problem_of(module: nn.Module, network: LipschitzClassifier) -> str:
+    kind = _kind(module)
+    if kind is UnitRowsLinear and module is not network.head:
+        return "a head within a network, which is not 1-Lipschitz"
+    if kind not in (*CONTAINERS, *LAYERS):
+        return "nothing is known of a layer of this kind"
+    return "" if kind not in CONDITIONS or CONDITIONS[kind](module) else "with these settings it is not 1-Lipschitz"
+
+
+def _problem_of_network(network: LipschitzClassifier) -> str:
+    kind = _kind(network)
+    if kind in _known_networks:
+        return ""
+    if own := [name for name in FIXED if getattr(kind, name) is not getattr(LipschitzClassifier, name)]:
+        return f"its class has a {own[0]} of its own, of which nothing is known"
+    image = torch.rand(1, *network.config.input_shape, generator=torch.Generator().manual_seed(0)).to(network.center.mean)
+    with torch.no_grad():
+        calls, y = trace(network, image)
+    if name := first_break(calls, image, y):
+        return f"{name} does not take what the layer before it gives"
+    return "" if [call.layer for call in calls].count(network.head) == 1 else "its head is not the last layer, once"
+
+
+def _is_sharded(module: nn.Module) -> bool:
+    """Return whether ``fully_shard`` gathers the weights of a module, by hooks and a class of its own."""
+    sharding: Any = sys.modules.get("torch.distributed.fsdp")  # which takes long to import
+    return sharding is not None and isinstance(module, sharding.FSDPModule)
+
+
+def _kind(module: nn.Module) -> type:
+    return type(module).__bases__[1] if _is_sharded(module) else type(module)
