@@ -139,7 +139,7 @@ def full_name(name: str) -> str:
 def refuse_features_only(kwargs: dict[str, Any]) -> None:
     """Take timm's ``features_only`` out of the arguments, and raise ConfigError if it asks for anything."""
     if kwargs.pop("features_only", False):
-        raise ConfigError("features_only=True is not supported", "use num_classes=0, or model.forward_features(images)")
+        raise ConfigError("features_only=True is not supported", "use model.forward_intermediates(images), or num_classes=0")
 
 
 def what_there_is(name: str) -> str:
