@@ -33,7 +33,9 @@ def add_commands(commands: Any) -> None:
     """Add the commands to the parsers of a command line."""
     certify = commands.add_parser("certify", help="measure clean and certified accuracy of a model")
     certify.add_argument(
-        "model", metavar="MODEL", help="a name of `sll-zoo list --pretrained`, hf-hub:org/name[@revision], or local-dir:path"
+        "model",
+        metavar="MODEL",
+        help="a name of `sll-zoo list --pretrained`, hf-hub:org/name[@revision], local-dir:path, or ckpt:path of a training",
     )
     certify.add_argument(
         "data", metavar="DATA", help=f"held-out images of {', '.join(DATA)}; or a folder with a folder of images for each class"
