@@ -120,7 +120,8 @@ def require_same_training(path: Path, training: dict[str, Any]) -> None:
     if kept is not None and (found := difference(kept, training)):
         raise CheckpointError(
             f"{path} is of another training, with {found}",
-            "set it back, or train anew: without --ckpt_path, or in another folder (--checkpoints.folder FOLDER)",
+            f"set it back; or start a new training from its weights: --model.name ckpt:{path} --model.pretrained true; "
+            "or train anew: without --ckpt_path, or in another folder (--checkpoints.folder FOLDER)",
         )
 
 

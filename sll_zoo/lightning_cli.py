@@ -34,7 +34,7 @@ from sll_zoo.checkpoint_files import defining, require_same_training, training_o
 from sll_zoo.choices import TRAINING
 from sll_zoo.demo import quiet_lightning
 from sll_zoo.environment import keep_freed_memory
-from sll_zoo.errors import Interrupted, SllZooError, UntrainedHeadWarning, WeightsError
+from sll_zoo.errors import ConfigError, Interrupted, SllZooError, UntrainedHeadWarning, WeightsError
 from sll_zoo.files import written_whole
 from sll_zoo.mistakes import mistake_of, mistakes
 from sll_zoo.tasks import CertifiedClassifier
@@ -68,6 +68,8 @@ class _CLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose the folder of the checkpoints where none is given: each run logs to a new one, in which nobody would look."""
         options = self.config[self.subcommand]
+        if not isinstance(options.model.name, str):
+            raise ConfigError("model.name is a class", "give a name; from Python, CertifiedClassifier(model) takes a network")
         if options.trainer.enable_checkpointing is False:
             self._parser(self.subcommand).callback_keys.remove("checkpoints")
         if options.checkpoints.folder is None:
@@ -84,9 +86,16 @@ class _CLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Let the network be that of the checkpoint, as Lightning does, but where a difference is to be refused."""
-        path = Path(self.config.fit.ckpt_path or "") if self.config.get("subcommand") == "fit" else Path()
-        if not path.is_file() or training_of(path) is None:
-            super()._parse_ckpt_path()
+        subcommand = self.config.get("subcommand")
+        options = self.config[subcommand] if subcommand else None
+        path = Path(options.ckpt_path or "") if options else Path()
+        if not path.is_file() or (subcommand == "fit" and training_of(path) is not None):
+            return
+        super()._parse_ckpt_path()
+        # All its weights come from the checkpoint, and its name need not have others.
+        model = self.config[subcommand].model
+        model.freeze_body = model.freeze_body and subcommand == "fit"
+        model.pretrained = model.pretrained and model.freeze_body
 
     def before_fit(self) -> None:
         """Let the checkpoints say of which training they are, and go on from none of another."""

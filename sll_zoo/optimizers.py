@@ -24,13 +24,12 @@ def parameter_groups(model: LipschitzClassifier, layer_decay: float = 1.0) -> li
 
     Source: layer-wise rates, Howard and Ruder 2018 (arXiv 1801.06146).
     """
-    exempt = model.no_weight_decay()
-    layers = [name for name, module in model.named_modules() if any(True for _ in module.parameters(recurse=False))]
+    exempt, place = model.no_weight_decay(), model.group_matcher()
+    last = max(place(name) for name, _ in model.named_parameters())
     groups: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
-    for depth, layer in enumerate(reversed(layers)):
-        for name, parameter in model.get_submodule(layer).named_parameters(layer, recurse=False):
-            if parameter.requires_grad:
-                groups[layer_decay**depth, name in exempt].append(parameter)
+    for name, parameter in sorted(model.named_parameters(), key=lambda named: -place(named[0])):  # checkpoints know this order
+        if parameter.requires_grad:
+            groups[layer_decay ** (last - place(name)), name in exempt].append(parameter)
     return [
         {"params": parameters, LR_FACTOR: factor, **({"weight_decay": 0.0} if alone else {})}
         for (factor, alone), parameters in groups.items()

@@ -87,7 +87,9 @@ def _add_zoo(commands: Any) -> None:
 def _add_measuring(commands: Any) -> None:
     certify = commands.add_parser("certify", help="measure clean and certified accuracy of a model")
     certify.add_argument(
-        "model", metavar="MODEL", help="a name of `sll-zoo list --pretrained`, hf-hub:org/name[@revision], or local-dir:path"
+        "model",
+        metavar="MODEL",
+        help="a name of `sll-zoo list --pretrained`, hf-hub:org/name[@revision], local-dir:path, or ckpt:path of a training",
     )
     certify.add_argument(
         "data",

@@ -18,7 +18,6 @@ from sll_zoo.remeasuring import remeasure
 from sll_zoo.zoo import create_model
 from sll_zoo.zoo.convert import convert_checkpoint
 from sll_zoo.zoo.export import export_model, measurement
-from sll_zoo.zoo.factory import load_checkpoint
 from sll_zoo.zoo.folder import write_card
 from sll_zoo.zoo.labels import label_names
 from sll_zoo.zoo.pull import pull
@@ -50,8 +49,8 @@ def publish(
     moved.
 
     Args:
-        source: A folder such as ``checkpoints/sll_nano.digits``, a name that ``create_model`` has weights for, or a ``.ckpt`` of
-            Lightning.
+        source: A folder such as ``checkpoints/sll_nano.digits``, a name that ``create_model`` has weights for, or a ``.ckpt``
+            that ``sll-zoo fit`` wrote, with or without ``ckpt:``.
         repo_id: ``org/name`` on the Hub; the repository is made if there is none.
         private: Whether only its owners can see it.
         revision: The branch; it is made if there is none.
@@ -113,12 +112,10 @@ def convert(official: Path, folder: Path, data: str | None = None, progress: Pro
 
 def _stage(source: str, folder: Path, data: str | None) -> LipschitzClassifier:
     """Fill ``folder`` with what is to be published, and return the network of the source."""
-    if Path(source).suffix == ".ckpt":
-        model = load_checkpoint(Path(source))
-        export_model(model.eval(), folder, label_names=_label_names(model))
-    else:
-        pull(f"local-dir:{source}" if Path(source).is_dir() else source, folder)
-        model = create_model(f"local-dir:{folder}", pretrained=True)
+    name = f"local-dir:{source}" if Path(source).is_dir() else source
+    name = f"ckpt:{source}" if ":" not in source and Path(source).suffix == ".ckpt" else name
+    pull(name, folder)
+    model = create_model(name, pretrained=True)
     if data:
         _measure(model.eval(), folder, data)
     return model.eval()

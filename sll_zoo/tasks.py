@@ -24,6 +24,8 @@ from sll_zoo.models import LipschitzClassifier
 from sll_zoo.optimizers import parameter_groups, scale_rates
 from sll_zoo.schedules import TriangularLR
 from sll_zoo.zoo import create_model
+from sll_zoo.zoo.entries import recipe
+from sll_zoo.zoo.reading import GIVE_NETWORK
 
 Batch = tuple[Tensor, Tensor]
 
@@ -44,8 +46,8 @@ class CertifiedClassifier(LightningModule):
     The certificate holds for any weights, hence also after fine-tuning, whatever was frozen.
 
     Args:
-        name: A name for :func:`~sll_zoo.create_model`.
-        pretrained: Whether to start from published weights.
+        name: A name for :func:`~sll_zoo.create_model`, or a network, which is trained as it is.
+        pretrained: Whether to start from published weights, those of a folder, or those of a checkpoint.
         model_args: Further arguments for ``create_model``, such as ``num_classes``.
         loss: Module of (logits, target), or a :class:`~sll_zoo.losses.CertificateLoss`; by default the paper's offset
             cross-entropy. It is given float32 at least, whatever the precision of the network.
@@ -56,10 +58,13 @@ class CertifiedClassifier(LightningModule):
         layer_decay: The learning rate of a layer is this times that of the layer after it; the head's is the optimizer's.
 
     Attributes:
-        start: The name if the network started from published weights, of a folder without the path to it; else None.
+        start: The name if the network started from published weights, of a folder or a checkpoint without the path to it; else
+            None.
+        lr: The largest learning rate in place of the optimizer's own, which Lightning's ``Tuner.lr_find`` sets; None for its own.
 
     Raises:
-        ConfigError: A body that is frozen before it was trained, or a ``layer_decay`` outside (0, 1].
+        ConfigError: A body that is frozen before it was trained, a ``layer_decay`` outside (0, 1], or a network together with
+            what makes one.
 
     Example:
         >>> task = CertifiedClassifier("sll_nano.digits", loss=OffsetCrossEntropy(offset=0.5))
@@ -69,7 +74,7 @@ class CertifiedClassifier(LightningModule):
 
     def __init__(
         self,
-        name: str,
+        name: str | LipschitzClassifier,
         pretrained: bool = False,
         model_args: dict[str, Any] | None = None,
         loss: nn.Module | None = None,
@@ -80,20 +85,24 @@ class CertifiedClassifier(LightningModule):
         layer_decay: float = 1.0,
     ) -> None:
         super().__init__()
-        if freeze_body and not pretrained:
+        if freeze_body and not pretrained and isinstance(name, str):
             raise ConfigError("freeze_body with an untrained body", "give pretrained=True, or train the body as well")
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"layer_decay={layer_decay}", "give a factor above 0, at most 1")
-        # Plain values only, so that a checkpoint loads with weights_only=True; not ``pretrained``: it loads nothing else.
-        self.save_hyperparameters("name", "model_args", "radii")
-        self.start = re.sub("local-dir:.*/", "local-dir:", name) if pretrained else None
-        self.model = create_model(name, pretrained=pretrained, **(model_args or {}))
+        self.start = re.sub("(local-dir|ckpt):.*/", r"\1:", str(name)) if pretrained else None
+        self.model = _network(name, pretrained, model_args)
+        by_name = isinstance(name, str) and ":" not in name
+        # What a checkpoint says must not depend on folders, which come and go. Plain values only, so that it loads with
+        # weights_only=True; not ``pretrained``: it loads nothing else.
+        kept_name, kept_args = (name, model_args) if by_name else recipe(self.model) or (None, None)
+        self.save_hyperparameters({"name": kept_name, "model_args": kept_args, "radii": radii})
         if freeze_body:
             self.model.requires_grad_(False).get_classifier().requires_grad_(True)
         self.loss = OffsetCrossEntropy() if loss is None else loss
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.layer_decay = layer_decay
+        self.lr: float | None = None
         self.radii = tuple(radii)
         self.val_accuracy, self.test_accuracy = CertifiedAccuracy([0.0, *radii]), CertifiedAccuracy([0.0, *radii])
         diameter = math.sqrt(math.prod(self.model.config.input_shape))
@@ -114,10 +123,16 @@ class CertifiedClassifier(LightningModule):
                 f"give --model.model_args.num_classes {len(names)} (model_args={{'num_classes': {len(names)}}})",
             )
 
+    def on_train_start(self) -> None:
+        """Make optimizer and schedule anew if Lightning's ``LearningRateFinder`` has set another rate since they were made."""
+        if self.lr != self._rate:
+            self.trainer.strategy.setup_optimizers(self.trainer)
+
     def training_step(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
         images, target = batch
-        loss = self._loss(self(images), target, self.trainer.global_step / self._total_steps)
+        progress = min(1.0, self.trainer.global_step / self._total_steps)  # a search of the learning rate may take more steps
+        loss = self._loss(self(images), target, progress)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(target))
         self.log("train/epoch_loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
         return loss
@@ -183,6 +198,9 @@ class CertifiedClassifier(LightningModule):
             raise ConfigError("a training without an end", "give the trainer max_epochs or max_steps: the schedule needs to know")
         self._total_steps = int(steps)
         optimizer = self.optimizer(parameter_groups(self.model, self.layer_decay))
+        for group in optimizer.param_groups if self.lr else ():
+            group["lr"] = self.lr
+        self._rate = self.lr
         scale_rates(optimizer)
         scheduler = self.scheduler(optimizer, int(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -204,6 +222,24 @@ class CertifiedClassifier(LightningModule):
     def _log(self, values: dict[str, Tensor], prog_bar: bool = False) -> None:
         """Log values that all processes have computed alike: a mean of them could round, a maximum does not."""
         self.log_dict(values, prog_bar=prog_bar, sync_dist=True, reduce_fx="max")
+
+
+def _network(name: Any, pretrained: bool, model_args: dict[str, Any] | None) -> LipschitzClassifier:
+    """Return the network that is to be trained, made by its name or given.
+
+    Raises:
+        ConfigError: A network together with what makes one, no network of the zoo, or None.
+    """
+    if isinstance(name, str):
+        return create_model(name, pretrained=pretrained, **(model_args or {}))
+    if name is None:  # so a checkpoint says
+        raise ConfigError("a checkpoint of a network that create_model did not build", GIVE_NETWORK)
+    if not isinstance(name, LipschitzClassifier):
+        raise ConfigError(f"a {type(name).__name__} to train", "give a name of create_model, or a LipschitzClassifier")
+    if pretrained or model_args is not None:
+        given = "pretrained=True" if pretrained else f"model_args={model_args}"
+        raise ConfigError(f"{given} together with a network", "leave it out, or say None: the network has its weights and shape")
+    return name
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.strategies import network_of
 from sll_zoo.zoo.card import describe
+from sll_zoo.zoo.entries import recipe
 from sll_zoo.zoo.export import export_model, measurement
 from sll_zoo.zoo.folder import require_not_shipped
 from sll_zoo.zoo.measured import Accuracies, Measurement
@@ -76,6 +77,10 @@ class ExportModel(Callback):
         if stage != "fit":
             return
         model = cast("LipschitzClassifier", pl_module.model)
+        if recipe(model) is None:
+            raise ConfigError(
+                "ExportModel of a network that create_model did not build", "leave it out, or train one that it builds"
+            )
         model.require_structure()
         if self.bits < 32:
             require_quantizable(model, self.bits)

@@ -137,7 +137,8 @@ def training_loader(dataset: Dataset[Any], batch_size: int, num_workers: int = 0
     if batch_size % world:
         raise ConfigError(f"batch_size={batch_size} for {world} processes", f"give a multiple of {world}: all share a batch")
     if (images := len(cast("Sized", dataset))) < batch_size:
-        raise ConfigError(f"batch_size={batch_size} for {images} images to train on", f"give at most {images}")
+        remedy = f"give at most {images}, and a search of the batch size max_val={images // 2}"
+        raise ConfigError(f"batch_size={batch_size} for {images} images to train on", remedy)
     sampler = GlobalBatchSampler(dataset, batch_size, world, rank)
     return TrainingLoader(dataset, batch_size=sampler.share, sampler=sampler, **_workers(num_workers))
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sll_zoo.errors import ConfigError, InputError
-from sll_zoo.layers import Center, UnitRowsLinear
+from sll_zoo.layers import FAMILIES, Center, ResidualStack, UnitRowsLinear
 from sll_zoo.layers.seal import require_intact
 from sll_zoo.models.config import NetworkConfig
 
@@ -18,8 +20,9 @@ class LipschitzClassifier(nn.Module):
     """A classifier whose features are a 1-Lipschitz function of the image, in L2.
 
     It takes images in [0, 1] and subtracts its own mean, so that every radius is in pixels. A network is a subclass that defines
-    :meth:`body`, a chain of layers of this package, and calls :meth:`reset_classifier` when they are made. It has constants only
-    as long as that is what it is: :meth:`require_structure` looks whenever they are asked for.
+    :meth:`enter`, :attr:`stages` and :meth:`leave`, or :meth:`body` as a whole, a chain of layers of this package, and calls
+    :meth:`reset_classifier` when they are made. It has constants only as long as that is what it is:
+    :meth:`require_structure` looks whenever they are asked for.
 
     Args:
         config: The network's shape.
@@ -43,9 +46,31 @@ class LipschitzClassifier(nn.Module):
         self.num_features = self.head_hidden_size = config.num_features
         self.center = Center(config.channel_means)
 
+    @property
+    def stages(self) -> nn.Sequential:
+        """The convolutional part, a child for each map of :meth:`forward_intermediates`.
+
+        Raises:
+            ConfigError: A network that defines its body as a whole.
+        """
+        raise ConfigError(f"{type(self).__name__} has no stages", "define enter, stages and leave, as LipNet does")
+
+    @property
+    def feature_info(self) -> list[dict[str, Any]]:
+        """What timm's ``FeatureInfo`` takes: ``num_chs``, ``reduction`` and ``module`` of the map that each stage gives."""
+        raise ConfigError(f"{type(self).__name__} has no feature_info", "define it beside stages, as LipNet does")
+
+    def enter(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch width rows columns"]:
+        """Return what the first stage takes, of centred images."""
+        raise NotImplementedError
+
+    def leave(self, x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch features"]:
+        """Return the features (batch, num_features), of what the last stage gives."""
+        raise NotImplementedError
+
     def body(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch features"]:
         """Return the features (batch, num_features) of centred images."""
-        raise NotImplementedError
+        return self.leave(self.stages(self.enter(x)))
 
     def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch out"]:
         """Return logits (batch, num_classes), or features where num_classes is 0, for images in [0, 1]."""
@@ -57,11 +82,44 @@ class LipschitzClassifier(nn.Module):
         Raises:
             InputError: Images of another shape than ``config.input_shape``.
         """
-        if x.ndim != 4 or tuple(x.shape[1:]) != self.config.input_shape:
-            raise InputError(
-                f"images of shape {tuple(x.shape)}", f"this model takes (batch, {', '.join(map(str, self.config.input_shape))})"
-            )
-        return self.body(self.center(x))
+        return self.body(self._centred(x))
+
+    def forward_intermediates(
+        self,
+        x: Float[Tensor, "batch channels h w"],
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,  # noqa: ARG002 - timm's signature
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """Return the features and, in the order of the computation, the maps that stages give, as timm's networks do.
+
+        Each map is a 1-Lipschitz function of the images, too. Stages between two that are asked for run as one.
+
+        Args:
+            x: Images in [0, 1].
+            indices: Of the stages, negative ones from the end; a number stands for so many of the last, None for all.
+            norm: Of no account: no network here has a normalisation.
+            stop_early: Whether to compute nothing behind the last map asked for, which then stands for the features.
+            output_fmt: ``NCHW``.
+            intermediates_only: Whether to return the maps alone.
+
+        Raises:
+            ConfigError: A stage that does not exist, or another format.
+            InputError: Images of another shape than ``config.input_shape``.
+        """
+        if output_fmt != "NCHW":
+            raise ConfigError(f"output_fmt={output_fmt!r}", "the maps are NCHW")
+        taken, done, maps = self._places(indices), 0, []
+        x = self.enter(self._centred(x))
+        for place in taken:
+            x = self.stages[done : place + 1](x)
+            maps.append(x)
+            done = place + 1
+        if intermediates_only:
+            return maps
+        return x if stop_early else self.leave(self.stages[done:](x)), maps
 
     def forward_head(self, x: Float[Tensor, "batch features"], pre_logits: bool = False) -> Float[Tensor, "batch out"]:
         """Return the logits of features, or the features themselves if ``pre_logits``."""
@@ -108,6 +166,54 @@ class LipschitzClassifier(nn.Module):
 
         require_structure(self)
 
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
+        """Return the function that timm's ``group_parameters`` takes: from the name of a parameter or layer to its layer's place.
+
+        Layers count in the order of the computation, the head last; with ``coarse``, the children of the network do.
+        """
+        layers = [name for name, module in self.named_modules() if any(True for _ in module.parameters(recurse=False))]
+        if coarse:
+            children = list(dict.fromkeys(name.partition(".")[0] for name in layers))
+            return lambda name: children.index(name.partition(".")[0])
+        places = {name: place for place, name in enumerate(layers)}
+        return lambda name: places[name if name in places else name.rpartition(".")[0]]
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Take note that training shall need less memory, which changes nothing.
+
+        A stack of residual convolutions (:class:`~sll_zoo.layers.ResidualStack`) keeps the hidden units alone, and finds its
+        inputs again when derivatives are taken; it knows no other way.
+
+        Raises:
+            ConfigError: ``enable`` for a network that keeps what its layers take.
+        """
+        finds_again = FAMILIES[self.config.family].form == "residual" and any(
+            isinstance(m, ResidualStack) for m in self.modules()
+        )
+        if enable and not finds_again:
+            raise ConfigError(
+                f"gradient checkpointing of a {type(self).__name__} of family {self.config.family}",
+                "train with smaller batches and accumulate_grad_batches, or take a LipNet of family sll, which needs none",
+            )
+
     def no_weight_decay(self) -> set[str]:
         """Return the parameters that weight decay must leave alone: log q, of which only differences matter."""
         return {name for name, _ in self.named_parameters() if name.endswith("log_q")}
+
+    def _centred(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
+        if x.ndim != 4 or tuple(x.shape[1:]) != self.config.input_shape:
+            raise InputError(
+                f"images of shape {tuple(x.shape)}", f"this model takes (batch, {', '.join(map(str, self.config.input_shape))})"
+            )
+        centred: Tensor = self.center(x)
+        return centred
+
+    def _places(self, indices: int | Sequence[int] | None) -> list[int]:
+        """Return in order which stages are meant."""
+        count = len(self.stages)
+        if indices is None or isinstance(indices, int):
+            last = count if indices is None else indices
+            indices = range(-last, 0)
+        if other := [index for index in indices if not -count <= index < count]:
+            raise ConfigError(f"index {other[0]} of a network with {count} stages", f"give some of 0 to {count - 1}")
+        return sorted({index % count for index in indices})

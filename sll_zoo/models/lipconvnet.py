@@ -5,6 +5,8 @@ Reference: Prach, Brau, Buttazzo and Lampert, CVPR 2024 (arXiv 2311.16833), tabl
 
 from __future__ import annotations
 
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -33,6 +35,8 @@ class LipConvNet(LipschitzClassifier):
         torch.Size([2, 10])
     """
 
+    config: LipConvNetConfig
+
     def __init__(self, config: LipConvNetConfig) -> None:
         super().__init__(config)
         self.pad = PadChannels(config.in_chans, config.width)
@@ -42,9 +46,27 @@ class LipConvNet(LipschitzClassifier):
         self.dense = FAMILIES[config.family].dense_block(config.num_features, config.num_features)
         self.reset_classifier(config.num_classes)
 
-    def body(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch features"]:
-        """Return the features (batch, num_features) of centred images."""
-        features: Tensor = self.dense(self.pool(self.blocks(self.stem(self.pad(x)))).flatten(1))
+    @property
+    def stages(self) -> nn.Sequential:
+        """The blocks."""
+        return self.blocks
+
+    @property
+    def feature_info(self) -> list[dict[str, Any]]:
+        """What timm's ``FeatureInfo`` takes, for each block."""
+        return [
+            {"num_chs": self.config.width << index + 1, "reduction": 2 << index, "module": f"blocks.{index}"}
+            for index in range(len(self.blocks))
+        ]
+
+    def enter(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch width h w"]:
+        """Return what the first block takes, of centred images."""
+        first: Tensor = self.stem(self.pad(x))
+        return first
+
+    def leave(self, x: Float[Tensor, "batch channels rows columns"]) -> Float[Tensor, "batch features"]:
+        """Return the features (batch, num_features), of what the last block gives."""
+        features: Tensor = self.dense(self.pool(x).flatten(1))
         return features
 
 

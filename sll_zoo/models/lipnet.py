@@ -5,6 +5,8 @@ Reference: Araujo et al., ICLR 2023 (arXiv 2303.03169v2), in the sizes of its re
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -29,6 +31,8 @@ class LipNet(LipschitzClassifier):
         torch.Size([2, 10])
     """
 
+    config: LipNetConfig
+
     def __init__(self, config: LipNetConfig) -> None:
         super().__init__(config)
         family = FAMILIES[config.family]
@@ -43,10 +47,26 @@ class LipNet(LipschitzClassifier):
         )
         self.reset_classifier(config.num_classes)
 
-    def body(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch features"]:
-        """Return the features (batch, num_features) of centred images."""
+    @property
+    def stages(self) -> nn.Sequential:
+        """The convolutions."""
+        return self.convs
+
+    @property
+    def feature_info(self) -> list[dict[str, Any]]:
+        """What timm's ``FeatureInfo`` takes, for each convolution."""
+        size = {"num_chs": self.config.width, "reduction": self.config.patch}
+        return [{**size, "module": f"convs.{index}"} for index in range(len(self.convs))]
+
+    def enter(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch width rows columns"]:
+        """Return the padded patches of centred images."""
         x = self.patches(x)
         if x.device.type == "cpu" and x.dtype == torch.float32:
             x = x.contiguous(memory_format=torch.channels_last)  # in which convolutions take half the time there
-        features: Tensor = self.denses(self.pool(self.convs(self.pad(x))).flatten(1))
+        padded: Tensor = self.pad(x)
+        return padded
+
+    def leave(self, x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch features"]:
+        """Return the features (batch, num_features), of what the convolutions give."""
+        features: Tensor = self.denses(self.pool(x).flatten(1))
         return features

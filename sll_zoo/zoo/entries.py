@@ -8,13 +8,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs, get_pretrained_cfg, register_model
 
 from sll_zoo.errors import ConfigError, UnknownNameError, WeightsError
 from sll_zoo.layers import FAMILIES
-from sll_zoo.models import LipConvNetConfig, LipNetConfig, LipschitzClassifier, build
+from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig, LipschitzClassifier, build
 from sll_zoo.zoo.record import read_records
 from sll_zoo.zoo.weights import fetch_weights, find_weights, load_pretrained
 
@@ -124,7 +125,10 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClas
     if not fetched or config.num_classes != cfg.num_classes:
         cfg = replace(cfg, label_names=None)  # an untrained head knows no classes
     make = (lambda **_: load_pretrained(config, *fetched, cfg.num_classes)) if fetched else (lambda **_: build(config))
-    model: LipschitzClassifier = build_model_with_cfg(make, name, pretrained=False, pretrained_cfg=asdict(cfg))
+    # Of the size, timm makes a note for its save_for_hf.
+    model: LipschitzClassifier = build_model_with_cfg(
+        make, name, pretrained=False, pretrained_cfg=asdict(cfg), img_size=config.img_size
+    )
     return model
 
 
@@ -148,10 +152,33 @@ def full_name(name: str) -> str:
     return f"{architecture}.{tag or TAGS[architecture][0]}"
 
 
+def recipe(model: LipschitzClassifier) -> tuple[str, dict[str, Any]] | None:
+    """Return the name and the arguments by which ``create_model`` builds a network of the same shape, whatever becomes of files.
+
+    None for a network that it did not build.
+    """
+    described = vars(model).get("pretrained_cfg")
+    if type(model) not in (LipNet, LipConvNet) or not described:
+        return None
+    architecture, tag = described["architecture"], described["tag"]
+    arguments = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(model.config).items()}
+    return f"{architecture}.{tag}" if tag in TAGS[architecture] else architecture, arguments
+
+
+def trained_cfg(name: str, arguments: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return timm's description of the weights in a checkpoint of a training of the network that ``name`` and arguments build."""
+    architecture = name.partition(".")[0]
+    cfg = get_pretrained_cfg(full_name(name), allow_unregistered=False)
+    assert cfg  # noqa: S101 - timm raises rather than return None here
+    config = _config(architecture, cfg, arguments)
+    sizes = {"num_classes": config.num_classes, "input_size": config.input_shape}
+    return {**asdict(cfg), "hf_hub_id": None, "source": "ckpt", "file": str(path), **sizes}
+
+
 def refuse_features_only(kwargs: dict[str, Any]) -> None:
     """Take timm's ``features_only`` out of the arguments, and raise ConfigError if it asks for anything."""
     if kwargs.pop("features_only", False):
-        raise ConfigError("features_only=True is not supported", "use num_classes=0, or model.forward_features(images)")
+        raise ConfigError("features_only=True is not supported", "use model.forward_intermediates(images), or num_classes=0")
 
 
 def what_there_is(name: str) -> str:

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import timm
+from torch import nn
 
 from sll_zoo.auditing import structural_problems
 from sll_zoo.errors import SllZooError, UnknownNameError, WeightsError
 from sll_zoo.models import LipschitzClassifier, build
 from sll_zoo.zoo import hub
-from sll_zoo.zoo.entries import ARCHITECTURES, TAGS, refuse_features_only, what_there_is
-from sll_zoo.zoo.reading import CONFIG_FILE, REEXPORT, read_checkpoint, read_config, stated_record
+from sll_zoo.zoo.entries import ARCHITECTURES, TAGS, recipe, refuse_features_only, trained_cfg, what_there_is
+from sll_zoo.zoo.reading import CONFIG_FILE, REEXPORT, TRAINED, read_checkpoint, read_config, stated_record
 from sll_zoo.zoo.shards import weights_files
-from sll_zoo.zoo.weights import require_same_tensors
 
 # Numbers in the first layer's output for one image, if it took no patches: half a gigabyte in float32.
 LARGEST_IMAGE = 2**27
@@ -28,8 +28,10 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> Lipschit
     """Return a network of the zoo; ``timm.create_model`` does the same once ``sll_zoo`` is imported.
 
     Args:
-        name: ``architecture`` or ``architecture.tag`` of :func:`list_models`, ``hf-hub:org/name[@revision]``, ``local-dir:path``.
-        pretrained: Whether to load weights: from ``checkpoints/`` of the checkout, the Hub's cache, or the Hub, in this order.
+        name: ``architecture`` or ``architecture.tag`` of :func:`list_models`, ``hf-hub:org/name[@revision]``, ``local-dir:path``,
+            or ``ckpt:path`` for the network of a checkpoint that a training of a ``CertifiedClassifier`` wrote, ended or not.
+        pretrained: Whether to load weights: from ``checkpoints/`` of the checkout, the Hub's cache, or the Hub, in this order. Of
+            a checkpoint they are those that validation measures: the averages where the training averages its weights.
         **kwargs: ``num_classes``, ``in_chans``, ``img_size`` and the other fields of :class:`~sll_zoo.models.LipNetConfig`.
             ``num_classes=0`` gives features; another number than the weights' gives an untrained head and a warning.
 
@@ -47,6 +49,8 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> Lipschit
     source, _, place = name.partition(":") if isinstance(name, str) else ("", "", "")
     if source == "local-dir":
         return _from_folder(Path(place), pretrained, kwargs)
+    if source == "ckpt":
+        return _from_checkpoint(Path(place), pretrained, kwargs)
     if source == "hf-hub":
         return _from_hub(hub.Repository(place, kwargs.pop("cache_dir", None)), pretrained, kwargs)
     _require_known(name)
@@ -59,15 +63,37 @@ def _from_folder(folder: Path, pretrained: bool, kwargs: dict[str, Any]) -> Lips
     architecture = config["architecture"]
     if architecture not in ARCHITECTURES:
         raise UnknownNameError(f"{folder / CONFIG_FILE} is of architecture {architecture!r}", what_there_is(architecture))
-    # timm would take some of these for arguments of its own.
-    if foreign := config.get("model_args", {}).keys() - vars(ARCHITECTURES[architecture]).keys():
-        raise WeightsError(f"{folder / CONFIG_FILE} gives {architecture} an argument {min(foreign)}", REEXPORT)
-    model = cast("LipschitzClassifier", timm.create_model(f"local-dir:{folder}", pretrained=pretrained, **kwargs))
+    _require_own(folder / CONFIG_FILE, architecture, config.get("model_args", {}), REEXPORT)
+    return _checked(folder, timm.create_model(f"local-dir:{folder}", pretrained=pretrained, **kwargs), pretrained)
+
+
+def _from_checkpoint(path: Path, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClassifier:
+    """Return the network of a training, of which its checkpoint says how it is built."""
+    named = read_checkpoint(path, map_location="meta")["hyper_parameters"]
+    name, args = named["name"], named.get("model_args") or {}
+    if ":" in name:  # of a time when a checkpoint named the folder that its training began with
+        name, args = cast("tuple[str, dict[str, Any]]", recipe(create_model(name, **args)))
+    _require_known(name)
+    architecture = name.partition(".")[0]
+    _require_own(path, architecture, args, TRAINED)
+    cfg = trained_cfg(name, args, path)
+    return _checked(path, timm.create_model(architecture, pretrained, cfg, **args | kwargs), pretrained)
+
+
+def _require_own(path: Path, architecture: str, args: dict[str, Any], remedy: str) -> None:
+    """Raise WeightsError for an argument that is none of the architecture's: timm would take some for its own."""
+    if foreign := args.keys() - vars(ARCHITECTURES[architecture]).keys():
+        raise WeightsError(f"{path} gives {architecture} an argument {min(foreign)}", remedy)
+
+
+def _checked(source: Path, made: nn.Module, pretrained: bool) -> LipschitzClassifier:
+    """Return a network that others may have described, unless it would fill the memory or breaks its claim."""
+    model = cast("LipschitzClassifier", made)
     if model.config.width * math.prod(model.config.img_size) > LARGEST_IMAGE:
-        raise WeightsError(f"{folder} is of a network for images of {model.config.input_shape}", "they would fill the memory")
+        raise WeightsError(f"{source} is of a network for images of {model.config.input_shape}", "they would fill the memory")
     # Weights have no part in the structure.
     if pretrained and (problems := structural_problems(build(model.config.thinnest()).eval())):
-        raise WeightsError(f"{folder} is of a network that breaks its claim ({problems[0]})", "do not use it")
+        raise WeightsError(f"{source} is of a network that breaks its claim ({problems[0]})", "do not use it")
     return model
 
 
@@ -92,22 +118,6 @@ def _kept_unless_refused(files: list[Path]) -> Iterator[None]:
         for file in files:
             hub.discard(file)
         raise
-
-
-def load_checkpoint(path: Path) -> LipschitzClassifier:
-    """Return the network of a checkpoint that a Lightning Trainer wrote of a ``CertifiedClassifier``.
-
-    Raises:
-        WeightsError: A file that is no such checkpoint, or does not hold every tensor of the network that it names.
-    """
-    checkpoint = read_checkpoint(path)
-    named = checkpoint["hyper_parameters"]
-    model = create_model(named["name"], **(named.get("model_args") or {}))
-    prefix = "model."
-    state = {key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)}
-    require_same_tensors(path, state, model.state_dict())
-    model.load_state_dict(state)
-    return model
 
 
 def list_models(filter: str = "", pretrained: bool = False) -> list[str]:  # noqa: A002 - timm's name for it

@@ -21,6 +21,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError 
 )
 
 from sll_zoo.errors import WeightsError
+from sll_zoo.zoo.shards import PICKLE_FILE, WEIGHTS_FILE, convert_pickle
 
 # What the Hub's client raises for what the Hub, the network, the disk or a name does; RuntimeError is hf_xet's.
 HUB_ERRORS = (HTTPError, HFValidationError, OSError, RuntimeError)
@@ -143,10 +144,26 @@ class Repository:
         self._silent = isinstance(answer, Exception)
         return answer if isinstance(answer, int) else None
 
+    def _holds(self, filename: str) -> bool:
+        try:
+            return self._size(filename) is not None
+        except HUB_ERRORS:
+            return False
+
     def _refused(self, filename: str, error: Exception) -> WeightsError:
+        if filename == WEIGHTS_FILE and _is_absent(error) and self._holds(PICKLE_FILE):
+            return WeightsError(
+                f"{self.model_id} has no {filename} but {PICKLE_FILE}, a pickle, which is never loaded",
+                f"{convert_pickle('DIR')} after `hf download {self.name} --local-dir DIR`, for local-dir:DIR",
+            )
         what = f"{filename} of {self.model_id} could not be had from {endpoint()} ({first_line(error)})"
         remedies = (remedy for kind, remedy in REMEDIES.items() if isinstance(error, kind))
         return WeightsError(what, next(remedies, "check name, network and disk, and try again"))
+
+
+def _is_absent(error: Exception) -> bool:
+    """Return whether a repository that is there has no such file."""
+    return isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
 
 
 def _busy(error: Exception) -> bool:

@@ -9,6 +9,7 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from sll_zoo.errors import WeightsError
 from sll_zoo.files import written_whole
+from sll_zoo.models import LipschitzClassifier
 from sll_zoo.zoo import hub
 from sll_zoo.zoo.card import CARD_FILE, CURVE_FILE, TRAINING_FILE
 from sll_zoo.zoo.entries import HUB_ORGANISATION, REVISION, full_name
@@ -28,13 +29,16 @@ def pull(name: str, to: Path | None = None) -> Path:
     Args:
         name: As for :func:`~sll_zoo.create_model`.
         to: A folder to copy them to, with configuration, card and picture; ``create_model("local-dir:FOLDER", pretrained=True)``
-            loads it anywhere, without a network. By default they stay in ``checkpoints/`` or in the Hub's cache.
+            loads it anywhere, without a network. By default they stay in ``checkpoints/`` or in the Hub's cache. A checkpoint is
+            exported to it.
 
     Raises:
         UnknownNameError: No such model.
         WeightsError: Weights that do not exist, cannot be had, or are refused; nothing is copied.
     """
-    create_model(name, pretrained=True)
+    model = create_model(name, pretrained=True)
+    if name.startswith("ckpt:"):
+        return _export(model, to) if to else Path(name.removeprefix("ckpt:")).parent
     place = locate(name)
     weights = weights_files(_record(name, place))
     index = [INDEX_FILE] if len(weights) > 1 else []
@@ -43,8 +47,7 @@ def pull(name: str, to: Path | None = None) -> Path:
     found = {filename: path for filename, path in copies.items() if path}
     if not to:
         return found[weights[0]].parent
-    if to.exists() and not to.is_dir():
-        raise WeightsError(f"{to} is a file", "name a folder")
+    _require_folder(to)
     # The configuration, without which nothing loads, comes last.
     for filename in sorted(found, key=lambda name: name == CONFIG_FILE):
         with written_whole(to / filename) as temporary:
@@ -56,8 +59,14 @@ def pull(name: str, to: Path | None = None) -> Path:
 
 
 def locate(name: str) -> Path | hub.Repository:
-    """Return the folder or repository that a model's weights come from; nothing is asked of the network."""
+    """Return the folder or repository that a model's weights come from; nothing is asked of the network.
+
+    Raises:
+        WeightsError: They come from a checkpoint, and are in neither.
+    """
     kind, _, place = name.partition(":")
+    if kind == "ckpt":
+        raise WeightsError(f"{place} is a checkpoint, not a folder with a record", f"export it: `sll-zoo pull {name} --to DIR`")
     if kind == "local-dir":
         return Path(place)
     if kind == "hf-hub":
@@ -66,6 +75,22 @@ def locate(name: str) -> Path | hub.Repository:
     if record and (shipped := shipped_files(record)):
         return shipped[0].parent
     return hub.Repository(f"{HUB_ORGANISATION}/{full_name(name)}@{REVISION}")
+
+
+def _export(model: LipschitzClassifier, to: Path) -> Path:
+    """Write a network of a checkpoint as the Hub holds it, which nobody has measured, nor said what its classes are."""
+    from sll_zoo.zoo.export import export_model  # which draws pictures, and needs what draws them
+
+    _require_folder(to)
+    export_model(model.eval(), to, label_names=[str(label) for label in range(model.num_classes)])
+    for filename in (CURVE_FILE, TRAINING_FILE):  # of another model
+        (to / filename).unlink(missing_ok=True)
+    return to
+
+
+def _require_folder(to: Path) -> None:
+    if to.exists() and not to.is_dir():
+        raise WeightsError(f"{to} is a file", "name a folder")
 
 
 def _record(name: str, place: Path | hub.Repository) -> Record | None:

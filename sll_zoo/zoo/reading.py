@@ -20,10 +20,12 @@ from torch import Tensor
 from sll_zoo.choices import BITS
 from sll_zoo.errors import WeightsError
 from sll_zoo.zoo.record import Record, from_dict
-from sll_zoo.zoo.shards import WEIGHTS_FILE
+from sll_zoo.zoo.shards import PICKLE_FILE, WEIGHTS_FILE, convert_pickle
 
 CONFIG_FILE = "config.json"
 REEXPORT = "give a folder or repository that sll_zoo exported"
+TRAINED = "give a .ckpt that `sll-zoo fit` wrote"
+GIVE_NETWORK = "give one of its shape: CertifiedClassifier.load_from_checkpoint(PATH, name=model)"
 RESTORE = "restore it (in a checkout: git checkout checkpoints sll_zoo/zoo/records), or delete it to load it again from the Hub"
 # What torch raises for a file that is none of its own, or not a whole one.
 DAMAGE = (AttributeError, RuntimeError, LookupError, ValueError, EOFError, pickle.UnpicklingError)
@@ -64,8 +66,28 @@ def read_weights(paths: Sequence[Path], record: Record | None) -> dict[str, Tens
                     raise WeightsError(f"{path} ({len(content):,} bytes) is {kind}, not a safetensors file", remedy) from error
         raise
     if broken:
-        raise WeightsError(f"{told(paths)} has NaN or infinity in {', '.join(broken[:3])}", "train or load it again")
+        raise _not_finite(told(paths), broken)
     return state
+
+
+def read_trained(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of the network in a checkpoint, those which validation measures and export writes.
+
+    They are its ``state_dict``, where Lightning keeps the averages if a training averages its weights.
+
+    Raises:
+        WeightsError: A file that is no checkpoint of a ``CertifiedClassifier``, or that holds NaN or infinity.
+    """
+    prefix = "model."
+    held = read_checkpoint(path)["state_dict"].items()
+    state = {key.removeprefix(prefix): value for key, value in held if isinstance(value, Tensor) and key.startswith(prefix)}
+    if broken := sorted(key for key, value in state.items() if not _is_finite(value)):
+        raise _not_finite(str(path), broken)
+    return state
+
+
+def _not_finite(what: str, broken: Sequence[str]) -> WeightsError:
+    return WeightsError(f"{what} has NaN or infinity in {', '.join(broken[:3])}", "train or load it again")
 
 
 def told(paths: Sequence[Path]) -> str:
@@ -128,6 +150,10 @@ def read_bits(path: Path, record: Record | None) -> int:
 
 def require_file(path: Path) -> Path:
     """Return the path of a file that exists, and raise WeightsError for one that does not."""
+    if path.name == WEIGHTS_FILE and not path.exists() and path.with_name(PICKLE_FILE).is_file():
+        raise WeightsError(
+            f"{path.parent} has no {path.name} but {PICKLE_FILE}, a pickle, which is never loaded", convert_pickle(path.parent)
+        )
     if not path.is_file():
         raise WeightsError(f"{path} does not exist", f"give a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
     return path
@@ -165,14 +191,18 @@ def read_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any]:
     """Return what a checkpoint of a ``CertifiedClassifier`` holds; nothing of it is executed.
 
     Raises:
-        WeightsError: A file that is no such checkpoint, or not a whole one.
+        WeightsError: A file that is no such checkpoint, or not a whole one, or one of a network without a name.
     """
+    if not path.exists():
+        raise WeightsError(f"{path} does not exist", TRAINED)
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except (*DAMAGE, OSError):
         checkpoint = None
     if not isinstance(checkpoint, dict) or not _is_of_a_classifier(checkpoint):
-        raise WeightsError(f"{path} is no checkpoint, or not a whole one", "give a .ckpt that `sll-zoo fit` wrote")
+        raise WeightsError(f"{path} is no checkpoint, or not a whole one", TRAINED)
+    if checkpoint["hyper_parameters"]["name"] is None:
+        raise WeightsError(f"{path} is of a network that create_model did not build", GIVE_NETWORK)
     return checkpoint
 
 
@@ -180,4 +210,7 @@ def _is_of_a_classifier(checkpoint: dict[str, Any]) -> bool:
     state, named = checkpoint.get("state_dict"), checkpoint.get("hyper_parameters")
     if not isinstance(state, dict) or not isinstance(named, dict):
         return False
-    return isinstance(named.get("name"), str) and isinstance(named.get("model_args") or {}, dict)
+    name = named.get("name", 0)
+    # None written here names another checkpoint.
+    known = name is None or (isinstance(name, str) and not name.startswith("ckpt:"))
+    return known and isinstance(named.get("model_args") or {}, dict)

@@ -17,12 +17,24 @@ from sll_zoo.zoo.record import Record
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+# What timm's save_for_hf writes unless it is asked for safetensors.
+PICKLE_FILE = "pytorch_model.bin"
 # All of them, as the Hub matches names.
 PATTERNS = (WEIGHTS_FILE, INDEX_FILE, "model-*-of-*.safetensors")
 # What git hosts take without a warning is 50 MB a file; the rest is for the file's header.
 LARGEST_SHIPPED = 49_000_000
 # The largest file that the Hub recommends.
 LARGEST = 5_000_000_000
+
+
+def convert_pickle(folder: str | Path) -> str:
+    """Return how the owner of a folder gets from a pickle of tensors to safetensors, without running what else it may hold."""
+    pickle, weights = Path(folder) / PICKLE_FILE, Path(folder) / WEIGHTS_FILE
+    return (
+        "save it again by save_for_hf(..., safe_serialization=True), or convert it if you know whose it is: "
+        f'python -c "import torch, safetensors.torch as s; '
+        f"s.save_file(torch.load('{pickle.as_posix()}', weights_only=True), '{weights.as_posix()}')\""
+    )
 
 
 def weights_files(record: Record | None) -> list[str]:

@@ -20,6 +20,7 @@ from sll_zoo.zoo.reading import (
     CONFIG_FILE,
     read_bits,
     read_config,
+    read_trained,
     read_weights,
     require_file,
     stated_record,
@@ -35,11 +36,15 @@ CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model's weights are: files, or else a repository on the Hub; and their record, where there is one."""
+    """Where a model's weights are: files, or else a repository on the Hub; and their record, where there is one.
+
+    ``trained`` says that the file is a checkpoint of a training.
+    """
 
     paths: tuple[Path, ...] = ()
     hub_id: str | None = None
     record: Record | None = None
+    trained: bool = False
 
 
 def find_weights(cfg: PretrainedCfg, record: Record | None) -> Source | None:
@@ -56,6 +61,8 @@ def find_weights(cfg: PretrainedCfg, record: Record | None) -> Source | None:
         folder = Path(str(cfg.file))
         stated = stated_record(read_config(folder / CONFIG_FILE))
         return Source(tuple(require_file(folder / name) for name in weights_files(stated)), record=stated)
+    if cfg.source == "ckpt":
+        return Source((Path(str(cfg.file)),), trained=True)
     if cfg.source == "hf-hub":  # before ``file``, which a repository's own config.json could name
         return Source(hub_id=cfg.hf_hub_id)
     if cfg.file:
@@ -89,7 +96,7 @@ def fetch_weights(
     expected = _skeleton(config, path, len(state))
     if config.num_classes != num_classes:
         state, expected = ({k: v for k, v in side.items() if not k.startswith("head.")} for side in (state, expected))
-    bits = read_bits(path, source.record)
+    bits = 32 if source.trained else read_bits(path, source.record)
     if why := fault(state, expected, bits):
         raise WeightsError(f"{path} does not fit the model: {why}", RESIZE)
     state = unpack(state, expected, bits)
@@ -143,6 +150,8 @@ def load_pretrained(config: Config, path: Path, state: dict[str, Tensor], num_cl
 
 def _fetch(source: Source, cache_dir: str | Path | None) -> tuple[Path, dict[str, Tensor]]:
     """Return the first file and the tensors of all; files from the Hub that are refused do not stay in the cache."""
+    if source.trained:
+        return source.paths[0], read_trained(source.paths[0])
     if source.paths:
         return source.paths[0], read_weights(source.paths, source.record)
     assert source.hub_id  # noqa: S101 - one of the two is there, by construction

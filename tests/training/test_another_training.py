@@ -1,5 +1,8 @@
 """A training goes on from a checkpoint of its own, not from one of another that lies in the same folder."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from lightning import Trainer
@@ -21,6 +24,10 @@ def _run_in_an_empty_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
+def stated(path):
+    return json.loads(Path(path).read_text("utf-8"))
+
+
 def test_a_checkpoint_of_another_training_is_refused_with_the_first_difference(tmp_path, capsys):
     assert main(FIT) == 0
     before = (tmp_path / LAST).read_bytes()
@@ -39,7 +46,10 @@ def test_a_checkpoint_of_another_training_is_refused_with_the_first_difference(t
             assert main([*FIT, *options, "--ckpt_path", path]) == 2
             told = capsys.readouterr().err.replace(f"{tmp_path}/", "")
             assert told.startswith(f"sll-zoo: {LAST} is of another training, with {difference}")
-            assert "set it back, or train anew" in told
+            remedy = (
+                f"set it back; or start a new training from its weights: --model.name ckpt:{LAST} --model.pretrained true; or"
+            )
+            assert remedy in told
     assert (tmp_path / LAST).read_bytes() == before
 
 
@@ -57,3 +67,20 @@ def test_a_checkpoint_from_python_says_of_no_training_and_serves(tmp_path):
     path = tmp_path / "python" / "last.ckpt"
     assert TRAINING_KEY not in torch.load(path, weights_only=True)
     assert main([*FIT, "--seed_everything", "7", "--trainer.callbacks", "[]", "--ckpt_path", str(path)]) == 0
+
+
+def test_a_new_training_starts_from_the_weights_of_another_and_goes_on_from_its_own(tmp_path):
+    assert main(FIT) == 0
+    new = [*FIT, "--model.name", f"ckpt:{LAST}", "--model.pretrained", "true", "--trainer.max_epochs", "2"]
+    new += ["--checkpoints.folder", "new", "--trainer.callbacks", "sll_zoo.callbacks.ExportModel"]
+    new += ["--trainer.callbacks.folder", "export", "--model.freeze_body", "true"]
+    assert main(new) == 0
+    assert stated("export/config.json")["certified"]["training"]["start"] == "ckpt:last.ckpt"
+    began, ended = (torch.load(path, weights_only=True) for path in (LAST, "new/last.ckpt"))
+    assert ended["hyper_parameters"]["name"] == "sll_nano.digits"
+    assert torch.equal(began["state_dict"]["model.convs.0.weight"], ended["state_dict"]["model.convs.0.weight"])
+    assert not torch.equal(began["state_dict"]["model.head.weight"], ended["state_dict"]["model.head.weight"])
+    assert main([*new, "--ckpt_path", "last"]) == 0
+    # What it began with is gone, and was of a name without weights: the checkpoint has all that is needed.
+    (tmp_path / LAST).unlink()
+    assert main(["test", *new[1:], "--ckpt_path", "new/last.ckpt"]) == 0

@@ -105,7 +105,7 @@ def test_grey_images_get_the_grey_mean():
         ("resnet18", {}, UnknownNameError, ["'resnet18'", "sll_small"]),
         ("sll_small.cifar", {}, UnknownNameError, ["sll_small.cifar10"]),
         ("sll_small", {"pretrained": True}, WeightsError, ["sll_small.cifar10", "sll_nano.digits", "CertifiedClassifier"]),
-        ("sll_small", {"features_only": True}, ConfigError, ["forward_features"]),
+        ("sll_small", {"features_only": True}, ConfigError, ["forward_intermediates"]),
         ("sll_small", {"kernel_size": 4}, ConfigError, ["kernel_size=4"]),
         ("sll_small", {"img_size": 30}, ConfigError, ["pool=4"]),
         ("sll_small", {"in_chans": 46}, ConfigError, ["width=45"]),
@@ -120,7 +120,7 @@ def test_grey_images_get_the_grey_mean():
         ("sll_small", {"family": ["sll"]}, UnknownNameError, ["choose one of sll"]),
         ("sll_nano.digits", {"pretrained": True, "mean": (0.9,)}, WeightsError, ["leave mean= out"]),
         ("sll_nano.digits", {"pretrained": True, "pretrained_cfg_overlay": {"url": "x"}}, ConfigError, ["hf_hub_id="]),
-        ("hf-hub:a/b", {"features_only": True}, ConfigError, ["forward_features"]),
+        ("hf-hub:a/b", {"features_only": True}, ConfigError, ["forward_intermediates"]),
         ("local-dir:/nowhere", {"pretrained": True}, WeightsError, ["/nowhere/config.json"]),
     ],
 )
