@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sll_zoo.errors import ConfigError
+
 # Where a module keeps what is called around its forward and its backward.
 FORWARD_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
@@ -21,7 +23,12 @@ BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
 
 def graph_is_captured() -> bool:
     """Return whether operations are being written down, to be executed on other numbers: not a place to look at these."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return torch.compiler.is_compiling() or is_traced()
+
+
+def is_traced() -> bool:
+    """Return whether ``torch.jit.trace`` is writing operations down. It is deprecated, and may be gone."""
+    return bool(getattr(torch.jit, "is_tracing", bool)())
 
 
 @cache
@@ -87,3 +94,50 @@ def leaves(tree: Any) -> Iterator[Any]:
         return
     for branch in tree.values() if isinstance(tree, Mapping) else tree:
         yield from leaves(branch)
+
+
+def begin_anew(fit_loop: Any, skipped: int) -> bool:
+    """Let Lightning read an epoch from its beginning and drop the first batches, of which it knows; return whether it can be told.
+
+    Args:
+        fit_loop: Of a trainer, at the start of a training.
+        skipped: Number of batches to drop.
+    """
+    fetcher = getattr(fit_loop, "_data_fetcher", None)
+    if not isinstance(fetcher, Iterator) or not hasattr(fetcher, "fetched"):
+        return False
+    iter(fetcher)
+    for _ in range(skipped):
+        next(fetcher)
+    fetcher.fetched = 0  # Lightning counts those itself
+    return True
+
+
+def before_transfer(strategy: Any, act: Callable[[], None]) -> bool:
+    """Let a strategy of Lightning do something before it moves a batch to its device; return whether it can be told, once.
+
+    Callbacks have no hook there. Without it nothing is done.
+    """
+    transfer = getattr(strategy, "batch_to_device", None)
+    if transfer is None or "batch_to_device" in vars(strategy):
+        return False
+
+    def act_and_transfer(*arguments: Any, **options: Any) -> Any:
+        act()
+        return transfer(*arguments, **options)
+
+    strategy.batch_to_device = act_and_transfer
+    return True
+
+
+def set_data_parallel_size(strategy: Any, processes: int) -> None:
+    """Tell Lightning's ``ModelParallelStrategy`` how many processes share the data, which it otherwise takes to be its nodes.
+
+    Raises:
+        ConfigError: This Lightning cannot be told after the strategy is made.
+    """
+    if not hasattr(strategy, "_data_parallel_size"):
+        raise ConfigError(
+            "ShardedStrategy with this version of Lightning", "train with strategy ddp, or install lightning==2.6.*"
+        )
+    strategy._data_parallel_size = processes

@@ -18,6 +18,7 @@ from tests.models.test_classifier import CONFIGS
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated"),
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
+    pytest.mark.filterwarnings("ignore:This property will be removed:DeprecationWarning"),  # of metrics, by the trace of a task
 ]
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 from torch.nn import functional as F
 
+from sll_zoo.compat import is_traced
 from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 
 # The condition of I + A grows with the square of the norm: to 1e6 at a norm of 1e3, of which float64 leaves ten digits.
@@ -70,7 +71,7 @@ def from_frequencies(x: Inexact[Tensor, "h half_w c batch"], size: tuple[int, in
 
 def _transformed(transform: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Return the transform of images; of none, of which MKL has no transform, that of one that is dropped again."""
-    if torch.jit.is_tracing() or len(images):
+    if is_traced() or len(images):
         return transform(images)
     return transform(F.pad(images, (0, 0, 0, 0, 0, 0, 0, 1)))[:0]
 

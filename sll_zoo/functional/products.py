@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from sll_zoo.compat import functorch_may_be_active, graph_is_captured, onednn_linear
+from sll_zoo.compat import functorch_may_be_active, graph_is_captured, is_traced, onednn_linear
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def _onednn() -> bool:
 def derivatives_are_taken_in_reverse(*tensors: Tensor) -> bool:
     """Return whether derivatives can only be asked for by ``backward``: not in forward mode, by ``torch.func``, or of a trace."""
     if graph_is_captured():
-        return not torch.jit.is_tracing()
+        return not is_traced()
     unpack: Any = forward_ad.unpack_dual
     forward = any(unpack(tensor).tangent is not None for tensor in tensors)
     return not forward and not functorch_may_be_active()

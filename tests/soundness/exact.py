@@ -6,7 +6,16 @@ from itertools import product
 import numpy as np
 from torch import nn
 
-from sll_zoo.layers import Center, FoldedLinearForm, FoldedResidual, MaxMin, NormOneAvgPool2d, PadChannels, PixelUnshuffle, TruncateChannels
+from sll_zoo.layers import (
+    Center,
+    FoldedLinearForm,
+    FoldedResidual,
+    MaxMin,
+    NormOneAvgPool2d,
+    PadChannels,
+    PixelUnshuffle,
+    TruncateChannels,
+)
 
 
 def rational(tensor):
