@@ -19,6 +19,9 @@ from sll_zoo.errors import ConfigError
 # Where a module keeps what is called around its forward and its backward.
 FORWARD_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
+# Where Lightning keeps what reads the batches of a training, and by what its strategies move one to a device.
+FETCHER = "_data_fetcher"
+TRANSFER = "batch_to_device"
 
 
 def graph_is_captured() -> bool:
@@ -43,7 +46,8 @@ def onednn_linear() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
     x, weight = x.view(2, 3), weight.view(4, 3) - 6
     try:
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
-            alike = all(torch.equal(linear(x, weight, b), F.linear(x, weight, b)) for b in (bias, None))
+            pairs = [(linear(x, weight, b), F.linear(x, weight, b)) for b in (bias, None)]
+            alike = all(ours.dtype == plain.dtype and torch.equal(ours, plain) for ours, plain in pairs)
     except (AttributeError, RuntimeError, TypeError):
         return None
     return linear if alike else None
@@ -97,13 +101,13 @@ def leaves(tree: Any) -> Iterator[Any]:
 
 
 def begin_anew(fit_loop: Any, skipped: int) -> bool:
-    """Let Lightning read an epoch from its beginning and drop the first batches, of which it knows; return whether it can be told.
+    """Let Lightning read an epoch from its beginning, and drop the first batches; return whether it can be told.
 
     Args:
         fit_loop: Of a trainer, at the start of a training.
         skipped: Number of batches to drop.
     """
-    fetcher = getattr(fit_loop, "_data_fetcher", None)
+    fetcher = getattr(fit_loop, FETCHER, None)
     if not isinstance(fetcher, Iterator) or not hasattr(fetcher, "fetched"):
         return False
     iter(fetcher)
@@ -116,17 +120,17 @@ def begin_anew(fit_loop: Any, skipped: int) -> bool:
 def before_transfer(strategy: Any, act: Callable[[], None]) -> bool:
     """Let a strategy of Lightning do something before it moves a batch to its device; return whether it can be told, once.
 
-    Callbacks have no hook there. Without it nothing is done.
+    Callbacks have no hook there. Where it cannot be told, batches are moved as ever.
     """
-    transfer = getattr(strategy, "batch_to_device", None)
-    if transfer is None or "batch_to_device" in vars(strategy):
+    transfer = getattr(strategy, TRANSFER, None)
+    if transfer is None or TRANSFER in vars(strategy):
         return False
 
     def act_and_transfer(*arguments: Any, **options: Any) -> Any:
         act()
         return transfer(*arguments, **options)
 
-    strategy.batch_to_device = act_and_transfer
+    setattr(strategy, TRANSFER, act_and_transfer)
     return True
 
 
@@ -137,7 +141,5 @@ def set_data_parallel_size(strategy: Any, processes: int) -> None:
         ConfigError: This Lightning cannot be told after the strategy is made.
     """
     if not hasattr(strategy, "_data_parallel_size"):
-        raise ConfigError(
-            "ShardedStrategy with this version of Lightning", "train with strategy ddp, or install lightning==2.6.*"
-        )
+        raise ConfigError("ShardedStrategy with this Lightning", "train with strategy ddp, or install lightning==2.6.*")
     strategy._data_parallel_size = processes

@@ -54,7 +54,7 @@ def test_a_summary_of_all_layers_runs_them(family):
 class Graph(Callback):
     """Traces a task as TensorBoard's logger does with ``log_graph``; tensorboard is not among the packages of the tests."""
 
-    def on_train_start(self, trainer, pl_module):
+    def on_train_start(self, trainer, pl_module):  # noqa: ARG002 - Lightning's signature
         images = pl_module.example_input_array
         self.logits = torch.jit.trace(pl_module, images, strict=False)(images)
 
