@@ -57,7 +57,7 @@ def functorch_may_be_active() -> bool:
     """Return whether ``torch.func`` may be taking derivatives or mapping; True where that cannot be known."""
     try:
         return bool(torch._C._are_functorch_transforms_active())
-    except AttributeError:
+    except (AttributeError, TypeError):
         return True
 
 
@@ -66,7 +66,7 @@ def may_have_hooks(module: nn.Module) -> bool:
     try:
         hooks = any(getattr(module, name) for name in FORWARD_HOOKS + BACKWARD_HOOKS)
         return hooks or nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]  # of torch
-    except AttributeError:
+    except (AttributeError, TypeError):
         return True
 
 
