@@ -30,6 +30,7 @@ NORM_ONE = (
     nn.PixelUnshuffle,
     zoo_layers.Center,
     zoo_layers.PadChannels,
+    zoo_layers.PixelUnshuffle,
     zoo_layers.TruncateChannels,
     zoo_layers.MaxMin,
     zoo_layers.Householder,

@@ -64,6 +64,7 @@ class _CLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of the checkpoints."""
         parser.add_lightning_class_args(ResumableCheckpoint, "checkpoints")
+        self._parsers = [*getattr(self, "_parsers", []), parser]  # one for each command
 
     def before_instantiate_classes(self) -> None:
         """Choose the folder of the checkpoints where none is given: each run logs to a new one, in which nobody would look."""
@@ -71,7 +72,8 @@ class _CLI(LightningCLI):
         if not isinstance(options.model.name, str):
             raise ConfigError("model.name is a class", "give a name; from Python, CertifiedClassifier(model) takes a network")
         if options.trainer.enable_checkpointing is False:
-            self._parser(self.subcommand).callback_keys.remove("checkpoints")
+            for parser in self._parsers:
+                parser.callback_keys.remove("checkpoints")
         if options.checkpoints.folder is None:
             options.checkpoints.folder = f"outputs/{re.sub(r'[^-.0-9A-Za-z_]', '_', options.model.name)}/checkpoints"
 
@@ -100,8 +102,8 @@ class _CLI(LightningCLI):
     def before_fit(self) -> None:
         """Let the checkpoints say of which training they are, and go on from none of another."""
         options = self.config[self.subcommand]
-        written = self._parser(self.subcommand).dump(options, format="json", skip_none=False, skip_check=True)
-        training = defining(json.loads(written))
+        written = self.parser.dump(self.config, format="json", skip_none=False, skip_check=True)
+        training = defining(json.loads(written)[self.subcommand])
         for callback in self._checkpoints():
             callback.training = training
         path = self._last() if options.ckpt_path == "last" else Path(options.ckpt_path or "")
@@ -119,7 +121,7 @@ class _CLI(LightningCLI):
         return [callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, ResumableCheckpoint)]
 
     def _last(self) -> Path | None:
-        found = (callback.last(self.trainer) for callback in self._checkpoints())
+        found = (callback.last() for callback in self._checkpoints())
         return next(filter(None, found), None)
 
     def _require_weights(self) -> None:
@@ -200,5 +202,6 @@ def train(arguments: list[str]) -> list[str]:
         if stop.code != 1:
             raise
         raise KeyboardInterrupt from None  # Lightning ends an interrupted training with status 1
-    writers = [callback for callback in vars(cli.trainer)["callbacks"] if isinstance(callback, WRITERS)]
+    callbacks = cli.trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+    writers = [callback for callback in callbacks if isinstance(callback, WRITERS)]
     return [writer.written for writer in writers if writer.written]

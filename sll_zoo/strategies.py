@@ -15,6 +15,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
+from sll_zoo.compat import set_data_parallel_size
 from sll_zoo.errors import ConfigError
 from sll_zoo.layers import ResidualStack
 from sll_zoo.layers.residual import ResidualLinear
@@ -41,7 +42,7 @@ class ShardedStrategy(ModelParallelStrategy):
 
     def setup_environment(self) -> None:
         """Find the other processes."""
-        self._data_parallel_size = self.num_nodes * self.num_processes
+        set_data_parallel_size(self, self.num_nodes * self.num_processes)
         super().setup_environment()
         module = self.lightning_module
         assert module is not None  # noqa: S101 - Lightning connects it before
@@ -91,6 +92,6 @@ def _parts(network: LipschitzClassifier) -> list[torch.nn.Module]:
 def _refuse(trainer: Trainer) -> None:
     if not trainer.training:
         raise ConfigError("ShardedStrategy without a training", "take strategy auto or ddp, which read its checkpoints")
-    for callback in vars(trainer)["callbacks"]:
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it without declaring it
         if isinstance(callback, WeightAveraging):
             raise ConfigError(f"{type(callback).__name__} with ShardedStrategy", "leave it out, or train with strategy ddp")

@@ -21,9 +21,9 @@ torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave what compiles to ``test_compile.py``: torch.compile cannot trace through the suite's shape checks."""
+    """Leave what compiles or is traced to ``test_compile.py``: neither goes through the suite's shape checks."""
     if config.getoption("--jaxtyping-packages"):
-        items[:] = [item for item in items if "compiles" not in item.name]
+        items[:] = [item for item in items if "compiles" not in item.name and "is_traced" not in item.name]
 
 
 @pytest.fixture(autouse=True)

@@ -151,11 +151,14 @@ def law_08_dtype_and_shape_are_kept(subject):
     for dtype in (torch.bfloat16, torch.float32, torch.float64):
         layer = subject.layer().to(dtype)
         for batch in (0, 1, 3):
-            x = subject.inputs(batch).to(dtype)
+            x = subject.inputs(batch).to(dtype).requires_grad_()
             y = layer(x)
             assert (y.dtype, y.device, len(y), y.shape[2:]) == (x.dtype, x.device, batch, x.shape[2:])
             assert y.shape[1] == (subject.channels or x.shape[1])
             assert y.is_contiguous()
+            y.sum().backward()
+            assert x.grad.shape == x.shape
+            assert batch or not any(parameter.grad.any() for parameter in layer.parameters())
 
 
 def law_09_equals_the_dense_oracle(subject, oracle):

@@ -52,6 +52,7 @@ def test_plain_operations_compute_the_same_network_in_every_family(family, size,
     plain = in_plain_operations(folded, by_products)
     images = torch.rand(3, 2, *SIZES[size]["img_size"], dtype=torch.float64)
     torch.testing.assert_close(plain(images), folded(images), rtol=0, atol=tol.SAME)
+    assert plain(images[:0]).shape == (0, 4)
     assert not any(tensor.is_complex() for tensor in plain.state_dict().values())
 
 
@@ -60,7 +61,7 @@ def test_plain_operations_compute_the_same_network_in_every_family(family, size,
 def test_the_file_certifies_as_the_package_does_for_any_batch(family, suffix, tmp_path):
     model = network(family)
     export(model, tmp_path / f"model{suffix}")
-    for batch in (1, 5):
+    for batch in (0, 1, 5):
         images = torch.rand(batch, 2, 8, 6)
         logits, radius = executed(tmp_path / f"model{suffix}", images)
         certificate = sll_zoo.certify(model, images)
@@ -70,13 +71,15 @@ def test_the_file_certifies_as_the_package_does_for_any_batch(family, suffix, tm
         torch.testing.assert_close(radius.double(), certificate.radius, rtol=0, atol=tol.FLOAT32)
 
 
+@pytest.mark.parametrize("suffix", formats.FORMATS)
 @pytest.mark.parametrize("size", ["tiny", "convnet_xs"])
-def test_networks_of_patches_are_exported_in_float64_too(size, tmp_path):
+def test_networks_of_patches_are_exported_in_float64_too(size, suffix, tmp_path):
     model = network("orthogonal", size)
-    images = torch.rand(2, *model.config.input_shape, dtype=torch.float64)
-    export(model, tmp_path / "model.onnx", dtype=torch.float64)
-    _, radius = executed(tmp_path / "model.onnx", images)
-    torch.testing.assert_close(radius, sll_zoo.certify(model, images).radius, rtol=0, atol=tol.SAME)
+    export(model, tmp_path / f"model{suffix}", dtype=torch.float64)
+    for batch in (0, 2):
+        images = torch.rand(batch, *model.config.input_shape, dtype=torch.float64)
+        _, radius = executed(tmp_path / f"model{suffix}", images)
+        torch.testing.assert_close(radius, sll_zoo.certify(model, images).radius, rtol=0, atol=tol.SAME)
 
 
 def test_layers_that_no_named_model_has_are_exported_as_well(tmp_path):

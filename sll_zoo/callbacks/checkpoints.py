@@ -60,9 +60,9 @@ class ResumableCheckpoint(ModelCheckpoint):
         self._lock: FileLock | None = None
         self._step = 0
 
-    def last(self, trainer: Trainer) -> Path | None:
+    def last(self) -> Path | None:
         """Return the newest checkpoint in the folder."""
-        found = [Path(path) for path in self._find_last_checkpoints(trainer)]
+        found = Path(str(self.dirpath)).glob(f"{self.CHECKPOINT_NAME_LAST}*{self.FILE_EXTENSION}")
         return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -124,6 +124,9 @@ class ResumableCheckpoint(ModelCheckpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write nothing: after the validation comes the end of the epoch or another batch."""
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write nothing: the end of the epoch has been."""
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
         """Leave the folder."""
         self._leave_folder()
@@ -142,13 +145,24 @@ class ResumableCheckpoint(ModelCheckpoint):
 
     def _save(self, trainer: Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+            # Set before saving: it is part of what is saved.
+            self.last_model_path = self.last_model_path or self._free_path(trainer)
+            trainer.save_checkpoint(self.last_model_path)
+            for logger in trainer.loggers if trainer.is_global_zero else ():
+                logger.after_save_checkpoint(self)
             self._saved = time.monotonic()
+
+    def _free_path(self, trainer: Trainer) -> str:
+        """Return the first of ``last.ckpt``, ``last-v1.ckpt`` and so on that is no file."""
+        version = None
+        while self.file_exists(path := self.format_checkpoint_name({}, self.CHECKPOINT_NAME_LAST, ver=version), trainer):
+            version = (version or 0) + 1
+        return path
 
     def _end(self, trainer: Trainer, signum: int) -> NoReturn:
         if getattr(rank_zero_only, "rank", 0) or not trainer.is_global_zero:
             raise Interrupted(signum, "")
-        path = self.last(trainer) if trainer.global_step else None
+        path = self.last() if trainer.global_step else None
         rest = f"go on from {path} with --ckpt_path last" if path else "no checkpoint was written"
         if signum == signal.SIGUSR1:
             rest = f"{requeue()}; {rest}"

@@ -21,7 +21,7 @@ class LogDiagnostics(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Log the step's norm and rate, if the step is one of those that are logged."""
-        every = vars(trainer)["log_every_n_steps"]
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it without declaring it
         if not every or (trainer.global_step + 1) % every:
             return
         gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]

@@ -178,7 +178,7 @@ class ExportModel(Callback):
 
 def _training_yaml(trainer: Trainer) -> str:
     """Return the configuration of the command line, nothing for a training from Python."""
-    for callback in vars(trainer)["callbacks"]:
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it without declaring it
         if isinstance(callback, SaveConfigCallback):
             config = callback.config.clone()
             config.pop("ckpt_path", None)  # what was interrupted is repeated in one piece

@@ -5,15 +5,16 @@ from __future__ import annotations
 import random
 import warnings
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loops.fetchers import _DataFetcher
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
+
+from sll_zoo.compat import before_transfer, begin_anew, leaves
+from sll_zoo.errors import CheckpointError
 
 
 class SeededBatches(Callback):
@@ -52,11 +53,12 @@ class SeededBatches(Callback):
         place = self._place or {"seed": torch.initial_seed(), "epoch": trainer.current_epoch, "batch": 0}
         self._place = trainer.strategy.broadcast(place)
         self._seed_epoch(trainer)
-        # Lightning has made the iterator already, and has drawn numbers for it.
-        fetcher = iter(cast("_DataFetcher", trainer.fit_loop._data_fetcher))
-        for _ in range(self._place["batch"]):
-            next(fetcher)
-        fetcher.fetched = 0  # Lightning counts those itself
+        # Lightning has made the iterator already, and has drawn numbers for it; the zoo's own loaders wait for the first batch.
+        if not begin_anew(trainer.fit_loop, self._place["batch"]) and self._place["batch"]:
+            raise CheckpointError(
+                f"this Lightning cannot go on after batch {self._place['batch']} of an epoch",
+                "go on from a checkpoint of the end of an epoch, or install lightning==2.6.*",
+            )
         self._part_processes(trainer)
         self._seed_batch(trainer)
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
@@ -90,7 +92,7 @@ class SeededBatches(Callback):
 
     def _seed_epoch(self, trainer: Trainer) -> None:
         value = _mixed(self._place["seed"], self._place["epoch"], 0, 0)
-        for loader in tree_leaves(trainer.train_dataloader):
+        for loader in leaves(trainer.train_dataloader):
             if hasattr(loader, "sampler") and hasattr(loader.sampler, "set_epoch"):
                 # Lightning counts one epoch too many when a training of max_steps goes on at the end of one.
                 loader.sampler.set_epoch(self._place["epoch"])
@@ -105,17 +107,13 @@ class SeededBatches(Callback):
 
         Lightning has no hook there but those of task and data module. The first process goes on with the epoch's numbers.
         """
-        strategy = trainer.strategy
-        if not trainer.global_rank or "batch_to_device" in vars(strategy):
-            return
-        transfer = strategy.batch_to_device
 
-        def seed_and_transfer(*arguments: Any, **options: Any) -> Any:
+        def seed() -> None:
             if trainer.training and self._place["batch"] == 0:
                 _seed(_mixed(self._place["seed"], self._place["epoch"], 0, trainer.global_rank))
-            return transfer(*arguments, **options)
 
-        strategy.batch_to_device = seed_and_transfer  # type: ignore[method-assign]
+        if trainer.global_rank:
+            before_transfer(trainer.strategy, seed)
 
     def _seed_batch(self, trainer: Trainer) -> None:
         if batch := self._place.get("batch"):

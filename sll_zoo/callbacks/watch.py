@@ -13,8 +13,8 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, distributed, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
-from torch.utils._pytree import tree_leaves
 
+from sll_zoo.compat import leaves
 from sll_zoo.errors import DivergedError
 from sll_zoo.strategies import local
 
@@ -92,7 +92,7 @@ def _find(trainer: Trainer, pl_module: LightningModule, batch: Any, loss: Tensor
 
 
 def _note(name: str, found: list[str], module: nn.Module, inputs: Any, output: Any) -> None:  # noqa: ARG001 - torch's signature
-    tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    tensors = [leaf for leaf in leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
     if tensors and not found and not _finite(tensors):
         found.append(f"{name} ({type(module).__name__})")
 

@@ -133,7 +133,8 @@ class ImageData(LightningDataModule, ABC):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ARG002 - Lightning's signature
         """Augment a training batch, on the device that it is on by now."""
-        if not (self.trainer and self.trainer.training):
+        # An example_input_array, for summaries and graphs of the network, is images alone.
+        if isinstance(batch, Tensor) or not (self.trainer and self.trainer.training):
             return batch
         images, labels = batch
         return augment(images, self.augment), labels

@@ -35,8 +35,9 @@ class ProductConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply it."""
         pixels = F.pad(x.flatten(2), (0, 1))  # the last stands for all outside
-        patches = pixels.index_select(2, self.places).reshape(x.shape[0], self.matrix.shape[1], -1)
-        y = (self.matrix @ patches).reshape(x.shape[0], -1, *self.size)
+        out, terms = self.matrix.shape
+        patches = pixels.index_select(2, self.places).reshape(x.shape[0], terms, self.size[0] * self.size[1])
+        y = (self.matrix @ patches).reshape(x.shape[0], out, *self.size)
         return y if self.bias is None else y + self.bias[:, None, None]
 
 
@@ -117,13 +118,13 @@ class FrequencyProduct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it."""
-        height, half = self.rows.shape[0] // 2, self.columns.shape[2]
+        height, half, out = self.rows.shape[0] // 2, self.columns.shape[2], self.real.shape[1]
         # (batch, c, real and imaginary rows, half a row of frequencies)
         z = self.rows @ torch.cat([x @ self.columns[0], x @ self.columns[1]], 2)
         real, imaginary = (part.flatten(2).permute(2, 1, 0) for part in (z[:, :, :height], z[:, :, height:]))
         products = (self.real @ real - self.imaginary @ imaginary, self.real @ imaginary + self.imaginary @ real)
         # The inverse of the rows' transform is its adjoint over h, and that factor is in ``back``.
-        z = self.rows.mT @ torch.cat([part.permute(2, 1, 0).reshape(x.shape[0], -1, height, half) for part in products], 2)
+        z = self.rows.mT @ torch.cat([part.permute(2, 1, 0).reshape(x.shape[0], out, height, half) for part in products], 2)
         y = z[:, :, :height] @ self.back[0] + z[:, :, height:] @ self.back[1]
         return y if self.bias is None else y + self.bias[:, None, None]
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sll_zoo.compat import graph_is_captured
 from sll_zoo.errors import InputError
 
 # The radii at which the SLL paper certifies: L2, in pixels of [0, 1].
@@ -58,7 +59,7 @@ def certified_radius(
     constants = torch.where(pairwise_lipschitz >= 0, pairwise_lipschitz, torch.inf).double().expand(classes, classes)
     constants = torch.where(torch.eye(classes, dtype=torch.bool, device=logits.device), 1.0, constants)
     # A graph has no loop whose length depends on the batch.
-    if torch.compiler.is_compiling():
+    if graph_is_captured():
         return _certified_radius(logits, constants)
     # In place: results of pieces, kept until all are there, would lie between freed memory and keep it from being used again.
     prediction = torch.empty_like(logits[:, 0], dtype=torch.int64)

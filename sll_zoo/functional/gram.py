@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sll_zoo.compat import graph_is_captured
 from sll_zoo.functional.products import derivatives_are_taken_in_reverse, full_precision, linear
 
 # Rows of the Gram matrix at a time: few enough that half of 2,048 rows' products are left out, many enough for a fast product.
@@ -101,14 +102,14 @@ def _blocks(size: int) -> Iterator[tuple[slice, slice]]:
 
 def divided(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     """Return ``weight / scale``; without a copy where a CPU sees that the scale is 1, as it is of all but strange weights."""
-    if weight.device.type == "cpu" and not torch.compiler.is_compiling() and scale == 1:
+    if weight.device.type == "cpu" and not graph_is_captured() and scale == 1:
         return weight.to(dtype)
     return weight.to(dtype) / scale
 
 
 def norms_to_be_sure_of_signs(unit: Tensor) -> Tensor | None:
     """Return the norms of the rows of V, for :func:`products`; None where its product is PyTorch's own."""
-    if unit.device.type != "cpu" or unit.dtype != torch.float32 or torch.compiler.is_compiling():
+    if unit.device.type != "cpu" or unit.dtype != torch.float32 or graph_is_captured():
         return None
     norms: Tensor = torch.linalg.vector_norm(unit, dim=1)
     return norms

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 from torch.nn import functional as F
 
+from sll_zoo.compat import is_traced
 from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 
 # The condition of I + A grows with the square of the norm: to 1e6 at a norm of 1e3, of which float64 leaves ten digits.
@@ -49,8 +52,7 @@ def normalised(m: Float[Tensor, "*shape"], log_norm: Float[Tensor, ""]) -> Float
 
 def to_frequencies(x: Float[Tensor, "batch c h w"]) -> Inexact[Tensor, "h half_w c batch"]:
     """Return the Fourier transform of images: one matrix (c, batch) for each frequency."""
-    frequencies: Tensor = torch.fft.rfft2(x)
-    return frequencies.permute(2, 3, 1, 0)
+    return _transformed(torch.fft.rfft2, x).permute(2, 3, 1, 0)
 
 
 def kernel_to_frequencies(kernel: Float[Tensor, "out c k k"], size: tuple[int, int]) -> Inexact[Tensor, "h half_w out c"]:
@@ -63,8 +65,15 @@ def kernel_to_frequencies(kernel: Float[Tensor, "out c k k"], size: tuple[int, i
 
 def from_frequencies(x: Inexact[Tensor, "h half_w c batch"], size: tuple[int, int]) -> Float[Tensor, "batch c h2 w2"]:
     """Return the images (batch, c, *size) of which :func:`to_frequencies` gave ``x``."""
-    images: Tensor = torch.fft.irfft2(x.permute(3, 2, 0, 1), s=size)
+    images = _transformed(partial(torch.fft.irfft2, s=size), x.permute(3, 2, 0, 1))
     return images.contiguous()  # as of other convolutions: ``view`` works
+
+
+def _transformed(transform: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Return the transform of images; of none, of which MKL has no transform, that of one that is dropped again."""
+    if is_traced() or len(images):
+        return transform(images)
+    return transform(F.pad(images, (0, 0, 0, 0, 0, 0, 0, 1)))[:0]
 
 
 def apply_matrices(

@@ -12,16 +12,18 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
+from sll_zoo.compat import functorch_may_be_active, graph_is_captured, is_traced, onednn_linear
+
 
 @contextmanager
 def full_precision(device_type: str) -> Iterator[None]:
     """Suspend autocast, TF32 and the bfloat16 products of CPUs, whose errors of 1e-3 would make T too small.
 
-    Inside ``torch.compile`` these switches cannot be set and stay as they are; certificates run in float64, which neither
+    In a graph that is captured these switches cannot be set and stay as they are; certificates run in float64, which neither
     touches.
     """
     with torch.autocast(device_type, enabled=False):
-        if device_type not in ("cuda", "cpu") or torch.compiler.is_compiling():
+        if device_type not in ("cuda", "cpu") or graph_is_captured():
             yield
             return
         switches = _switches(device_type)
@@ -52,10 +54,9 @@ def linear(
     norms, root mean square, where eps is 12e-8), and is on some processors faster: 0.052 s instead of 0.113 for 2,048 × 2,880
     by its transpose on two cores of an AMD EPYC (medians of 15).
     """
-    if x.device.type != "cpu" or x.dtype != torch.float32 or not x.numel() or torch.compiler.is_compiling() or not _onednn():
+    if x.device.type != "cpu" or x.dtype != torch.float32 or not x.numel() or graph_is_captured() or not _onednn():
         return F.linear(x, weight, bias)
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return y
+    return (onednn_linear() or F.linear)(x, weight, bias)
 
 
 def _onednn() -> bool:
@@ -64,9 +65,9 @@ def _onednn() -> bool:
 
 
 def derivatives_are_taken_in_reverse(*tensors: Tensor) -> bool:
-    """Return whether derivatives can only be asked for by ``backward``: not in forward mode, nor by ``torch.func``."""
-    if torch.compiler.is_compiling():
-        return True
+    """Return whether derivatives can only be asked for by ``backward``: not in forward mode, by ``torch.func``, or of a trace."""
+    if graph_is_captured():
+        return not is_traced()
     unpack: Any = forward_ad.unpack_dual
     forward = any(unpack(tensor).tangent is not None for tensor in tensors)
-    return not forward and not torch._C._are_functorch_transforms_active()
+    return not forward and not functorch_may_be_active()

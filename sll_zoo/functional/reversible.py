@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
+from sll_zoo.compat import graph_is_captured
 from sll_zoo.functional.convolution import PaddingMode, same_conv2d, same_conv2d_adjoint
 from sll_zoo.functional.products import derivatives_are_taken_in_reverse, linear
 from sll_zoo.functional.residual import residual
@@ -66,7 +67,7 @@ def residuals(
 
 
 def _is_plain(x: Tensor, tensors: Sequence[Tensor | None]) -> bool:
-    if torch.compiler.is_compiling():
+    if graph_is_captured():
         return False
     weight, *_ = given = [tensor for tensor in tensors if tensor is not None]
     return (

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, distributed
 
+from sll_zoo.compat import graph_is_captured
 from sll_zoo.functional.gram import derivatives_by_formula, divided, formula, norms_to_be_sure_of_signs, products
 from sll_zoo.functional.products import derivatives_are_taken_in_reverse, full_precision, linear
 
@@ -38,7 +39,7 @@ def sharded_abs_gram_product(
         group: The processes. Nothing else may be reduced in it, since its calls must come in the same order everywhere.
         factors: As for ``abs_gram_product``.
     """
-    if torch.compiler.is_compiling() or not derivatives_are_taken_in_reverse(weight, q):
+    if graph_is_captured() or not derivatives_are_taken_in_reverse(weight, q):
         return formula(weight, scale, q)
     sums: Tensor = _ShardedAbsGramProduct.apply(weight, scale, q, group, factors or q.dtype)
     return sums

@@ -17,7 +17,7 @@ from sll_zoo.layers.linear_form import FoldedLinearForm
 from sll_zoo.layers.orthogonal import OrthogonalConv2d, OrthogonalLinear
 from sll_zoo.layers.residual import FoldedResidual, ResidualStack
 from sll_zoo.layers.sandwich import SandwichConv2d, SandwichLinear
-from sll_zoo.layers.shape import Center, NormOneAvgPool2d, PadChannels, TruncateChannels
+from sll_zoo.layers.shape import Center, NormOneAvgPool2d, PadChannels, PixelUnshuffle, TruncateChannels
 from sll_zoo.layers.sll import SLLConv2d, SLLLinear
 from sll_zoo.layers.spectral import SpectralConv2d, SpectralLinear
 
@@ -86,6 +86,7 @@ __all__ = [
     "OrthogonalConv2d",
     "OrthogonalLinear",
     "PadChannels",
+    "PixelUnshuffle",
     "ResidualStack",
     "SLLConv2d",
     "SLLLinear",

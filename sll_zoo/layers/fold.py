@@ -8,6 +8,8 @@ from typing import Protocol, TypeGuard, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from sll_zoo.compat import has_forward_hooks
+
 
 @runtime_checkable
 class Foldable(Protocol):
@@ -68,7 +70,7 @@ def _tensors(module: nn.Module) -> list[Tensor]:
 
 def does_what_its_class_says(module: nn.Module) -> bool:
     """Return whether a module has no hook, and no ``forward`` of its own instance."""
-    return not (module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+    return not (has_forward_hooks(module) or "forward" in vars(module))
 
 
 def _is_foldable(module: nn.Module) -> TypeGuard[Foldable]:

@@ -5,12 +5,13 @@ A family is a subclass of ``ResidualLinear`` and one of ``ResidualConv2d`` that 
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard, Unpack
+from typing import TypeGuard, Unpack
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sll_zoo.compat import graph_is_captured, may_have_hooks
 from sll_zoo.functional.activation import slope_restricted
 from sll_zoo.functional.convolution import PaddingMode
 from sll_zoo.functional.reversible import Layer, residuals
@@ -73,11 +74,9 @@ class ResidualStack(nn.Sequential):
 
 def _applies_formula(layer: nn.Module) -> TypeGuard[_Residual | FoldedResidual]:
     """Return whether to call the layer is to apply the formula, and nothing else."""
-    if torch.compiler.is_compiling() or not isinstance(layer, _Residual | FoldedResidual):
+    if graph_is_captured() or not isinstance(layer, _Residual | FoldedResidual):
         return False
-    module: Any = nn.modules.module
-    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
-    if any(hooks) or module._has_any_global_hook() or "forward" in vars(layer):
+    if may_have_hooks(layer) or "forward" in vars(layer):
         return False
     return type(layer).forward in (_Residual.forward, FoldedResidual.forward)
 

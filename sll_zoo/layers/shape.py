@@ -1,4 +1,4 @@
-"""Layers without parameters that change position or shape: each is 1-Lipschitz, the first two isometries."""
+"""Layers without parameters that change position or shape: each is 1-Lipschitz."""
 
 from __future__ import annotations
 
@@ -93,6 +93,27 @@ class TruncateChannels(nn.Module):
     def extra_repr(self) -> str:
         """Return the number of channels kept."""
         return str(self.channels)
+
+
+class PixelUnshuffle(nn.PixelUnshuffle):
+    """Make the pixels of each k × k square channels of one pixel: an isometry.
+
+    PyTorch's own leaves a batch of no images as it is.
+
+    Args:
+        downscale_factor: k; height and width must be multiples of it.
+
+    Example:
+        >>> import torch
+        >>> PixelUnshuffle(2)(torch.zeros(0, 3, 8, 8)).shape
+        torch.Size([0, 12, 4, 4])
+    """
+
+    def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch more low narrow"]:
+        """Move the pixels."""
+        squares = (-1, self.downscale_factor)
+        x = torch.unflatten(torch.unflatten(x, -1, squares), -3, squares)
+        return x.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
 
 
 class NormOneAvgPool2d(nn.AvgPool2d):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sized
 from typing import Any, cast
 
-from torch.utils._pytree import tree_leaves
 from torch.utils.data import DistributedSampler
 
+from sll_zoo.compat import leaves
 from sll_zoo.errors import ConfigError
 
 
 def require_each_once(loaders: Any) -> None:
     """Raise ConfigError where the sampler of a loader repeats or drops images to give every process as many."""
-    for loader in tree_leaves(loaders):
+    for loader in leaves(loaders):
         sampler = getattr(loader, "sampler", None)
         if isinstance(sampler, DistributedSampler) and sampler.total_size != (images := len(cast("Sized", sampler.dataset))):
             raise ConfigError(

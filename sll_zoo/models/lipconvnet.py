@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sll_zoo.layers import FAMILIES, MaxMin, PadChannels, TruncateChannels
+from sll_zoo.layers import FAMILIES, MaxMin, PadChannels, PixelUnshuffle, TruncateChannels
 from sll_zoo.models.classifier import LipschitzClassifier
 from sll_zoo.models.config import LipConvNetConfig
 from sll_zoo.models.structure import known_network
@@ -74,7 +74,7 @@ def _block(config: LipConvNetConfig, index: int) -> nn.Sequential:
     channels = config.width * 2**index
     kernel_size = 1 if index == config.blocks - 1 else config.kernel_size
     layers = (_layer(config.family, channels, kernel_size) for _ in range(config.block_layers))
-    return nn.Sequential(*layers, TruncateChannels(channels // 2), nn.PixelUnshuffle(2))
+    return nn.Sequential(*layers, TruncateChannels(channels // 2), PixelUnshuffle(2))
 
 
 def _layer(family: str, channels: int, kernel_size: int) -> nn.Module:

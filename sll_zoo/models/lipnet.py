@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sll_zoo.layers import FAMILIES, NormOneAvgPool2d, PadChannels, ResidualStack
+from sll_zoo.layers import FAMILIES, NormOneAvgPool2d, PadChannels, PixelUnshuffle, ResidualStack
 from sll_zoo.models.classifier import LipschitzClassifier
 from sll_zoo.models.config import LipNetConfig
 from sll_zoo.models.structure import known_network
@@ -36,7 +36,7 @@ class LipNet(LipschitzClassifier):
     def __init__(self, config: LipNetConfig) -> None:
         super().__init__(config)
         family = FAMILIES[config.family]
-        self.patches = nn.PixelUnshuffle(config.patch) if config.patch > 1 else nn.Identity()
+        self.patches = PixelUnshuffle(config.patch) if config.patch > 1 else nn.Identity()
         self.pad = PadChannels(config.least_width, config.width)
         self.convs = ResidualStack(
             *(family.conv_block(config.width, config.conv_inner, config.kernel_size) for _ in range(config.conv_layers))

@@ -44,6 +44,7 @@ EXACT = (
     nn.PixelUnshuffle,
     nn.AdaptiveMaxPool2d,
     zoo_layers.PadChannels,
+    zoo_layers.PixelUnshuffle,
     zoo_layers.TruncateChannels,
     zoo_layers.MaxMin,
     zoo_layers.Absolute,

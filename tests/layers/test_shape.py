@@ -1,6 +1,8 @@
+import pytest
 import torch
+from torch import nn
 
-from sll_zoo.layers import Center, NormOneAvgPool2d, PadChannels
+from sll_zoo.layers import Center, NormOneAvgPool2d, PadChannels, PixelUnshuffle
 
 
 def operator_norm(layer, *shape):
@@ -25,3 +27,9 @@ def test_padding_keeps_the_image_and_adds_zeros():
     padded = PadChannels(3, 5)(x)
     assert torch.equal(padded[:, :3], x)
     assert not padded[:, 3:].any()
+
+
+@pytest.mark.parametrize("edge", [1, 2, 4])
+def test_pixels_are_moved_as_pytorch_moves_them(edge):
+    x = torch.rand(2, 3, 8, 4)
+    assert torch.equal(PixelUnshuffle(edge)(x), nn.PixelUnshuffle(edge)(x))

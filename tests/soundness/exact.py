@@ -6,7 +6,16 @@ from itertools import product
 import numpy as np
 from torch import nn
 
-from sll_zoo.layers import Center, FoldedLinearForm, FoldedResidual, MaxMin, NormOneAvgPool2d, PadChannels, TruncateChannels
+from sll_zoo.layers import (
+    Center,
+    FoldedLinearForm,
+    FoldedResidual,
+    MaxMin,
+    NormOneAvgPool2d,
+    PadChannels,
+    PixelUnshuffle,
+    TruncateChannels,
+)
 
 
 def rational(tensor):
@@ -74,7 +83,7 @@ FORMULAS = {
     PadChannels: lambda layer, x: np.concatenate([x, np.full((layer.extra, *x.shape[1:]), Fraction(0), dtype=object)]),
     TruncateChannels: lambda layer, x: x[: layer.channels],
     nn.Identity: lambda _, x: x,
-    nn.PixelUnshuffle: unshuffle,
+    PixelUnshuffle: unshuffle,
     nn.AdaptiveMaxPool2d: lambda _, x: x.max((1, 2)).reshape(-1, 1, 1),
 }
 
