@@ -23,7 +23,7 @@ from sll_zoo.layers import fold
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.report import weights_sha256
 from sll_zoo.zoo.reading import CONFIG_FILE, read_config
-from sll_zoo.zoo.weights import CHECKPOINTS
+from sll_zoo.zoo.weights import shipped_folder
 
 RADIUS = (
     "L2 distance in pixels of [0, 1] within which no image in [0, 1] has another class: a proof in exact arithmetic for the "
@@ -168,9 +168,8 @@ def _metadata(model: LipschitzClassifier, dtype: torch.dtype, name: str | None) 
 
 
 def _class_names(model: LipschitzClassifier, described: dict[str, Any], full_name: str) -> list[str]:
-    """Return the names of the classes, from the network's configuration, else that in ``checkpoints/``; or else numbers."""
-    names = described.get("label_names")
-    config = CHECKPOINTS / full_name / CONFIG_FILE
-    if not names and config.exists():
-        names = read_config(config).get("label_names")
+    """Return the names of the classes, from the network's configuration, else that of the shipped weights; or else numbers."""
+    names, folder = described.get("label_names"), shipped_folder(full_name)
+    if not names and folder:
+        names = read_config(folder / CONFIG_FILE).get("label_names")
     return list(names) if names and len(names) == model.num_classes else [str(label) for label in range(model.num_classes)]

@@ -29,7 +29,8 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> Lipschit
 
     Args:
         name: ``architecture`` or ``architecture.tag`` of :func:`list_models`, ``hf-hub:org/name[@revision]``, ``local-dir:path``.
-        pretrained: Whether to load weights: from ``checkpoints/`` of the checkout, the Hub's cache, or the Hub, in this order.
+        pretrained: Whether to load weights: from ``checkpoints/`` of the checkout, the installed package, the Hub's cache, or the
+            Hub, in this order.
         **kwargs: ``num_classes``, ``in_chans``, ``img_size`` and the other fields of :class:`~sll_zoo.models.LipNetConfig`.
             ``num_classes=0`` gives features; another number than the weights' gives an untrained head and a warning.
 

@@ -144,7 +144,11 @@ class Repository:
         return answer if isinstance(answer, int) else None
 
     def _refused(self, filename: str, error: Exception) -> WeightsError:
-        what = f"{filename} of {self.model_id} could not be had from {endpoint()} ({first_line(error)})"
+        # Without a login the Hub does not say which of the two it is.
+        if isinstance(error, RepositoryNotFoundError) and not isinstance(error, GatedRepoError):
+            what = f"the repository {self.name} does not exist on {endpoint()}, or is private"
+        else:
+            what = f"{filename} of {self.model_id} could not be had from {endpoint()} ({first_line(error)})"
         remedies = (remedy for kind, remedy in REMEDIES.items() if isinstance(error, kind))
         return WeightsError(what, next(remedies, "check name, network and disk, and try again"))
 
