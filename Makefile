@@ -1,8 +1,11 @@
 # Two commands for a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+OLDEST := tests/test_laws.py tests/layers tests/models tests/soundness tests/zoo tests/test_cli.py tests/test_configs.py \
+	tests/test_tasks.py tests/test_report.py tests/test_deployment.py tests/test_attacking.py tests/test_wheel.py tests/data/test_fit.py \
+	tests/metrics
 
-.PHONY: demo test lint bench bench-gpu zoo-gpu clean
+.PHONY: demo test test-oldest lint bench bench-gpu zoo-gpu clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -10,6 +13,12 @@ demo: .venv/installed
 
 test: .venv/tested lint
 	$(BIN)/python -m pytest
+
+# At the lower bounds of pyproject.toml. Not ours: what libraries of that time deprecate among themselves, and what torch 2.9 says of
+# every .pt2 file that it loads.
+test-oldest: .venv-oldest/tested
+	.venv-oldest/bin/python -m pytest -W ignore::DeprecationWarning \
+		-W "ignore:The given buffer is not writable:UserWarning" $(OLDEST)
 
 lint: .venv/tested
 	$(BIN)/pre-commit validate-config
@@ -43,8 +52,17 @@ zoo-gpu: .venv/tested
 
 .venv/tested: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"  # knows --group
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test --group lint
+	touch $@
+
+# By pip and its own configuration, with each bound as a constraint; what the packages need in turn is the newest that fits.
+.venv-oldest/tested: pyproject.toml .ci/lower_bounds.py
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python .ci/lower_bounds.py > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv-oldest/constraints.txt \
+		--editable . --group test
 	touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache outputs
+	rm -rf .venv .venv-oldest .mypy_cache .pytest_cache .ruff_cache .import_linter_cache outputs

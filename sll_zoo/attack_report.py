@@ -25,6 +25,7 @@ from sll_zoo.zoo.measured import Measurement
 from sll_zoo.zoo.pull import locate
 from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
 from sll_zoo.zoo.record import Record
+from sll_zoo.zoo.weights import INSTALLED
 
 PACKAGES = ("sll_zoo", "torch", "numpy")
 AUTOATTACK = "AutoAttack (APGD-CE, APGD-T, FAB-T, Square)"
@@ -43,12 +44,14 @@ def recording_folder(model: str, data: HeldOut, eps: Sequence[float]) -> Path:
     """Return the folder of a model's weights, whose record an attack on images of ``data`` can be added to.
 
     Raises:
-        ConfigError: Weights that are not in a folder, or in one that cannot be written to, that nobody has measured, or that were
-            measured on other images, or not at these radii.
+        ConfigError: Weights that are not in a folder, or in the installed package or one that cannot be written to, that nobody
+            has measured, or that were measured on other images, or not at these radii.
     """
     place = locate(model)
     if not isinstance(place, Path):
         raise ConfigError(f"--record for weights of {place.model_id}", "name a folder of yours: local-dir:FOLDER")
+    if place.resolve().parent == INSTALLED:
+        raise ConfigError(f"--record in the installed package, {place}", "name a folder of yours: `sll-zoo pull --help`")
     if problem := obstacle(place):
         raise ConfigError(problem, "leave --record out, or name a folder of yours")
     _, _, measured = _recorded(place)

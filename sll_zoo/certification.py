@@ -127,10 +127,19 @@ def check_images(images: Tensor) -> None:
         raise InputError(
             f"images of shape {tuple(images.shape)}", "give (batch, channels, height, width); images[None] adds a batch of one"
         )
-    if images.isnan().any():
-        raise InputError(f"{int(images.isnan().flatten(1).any(1).sum())} of {len(images)} images contain NaN", "leave them out")
-    if images.numel() and not (images.min() >= 0 and images.max() <= 1):
-        raise InputError(
-            f"images with values from {images.min().item()} to {images.max().item()}",
-            "scale them to [0, 1] (divide 0..255 by 255) and do not normalise them: the model does",
-        )
+    check_range(images)
+
+
+def check_range(images: Tensor) -> None:
+    """Raise InputError unless all values are within [0, 1]: what is cheap enough to be asked of every batch, of any dtype."""
+    if not images.numel():
+        return
+    low, high = images.aminmax()
+    if low >= 0 and high <= 1:  # not so where one is NaN
+        return
+    if broken := int(images.isnan().flatten(1).any(1).sum()):
+        raise InputError(f"{broken} of {len(images)} images contain NaN", "leave them out")
+    raise InputError(
+        f"images with values from {low.item()} to {high.item()}",
+        "scale them to [0, 1] (divide 0..255 by 255) and do not normalise them: the model does",
+    )

@@ -78,6 +78,12 @@ def has_forward_hooks(module: nn.Module) -> bool:
         return any(_has_others(register) for register in (module.register_forward_hook, module.register_forward_pre_hook))
 
 
+def has_global_forward_hooks() -> bool:
+    """Return whether every module has a hook around its forward."""
+    of_torch = nn.modules.module
+    return any(map(_has_others, (of_torch.register_module_forward_hook, of_torch.register_module_forward_pre_hook)))
+
+
 def _has_others(register: Callable[..., Any]) -> bool:
     """Return whether there are hooks beside one that is registered for a moment, to see where they are kept."""
     handle = register(lambda *_: None)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from sll_zoo.certification import certify, evaluation_form
+from sll_zoo.certification import certify, check_images, check_range, evaluation_form
 from sll_zoo.errors import ConfigError
 from sll_zoo.functional.certificate import RADII
 from sll_zoo.losses import CertificateLoss, OffsetCrossEntropy
@@ -43,7 +43,8 @@ class CertifiedClassifier(LightningModule):
     validation, which only steers, runs in the precision of the training. Both count every image once on any number of processes,
     and refuse loaders that repeat some (:mod:`sll_zoo.data.loading` has one that does not).
 
-    The certificate holds for any weights, hence also after fine-tuning, whatever was frozen.
+    The certificate holds for any weights, hence also after fine-tuning, whatever was frozen. Images must be in [0, 1]: each batch
+    that is certified is checked, and the first one of a training.
 
     Args:
         name: A name for :func:`~sll_zoo.create_model`, or a network, which is trained as it is.
@@ -115,6 +116,7 @@ class CertifiedClassifier(LightningModule):
 
     def on_fit_start(self) -> None:
         """Refuse data of another number of classes, where the data module names them."""
+        self._images_are_checked = False
         data = getattr(self.trainer, "datamodule", None)
         names = getattr(data, "class_names", None)
         if names is not None and len(names) != self.model.num_classes:
@@ -129,8 +131,11 @@ class CertifiedClassifier(LightningModule):
             self.trainer.strategy.setup_optimizers(self.trainer)
 
     def training_step(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch."""
+        """Return the loss of a batch, the first of which shows that images come as they are to be certified."""
         images, target = batch
+        if not self._images_are_checked:
+            check_range(images)
+            self._images_are_checked = True
         progress = min(1.0, self.trainer.global_step / self._total_steps)  # a search of the learning rate may take more steps
         loss = self._loss(self(images), target, progress)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(target))
@@ -146,13 +151,15 @@ class CertifiedClassifier(LightningModule):
     def validation_step(self, batch: Batch) -> None:
         """Count a batch."""
         images, target = batch
+        check_range(images)
         logits = _at_least_float32(self(images))
         # A process can have a batch of no images, whose mean loss would be NaN.
         if len(target):
             loss = self._loss(logits, target, progress=1.0)
             self._val_loss += len(target) * torch.stack([loss.double(), self._val_loss.new_ones(())])
+        constants = self.model.pairwise_lipschitz()
         for metric in (self.val_accuracy, self.val_radius):
-            metric.update(logits, target, self.model.pairwise_lipschitz())
+            metric.update(logits, target, constants)
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's loss and accuracies."""
@@ -173,10 +180,11 @@ class CertifiedClassifier(LightningModule):
     def test_step(self, batch: Batch) -> None:
         """Count a batch, evaluated in float64."""
         images, target = batch
+        check_images(images)
         (model,) = self._frozen
-        logits = model(images.double())
+        logits, constants = model(images.double()), model.pairwise_lipschitz()
         for metric in (self.test_accuracy, self.test_radius):
-            metric.update(logits, target, model.pairwise_lipschitz())
+            metric.update(logits, target, constants)
 
     def on_test_epoch_end(self) -> None:
         """Log the accuracies."""

@@ -123,3 +123,10 @@ def test_what_cannot_be_recorded_is_refused_before_the_attack(capsys, monkeypatc
     assert "attack the images that were measured" in capsys.readouterr().err
     assert main(["attack", f"local-dir:{folder}", "digits", "--record", "--eps", "0.3"]) == 2
     assert "--record at eps 0.3: choose of 36/255, 72/255, 108/255, 1" in capsys.readouterr().err
+
+
+def test_nothing_is_recorded_in_an_installed_package(capsys, monkeypatch, tmp_path):
+    folder = sll_zoo.pull("sll_nano.digits", tmp_path / "weights")
+    monkeypatch.setattr(attack_report, "INSTALLED", tmp_path)
+    assert main(["attack", f"local-dir:{folder}", "digits", "--record"]) == 2
+    assert "--record in the installed package" in capsys.readouterr().err

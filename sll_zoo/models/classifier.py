@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sll_zoo.compat import graph_is_captured
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.layers import FAMILIES, Center, ResidualStack, UnitRowsLinear
 from sll_zoo.layers.seal import require_intact
@@ -149,7 +149,7 @@ class LipschitzClassifier(nn.Module):
             ConfigError: The network returns features and has no logits, or is not what :meth:`require_structure` asks for.
             WeightsError: A layer whose numbers were changed after it was folded.
         """
-        if not torch.compiler.is_compiling():
+        if not graph_is_captured():
             self.require_structure()
             require_intact(self)
         if not isinstance(self.head, UnitRowsLinear):

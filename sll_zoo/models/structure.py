@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from sll_zoo.compat import has_forward_hooks, has_global_forward_hooks
 from sll_zoo.errors import ConfigError
 from sll_zoo.layers import (
     FAMILIES,
@@ -23,6 +24,7 @@ from sll_zoo.layers import (
     MaxMin,
     NormOneAvgPool2d,
     PadChannels,
+    PixelUnshuffle,
     ResidualStack,
     TruncateChannels,
     UnitRowsLinear,
@@ -36,7 +38,7 @@ LAYERS = (
     *(kind for family in FAMILIES.values() for kind in family.classes),
     *(FoldedLinearForm, FoldedResidual, UnitRowsLinear),
     *(Center, PadChannels, TruncateChannels, NormOneAvgPool2d, MaxMin, Householder, Absolute),
-    *(nn.Identity, nn.Flatten, nn.ReLU, nn.PixelUnshuffle, nn.AdaptiveMaxPool2d),
+    *(nn.Identity, nn.Flatten, nn.ReLU, nn.PixelUnshuffle, PixelUnshuffle, nn.AdaptiveMaxPool2d),
 )
 # Of what can be set by hand, what the claim of a layer rests on.
 CONDITIONS: dict[type, Callable[[Any], bool]] = {
@@ -65,6 +67,8 @@ def known_network(network: Class) -> Class:
 
 def faults(network: LipschitzClassifier) -> Iterator[Fault]:
     """Yield what keeps a network from being a chain of layers of known kinds, as far as can be seen without bounding any."""
+    if has_global_forward_hooks():
+        yield Fault("", type(network).__name__, "all modules have a hook, of whose effect nothing is known")
     for name, module in network.named_modules():
         if problem := attached(module) or (_problem_of(module, network) if name else _problem_of_network(network)):
             yield Fault(name, _kind(module).__name__, problem)
@@ -88,7 +92,7 @@ def require_structure(network: LipschitzClassifier) -> None:
 
 def attached(module: nn.Module) -> str:
     """Return what an instance has beside its class that may change what it computes, empty if nothing."""
-    if not _is_sharded(module) and (module._forward_hooks or module._forward_pre_hooks):
+    if not _is_sharded(module) and has_forward_hooks(module):
         return "it has a hook, of whose effect nothing is known"
     for name, value in vars(module).items():
         if isinstance(value, Tensor):

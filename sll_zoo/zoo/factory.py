@@ -30,8 +30,9 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> Lipschit
     Args:
         name: ``architecture`` or ``architecture.tag`` of :func:`list_models`, ``hf-hub:org/name[@revision]``, ``local-dir:path``,
             or ``ckpt:path`` for the network of a checkpoint that a training of a ``CertifiedClassifier`` wrote, ended or not.
-        pretrained: Whether to load weights: from ``checkpoints/`` of the checkout, the Hub's cache, or the Hub, in this order. Of
-            a checkpoint they are those that validation measures: the averages where the training averages its weights.
+        pretrained: Whether to load weights: from ``checkpoints/`` of the checkout, the installed package, the Hub's cache, or the
+            Hub, in this order. Of a checkpoint they are those that validation measures: the averages where the training averages
+            its weights.
         **kwargs: ``num_classes``, ``in_chans``, ``img_size`` and the other fields of :class:`~sll_zoo.models.LipNetConfig`.
             ``num_classes=0`` gives features; another number than the weights' gives an untrained head and a warning.
 

@@ -156,7 +156,11 @@ class Repository:
                 f"{self.model_id} has no {filename} but {PICKLE_FILE}, a pickle, which is never loaded",
                 f"{convert_pickle('DIR')} after `hf download {self.name} --local-dir DIR`, for local-dir:DIR",
             )
-        what = f"{filename} of {self.model_id} could not be had from {endpoint()} ({first_line(error)})"
+        # Without a login the Hub does not say which of the two it is.
+        if isinstance(error, RepositoryNotFoundError) and not isinstance(error, GatedRepoError):
+            what = f"the repository {self.name} does not exist on {endpoint()}, or is private"
+        else:
+            what = f"{filename} of {self.model_id} could not be had from {endpoint()} ({first_line(error)})"
         remedies = (remedy for kind, remedy in REMEDIES.items() if isinstance(error, kind))
         return WeightsError(what, next(remedies, "check name, network and disk, and try again"))
 

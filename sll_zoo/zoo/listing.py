@@ -18,7 +18,7 @@ class Listed:
     Attributes:
         record: What is known of them.
         location: The folder that holds them, or ``hf-hub:org/name@revision``.
-        available: Whether they are on this machine: in ``checkpoints/`` or in the Hub's cache.
+        available: Whether they are on this machine: in ``checkpoints/``, in the installed package, or in the Hub's cache.
     """
 
     record: Record

@@ -29,8 +29,8 @@ def pull(name: str, to: Path | None = None) -> Path:
     Args:
         name: As for :func:`~sll_zoo.create_model`.
         to: A folder to copy them to, with configuration, card and picture; ``create_model("local-dir:FOLDER", pretrained=True)``
-            loads it anywhere, without a network. By default they stay in ``checkpoints/`` or in the Hub's cache. A checkpoint is
-            exported to it.
+            loads it anywhere, without a network. By default they stay in ``checkpoints/``, in the installed package, or in the
+            Hub's cache. A checkpoint is exported to it.
 
     Raises:
         UnknownNameError: No such model.

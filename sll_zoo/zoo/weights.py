@@ -30,8 +30,9 @@ from sll_zoo.zoo.shards import weights_files
 
 RESIZE = "build the model that the weights were made for, with its own sizes"
 Config = LipNetConfig | LipConvNetConfig
-# In a checkout, beside the package: one folder for each architecture.tag, as the Hub holds it.
+# One folder for each architecture.tag, as the Hub holds it: beside the package in a checkout, inside it in a wheel.
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
+INSTALLED = Path(__file__).parents[1] / "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,15 @@ def find_weights(cfg: PretrainedCfg, record: Record | None) -> Source | None:
     return Source(hub_id=cfg.hf_hub_id) if cfg.hf_hub_id else None
 
 
+def shipped_folder(name: str) -> Path | None:
+    """Return the folder that a checkout or else an installed wheel has for an ``architecture.tag``; None if neither has one."""
+    return next((place / name for place in (CHECKPOINTS, INSTALLED) if (place / name / CONFIG_FILE).exists()), None)
+
+
 def shipped_files(record: Record) -> tuple[Path, ...]:
-    """Return the files of weights that the zoo ships, as far as this is a checkout that has them all; else nothing."""
-    paths = tuple(CHECKPOINTS / record.name / name for name in weights_files(record))
+    """Return the files of weights that the zoo ships, if all of them are on this machine; else nothing."""
+    folder = shipped_folder(record.name)
+    paths = tuple(folder / name for name in weights_files(record)) if folder else ()
     return paths if all(path.exists() for path in paths) else ()
 
 

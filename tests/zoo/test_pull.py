@@ -132,7 +132,8 @@ def test_a_spoilt_cache_heals_itself(served, client, files, tmp_path):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("hf-hub:user/absent", "check the name; a private repository needs"),
+        ("hf-hub:user/absent", "the repository user/absent does not exist on http://127.0.0.1:"),
+        ("hf-hub:user/absent@v1.0", ", or is private: check the name; a private repository needs `hf auth login`"),
         ("hf-hub:user/there@v9", "check the revision"),
         ("hf-hub:user/empty", "give a repository that `sll-zoo publish` made"),
         ("hf-hub:user/gated", "ask for access"),
@@ -146,6 +147,13 @@ def test_what_the_hub_does_not_give_has_a_remedy(served, client, files, name, wo
     served.store.repositories["user/gated"].owner = "stranger"
     with pytest.raises(WeightsError, match=re.escape(words)):
         client.load(name)
+
+
+def test_a_name_of_the_zoo_whose_repository_does_not_exist_is_told_so(served, client, tmp_path):
+    if absent := served.store.repositories.get(PINNED):
+        served.store.delete(absent)
+    with pytest.raises(WeightsError, match=f"the repository {PINNED} does not exist on http"):
+        client.load("sll_nano.digits", cache_dir=tmp_path)
 
 
 def test_a_hub_that_is_busy_is_asked_again(served, client, files):

@@ -16,6 +16,8 @@ def state(folder, **changes):
     """Change a folder's configuration, and forget its record."""
     config = json.loads((folder / CONFIG_FILE).read_text())
     del config["certified"]
+    if size := changes["model_args"].get("img_size"):
+        config["pretrained_cfg"]["input_size"] = [1, *size]
     (folder / CONFIG_FILE).write_text(json.dumps(config | changes | {"model_args": config["model_args"] | changes["model_args"]}))
 
 

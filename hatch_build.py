@@ -1,0 +1,29 @@
+"""Which weights a distribution holds: all small ones, so that an installed package needs no network for them."""
+
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+# In bytes. A larger set of weights comes from the Hub alone.
+LARGEST_SET = 10_000_000
+LARGEST_TOTAL = 30_000_000
+
+
+class ShippedWeights(BuildHookInterface):
+    """Put each small folder of ``checkpoints/`` into the wheel's package, and where it was into the source distribution."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Name the folders to hatchling; an editable installation finds them in the checkout."""
+        if version == "editable":
+            return
+        sets = {folder: _size(folder) for folder in sorted(Path(self.root, "checkpoints").iterdir()) if folder.is_dir()}
+        small = [folder for folder, size in sets.items() if size <= LARGEST_SET]
+        if (total := sum(sets[folder] for folder in small)) > LARGEST_TOTAL:
+            raise ValueError(f"{total:,} bytes of weights, more than {LARGEST_TOTAL:,}: lower LARGEST_SET in hatch_build.py")
+        package = "sll_zoo/" if self.target_name == "wheel" else ""
+        build_data["force_include"] |= {str(folder): f"{package}checkpoints/{folder.name}" for folder in small}
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
