@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import certified_radius, check_constants
-from sll_zoo.layers import FoldedLinearForm, FoldedResidual, fold, is_folded
-from sll_zoo.layers.seal import require_intact
+from sll_zoo.layers import fold, is_folded
+from sll_zoo.layers.seal import Sealed, require_intact
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.soundness import FrozenNetwork, freeze, sound_radius
 
@@ -92,9 +92,7 @@ def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
         require_intact(model)
     if isinstance(model, FrozenNetwork):
         return model
-    if any(
-        isinstance(part, FoldedResidual | FoldedLinearForm) and part.weight.dtype != torch.float64 for part in model.modules()
-    ):
+    if not all(part.is_exact for part in model.modules() if isinstance(part, Sealed)):
         raise InputError(
             "a network folded in less than float64, in which T is rounded",
             "certify the network that it was made of, or fold(model, torch.float64)",

@@ -12,17 +12,25 @@ from torch import Tensor, nn
 from sll_zoo.errors import WeightsError
 
 SETTINGS = (int, float, str, tuple)
+EXACT = (torch.float64, torch.complex128)
 
 
 class Sealed(nn.Module):
     """A module that can tell whether its tensors and settings are still those it had when it was sealed.
 
     By their content, at the speed of memory: a tensor's version counter does not see what is written through ``.data`` or NumPy.
+
+    Attributes:
+        is_exact: Whether the tensors were never rounded to less than float64.
     """
+
+    is_exact = True
 
     def seal(self) -> None:
         """Remember tensors and settings as they are now."""
-        self._digest = self._digest_of(self._tensors())
+        tensors = self._tensors()
+        self.is_exact = self.is_exact and all(tensor.dtype in EXACT for tensor in tensors.values())
+        self._digest = self._digest_of(tensors)  # of that, too
 
     def is_intact(self) -> bool:
         """Return whether they are those of :meth:`seal`."""
