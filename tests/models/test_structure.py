@@ -1,0 +1,153 @@
+"""What a network must be to have constants: a chain of layers of known kinds, on every road to a radius."""
+
+import time
+
+import pytest
+import torch
+from torch import nn
+
+import sll_zoo
+from sll_zoo.data import Digits
+from sll_zoo.errors import ConfigError
+from sll_zoo.layers import SLLLinear
+from sll_zoo.metrics import CertifiedAccuracy
+from sll_zoo.models import LipNet
+from tests.plants import network
+
+LABELS = torch.tensor([0, 1])
+ROADS = {
+    "certify": lambda net, images: sll_zoo.certify(net, images),
+    "certify, sound": lambda net, images: sll_zoo.certify(net, images, sound=True),
+    "freeze": lambda net, _: sll_zoo.freeze(net),
+    "fold": lambda net, _: sll_zoo.fold(net),
+    "evaluate": lambda net, images: sll_zoo.evaluate(net, [(images, torch.zeros(len(images), dtype=torch.long))]),
+    "attack": lambda net, images: sll_zoo.attack(
+        net, images, torch.zeros(len(images), dtype=torch.long), [0.1], steps=1, restarts=1
+    ),
+    "a metric": lambda net, images: CertifiedAccuracy([0.1]).update(
+        net(images), torch.zeros(len(images), dtype=torch.long), net.pairwise_lipschitz()
+    ),
+    "export": lambda net, _: sll_zoo.export(net, "outputs/never.onnx"),
+}
+
+
+def _ten_times(net):
+    kind = type(net)
+    net.__class__ = type("Loud", (kind,), {"forward": lambda self, x: 10 * kind.forward(self, x)})
+
+
+def _weights_elsewhere(net):
+    weight = net.denses[0].weight.detach()
+    del net.denses[0].weight
+    net.denses[0].weight = weight
+
+
+EDITS = {
+    r"denses\.2 \(BatchNorm1d\): nothing is known": lambda net: net.denses.append(nn.BatchNorm1d(net.num_features)),
+    r"convs\.0 \(Conv2d\): nothing is known": lambda net: net.convs.__setitem__(0, nn.Conv2d(4, 4, 3, padding=1)),
+    r"the network \(Loud\): its class has a forward of its own": _ten_times,
+    r"denses\.1 \(SLLLinear\): it has a hook": lambda net: net.denses[1].register_forward_hook(lambda _, __, y: 10 * y),
+    r"denses\.1 \(SLLLinear\): its method step is replaced": lambda net: setattr(net.denses[1], "step", lambda: torch.ones(5)),
+    r"the network \(LipNet\): its method forward is replaced": lambda net: setattr(net, "forward", net.forward_features),
+    r"denses\.0 \(SLLLinear\): its tensor weight is neither": _weights_elsewhere,
+    r"pool \(NormOneAvgPool2d\): with these settings": lambda net: setattr(net.pool, "divisor_override", 1),
+    r"head \(Linear\): ": lambda net: setattr(net, "head", nn.Linear(16, 10)),
+}
+
+
+@pytest.mark.parametrize("message", EDITS)
+@pytest.mark.parametrize("road", ROADS)
+def test_no_road_leads_an_edited_network_to_a_radius(road, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net = network().eval()
+    EDITS[message](net)
+    with pytest.raises(ConfigError, match=message):
+        ROADS[road](net.eval(), torch.rand(2, 3, 8, 8))
+
+
+def test_a_hook_on_all_modules_is_refused():
+    handle = nn.modules.module.register_module_forward_hook(lambda _, __, y: y)
+    try:
+        with pytest.raises(ConfigError, match="all modules have a hook"):
+            sll_zoo.certify(network().eval(), torch.rand(2, 3, 8, 8))
+    finally:
+        handle.remove()
+
+
+class Longer(LipNet):
+    """A network of one's own: one more layer, in a body that is a chain."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.last = SLLLinear(self.num_features, 3)
+
+    def body(self, x):
+        return self.last(super().body(x))
+
+
+class Shortcut(Longer):
+    def body(self, x):
+        return self.last(LipNet.body(self, x)) + LipNet.body(self, x)
+
+
+class Twice(LipNet):
+    def body(self, x):
+        return self.head(super().body(x)).new_zeros(len(x), self.num_features)
+
+
+def test_a_subclass_is_followed_through_its_body():
+    images = torch.rand(2, 3, 8, 8)
+    assert (sll_zoo.certify(Longer(network().config).eval(), images).radius > 0).all()
+    for kind in (Shortcut, Twice):
+        with pytest.raises(ConfigError, match=rf"the network \({kind.__name__}\): .* does not take what the layer before it"):
+            sll_zoo.certify(kind(network().config).eval(), images)
+
+
+def test_looking_at_a_network_takes_under_a_hundredth_of_its_certificate():
+    net, images = sll_zoo.create_model("sll_small").eval(), torch.rand(64, 3, 32, 32)
+    start = time.perf_counter()
+    sll_zoo.certify(net, images)
+    whole, looks = time.perf_counter() - start, []
+    for _ in range(5):
+        start = time.perf_counter()
+        net.require_structure()
+        looks.append(time.perf_counter() - start)
+    assert min(looks) < whole / 100
+
+
+def _normalised(batch):
+    images, labels = batch
+    return (images - 0.3) / 0.3, labels
+
+
+class Normalised(Digits):
+    """Images as most libraries prepare them, which no radius in pixels is about."""
+
+    def __init__(self, broken=_normalised):
+        super().__init__()
+        self.broken = broken
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return self.broken(super().on_after_batch_transfer(batch, dataloader_idx))
+
+
+BROKEN = {
+    r"images with values from -1\.0 to 2\.33": _normalised,
+    r"images with values from 0\.0 to 255": lambda batch: (255 * batch[0], batch[1]),
+    "images contain NaN": lambda batch: (batch[0].log() * 0, batch[1]),
+}
+
+
+@pytest.mark.parametrize("message", BROKEN)
+@pytest.mark.parametrize("road", ["validate", "test", "predict", "fit"])
+def test_no_road_of_a_trainer_takes_images_in_other_units(road, message, tmp_path):
+    from lightning import Trainer
+
+    task = sll_zoo.CertifiedClassifier("sll_nano.digits", pretrained=True)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", num_sanity_val_steps=0, limit_train_batches=2, default_root_dir=tmp_path, **quiet
+    )
+    with pytest.raises(sll_zoo.errors.InputError, match=message):
+        getattr(trainer, road)(task, datamodule=Normalised(BROKEN[message]))
+    assert trainer.global_step == 0
