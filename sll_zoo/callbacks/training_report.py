@@ -95,4 +95,4 @@ class TrainingReport(Callback):
 
 
 def _title(hparams: Mapping[str, Any]) -> str:
-    return str(hparams.get("name", "training"))
+    return str(hparams.get("name") or "training")
