@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OLDEST := tests/test_laws.py tests/layers tests/models tests/soundness tests/zoo tests/test_cli.py tests/test_configs.py \
 	tests/test_tasks.py tests/test_report.py tests/test_deployment.py tests/test_attacking.py tests/test_wheel.py tests/data/test_fit.py \
-	tests/metrics
+	tests/metrics tests/test_compat.py tests/test_empty_batches.py
 
 .PHONY: demo test test-oldest lint bench bench-gpu zoo-gpu clean
 .DELETE_ON_ERROR:

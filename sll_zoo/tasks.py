@@ -104,6 +104,7 @@ class CertifiedClassifier(LightningModule):
         self.scheduler = scheduler
         self.layer_decay = layer_decay
         self.lr: float | None = None
+        self._images_are_checked = False
         self._rate: float | None = None  # that the optimizer was made with
         self.radii = tuple(radii)
         self.val_accuracy, self.test_accuracy = CertifiedAccuracy([0.0, *radii]), CertifiedAccuracy([0.0, *radii])

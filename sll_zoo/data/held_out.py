@@ -138,7 +138,7 @@ def _among(
     strangers = [name for name in found if name not in known]
     if not strangers:
         return known, [known.index(name) for name in found]
-    if known != tuple(map(str, range(len(known)))):
+    if known and (known != tuple(map(str, range(len(known)))) or len(found) != num_classes):
         raise InputError(
             f"{source} has {len(strangers)} of {len(found)} classes that the model does not have: {', '.join(strangers[:10])}",
             f"rename them, or leave them out; the model's classes are {', '.join(known)}",
