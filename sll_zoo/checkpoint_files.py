@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from textwrap import shorten
@@ -15,7 +16,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from sll_zoo.errors import CheckpointError
 from sll_zoo.files import written_whole
-from sll_zoo.zoo.reading import DAMAGE
+from sll_zoo.zoo.reading import DAMAGE, read_checkpoint
 
 # Where a checkpoint keeps what its weights depend on, and what that is of the trainer's options.
 TRAINING_KEY = "sll_zoo_training"
@@ -123,6 +124,14 @@ def require_same_training(path: Path, training: dict[str, Any]) -> None:
             f"set it back; or start a new training from its weights: --model.name ckpt:{path} --model.pretrained true; "
             "or train anew: without --ckpt_path, or in another folder (--checkpoints.folder FOLDER)",
         )
+
+
+def require_checkpoint(arguments: Sequence[str]) -> None:
+    """Refuse a --ckpt_path of a command line, before anything else reads it, that is no checkpoint of a CertifiedClassifier."""
+    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, _, path = option.partition("=")
+        if name == "--ckpt_path" and Path(path or value).is_file():
+            read_checkpoint(Path(path or value), map_location="meta")
 
 
 def before(path: Path) -> Path:

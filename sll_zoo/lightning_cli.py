@@ -30,7 +30,7 @@ from sll_zoo.callbacks import (
     TrainingReport,
     WriteCertificates,
 )
-from sll_zoo.checkpoint_files import defining, require_same_training, training_of
+from sll_zoo.checkpoint_files import defining, require_checkpoint, require_same_training, training_of
 from sll_zoo.choices import TRAINING
 from sll_zoo.demo import quiet_lightning
 from sll_zoo.environment import keep_freed_memory
@@ -38,7 +38,6 @@ from sll_zoo.errors import ConfigError, Interrupted, SllZooError, UntrainedHeadW
 from sll_zoo.files import written_whole
 from sll_zoo.mistakes import mistake_of, mistakes
 from sll_zoo.tasks import CertifiedClassifier
-from sll_zoo.zoo.reading import read_checkpoint
 
 TRACEBACK = Path("outputs/traceback.txt")
 WRITERS = (ExportModel, TrainingReport, WriteCertificates)
@@ -141,15 +140,6 @@ def _by_reference(make: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args: make(*args)
 
 
-def _require_checkpoint(arguments: list[str]) -> None:
-    """Read a --ckpt_path before anything else does, and refuse what is no checkpoint of a CertifiedClassifier."""
-    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
-        name, _, path = option.partition("=")
-        if name != "--ckpt_path" or not Path(path or value).is_file():
-            continue
-        read_checkpoint(Path(path or value), map_location="meta")
-
-
 def _failure(command: str, error: Exception) -> SllZooError:
     """Return a line for the user, with all of it in a file."""
     if re.search("Connection (closed|reset) by peer", str(error)):
@@ -169,7 +159,7 @@ def train(arguments: list[str]) -> list[str]:
         Interrupted: The training was asked to end.
         KeyboardInterrupt: The training was interrupted at once.
     """
-    _require_checkpoint(arguments)
+    require_checkpoint(arguments)
     quiet_lightning()
     keep_freed_memory()
     if arguments[0] == "fit":

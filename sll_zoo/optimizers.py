@@ -1,13 +1,18 @@
-"""What an optimizer is given: the parameters that learn, each with its share of the learning rate."""
+"""What an optimizer is given: the parameters that learn, each with its share of the learning rate; and a task that has one."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
+from sll_zoo.errors import ConfigError
 from sll_zoo.models import LipschitzClassifier
 
 LR_FACTOR = "lr_factor"
@@ -36,7 +41,50 @@ def parameter_groups(model: LipschitzClassifier, layer_decay: float = 1.0) -> li
     ]
 
 
-def scale_rates(optimizer: Optimizer) -> None:
-    """Multiply the learning rate of each group by its factor, once, before a schedule is made."""
+def scale_rates(optimizer: Optimizer, lr: float | None = None) -> None:
+    """Multiply the learning rate of each group, or ``lr`` in its place, by its factor, once, before a schedule is made."""
     for group in optimizer.param_groups:
-        group["lr"] *= group.get(LR_FACTOR, 1.0)
+        group["lr"] = (lr or group["lr"]) * group.get(LR_FACTOR, 1.0)
+
+
+class ScheduledModule(LightningModule):
+    """A LightningModule that trains its network by an optimizer and a schedule that are handed in.
+
+    Attributes:
+        model: The network.
+        optimizer: Makes the optimizer from groups of parameters.
+        scheduler: Makes the schedule from the optimizer and the number of its steps.
+        layer_decay: As of :func:`parameter_groups`.
+        lr: The largest learning rate in place of the optimizer's own, which Lightning's ``Tuner.lr_find`` sets; None for its own.
+    """
+
+    model: LipschitzClassifier
+    optimizer: Callable[[Any], Optimizer]
+    scheduler: Callable[[Optimizer, int], LRScheduler]
+    layer_decay: float
+    lr: float | None = None
+    _made_with: float | None = None  # the lr of the optimizer that there is
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Return the optimizer and its schedule, which moves at every step.
+
+        Raises:
+            ConfigError: The trainer has no end, so that no schedule fits.
+        """
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise ConfigError("a training without an end", "give the trainer max_epochs or max_steps: the schedule needs to know")
+        self._total_steps, self._made_with = int(steps), self.lr
+        optimizer = self.optimizer(parameter_groups(self.model, self.layer_decay))
+        scale_rates(optimizer, self.lr)
+        scheduler = self.scheduler(optimizer, int(steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Make optimizer and schedule anew if Lightning's ``LearningRateFinder`` has set another rate since they were made."""
+        if self.lr != self._made_with:
+            self.trainer.strategy.setup_optimizers(self.trainer)
+
+    def progress(self) -> float:
+        """Return which part of the training is done; all of it where a search of the learning rate takes more steps."""
+        return min(1.0, self.trainer.global_step / self._total_steps)

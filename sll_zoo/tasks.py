@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
-from lightning import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -21,11 +18,9 @@ from sll_zoo.losses import CertificateLoss, OffsetCrossEntropy
 from sll_zoo.metrics import CertifiedAccuracy, MeanCertifiedRadius
 from sll_zoo.metrics.padding import require_each_once
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.optimizers import parameter_groups, scale_rates
+from sll_zoo.optimizers import ScheduledModule
 from sll_zoo.schedules import TriangularLR
-from sll_zoo.zoo import create_model
-from sll_zoo.zoo.entries import recipe
-from sll_zoo.zoo.reading import GIVE_NETWORK
+from sll_zoo.zoo.given import kept_of, made_or_given, without_path
 
 Batch = tuple[Tensor, Tensor]
 
@@ -35,7 +30,7 @@ def paper_optimizer(parameters: Any) -> Optimizer:
     return Adam(parameters, lr=0.01, betas=(0.5, 0.9))
 
 
-class CertifiedClassifier(LightningModule):
+class CertifiedClassifier(ScheduledModule):
     """Trains a network of the zoo for certified accuracy; the network itself is :attr:`model`.
 
     Logs ``train/loss`` and its mean ``train/epoch_loss``, ``val/loss``, ``val/acc``, ``val/mean_radius``, and
@@ -90,22 +85,17 @@ class CertifiedClassifier(LightningModule):
             raise ConfigError("freeze_body with an untrained body", "give pretrained=True, or train the body as well")
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"layer_decay={layer_decay}", "give a factor above 0, at most 1")
-        self.start = re.sub("(local-dir|ckpt):.*/", r"\1:", str(name)) if pretrained else None
-        self.model = _network(name, pretrained, model_args)
-        by_name = isinstance(name, str) and ":" not in name
-        # What a checkpoint says must not depend on folders, which come and go. Plain values only, so that it loads with
-        # weights_only=True; not ``pretrained``: it loads nothing else.
-        kept_name, kept_args = (name, model_args) if by_name else recipe(self.model) or (None, None)
-        self.save_hyperparameters({"name": kept_name, "model_args": kept_args, "radii": radii})
+        self.model = made_or_given(name, pretrained, model_args)
+        self.start = without_path(str(name)) if pretrained else None
+        # Plain values only, so that a checkpoint loads with weights_only=True; not ``pretrained``: it loads nothing else.
+        self.save_hyperparameters({**kept_of(name, model_args, self.model), "radii": radii})
         if freeze_body:
             self.model.requires_grad_(False).get_classifier().requires_grad_(True)
         self.loss = OffsetCrossEntropy() if loss is None else loss
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.layer_decay = layer_decay
-        self.lr: float | None = None
         self._images_are_checked = False
-        self._rate: float | None = None  # that the optimizer was made with
         self.radii = tuple(radii)
         self.val_accuracy, self.test_accuracy = CertifiedAccuracy([0.0, *radii]), CertifiedAccuracy([0.0, *radii])
         diameter = math.sqrt(math.prod(self.model.config.input_shape))
@@ -127,19 +117,13 @@ class CertifiedClassifier(LightningModule):
                 f"give --model.model_args.num_classes {len(names)} (model_args={{'num_classes': {len(names)}}})",
             )
 
-    def on_train_start(self) -> None:
-        """Make optimizer and schedule anew if Lightning's ``LearningRateFinder`` has set another rate since they were made."""
-        if self.lr != self._rate:
-            self.trainer.strategy.setup_optimizers(self.trainer)
-
     def training_step(self, batch: Batch) -> Tensor:
         """Return the loss of a batch, the first of which shows that images come as they are to be certified."""
         images, target = batch
         if not self._images_are_checked:
             check_range(images)
             self._images_are_checked = True
-        progress = min(1.0, self.trainer.global_step / self._total_steps)  # a search of the learning rate may take more steps
-        loss = self._loss(self(images), target, progress)
+        loss = self._loss(self(images), target, self.progress())
         self.log("train/loss", loss, prog_bar=True, batch_size=len(target))
         self.log("train/epoch_loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
         return loss
@@ -197,24 +181,6 @@ class CertifiedClassifier(LightningModule):
         images, _ = batch
         return vars(certify(self._frozen[0], images))
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return the optimizer and its schedule, which moves at every step.
-
-        Raises:
-            ConfigError: The trainer has no end, so that no schedule fits.
-        """
-        steps = self.trainer.estimated_stepping_batches
-        if steps == float("inf"):
-            raise ConfigError("a training without an end", "give the trainer max_epochs or max_steps: the schedule needs to know")
-        self._total_steps = int(steps)
-        optimizer = self.optimizer(parameter_groups(self.model, self.layer_decay))
-        for group in optimizer.param_groups if self.lr else ():
-            group["lr"] = self.lr
-        self._rate = self.lr
-        scale_rates(optimizer)
-        scheduler = self.scheduler(optimizer, int(steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
     def _loss(self, logits: Tensor, target: Tensor, progress: float) -> Tensor:
         more = (self.model.pairwise_lipschitz(), progress) if isinstance(self.loss, CertificateLoss) else ()
         loss: Tensor = self.loss(_at_least_float32(logits), target, *more)
@@ -232,24 +198,6 @@ class CertifiedClassifier(LightningModule):
     def _log(self, values: dict[str, Tensor], prog_bar: bool = False) -> None:
         """Log values that all processes have computed alike: a mean of them could round, a maximum does not."""
         self.log_dict(values, prog_bar=prog_bar, sync_dist=True, reduce_fx="max")
-
-
-def _network(name: Any, pretrained: bool, model_args: dict[str, Any] | None) -> LipschitzClassifier:
-    """Return the network that is to be trained, made by its name or given.
-
-    Raises:
-        ConfigError: A network together with what makes one, no network of the zoo, or None.
-    """
-    if isinstance(name, str):
-        return create_model(name, pretrained=pretrained, **(model_args or {}))
-    if name is None:  # so a checkpoint says
-        raise ConfigError("a checkpoint of a network that create_model did not build", GIVE_NETWORK)
-    if not isinstance(name, LipschitzClassifier):
-        raise ConfigError(f"a {type(name).__name__} to train", "give a name of create_model, or a LipschitzClassifier")
-    if pretrained or model_args is not None:
-        given = "pretrained=True" if pretrained else f"model_args={model_args}"
-        raise ConfigError(f"{given} together with a network", "leave it out, or say None: the network has its weights and shape")
-    return name
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:
