@@ -36,9 +36,13 @@ def is_traced() -> bool:
 
 @cache
 def onednn_linear() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
-    """Return ``F.linear`` of float32 on a CPU by oneDNN; None where this PyTorch has none, or one that gives something else."""
+    """Return ``F.linear`` of float32 on a CPU by oneDNN; None where this PyTorch has none, or one that gives something else.
+
+    Slices of a transposed matrix are copied: torch 2.14.1 takes a thousand times as long for them.
+    """
 
     def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        x, weight = (matrix if matrix.mT.is_contiguous() else matrix.contiguous() for matrix in (x, weight))
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return y
 

@@ -14,6 +14,7 @@ from sll_zoo.deployment import checking, export, formats
 from sll_zoo.deployment.plain import in_plain_operations
 from sll_zoo.errors import ConfigError, ExportError, WeightsError
 from sll_zoo.layers import FAMILIES, Householder, SLLConv2d, SLLLinear, fold
+from sll_zoo.models import LipschitzClassifier
 from sll_zoo.zoo.record import read_records
 from sll_zoo.zoo.weights import CHECKPOINTS
 from tests import tolerances as tol

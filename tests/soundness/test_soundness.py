@@ -149,6 +149,7 @@ def test_single_precision_says_what_it_must_subtract(pretrained, digits):
 def test_a_layer_that_breaks_its_claim_cannot_be_frozen():
     net = sll_zoo.fold(trained(CONFIGS["lipnet"], "cpl"), torch.float64)
     net.denses[0].step.mul_(1.01)
+    net.denses[0].seal()  # as if it had been so from the start
     with pytest.raises(WeightsError, match=r"denses\.0: a norm of at most 1 cannot be proved"):
         sll_zoo.freeze(net)
 
