@@ -16,7 +16,7 @@ class NoisyImages(Dataset):
 
     def __getitem__(self, index):
         image, label = self.data[index]
-        return image + 0.1 * torch.rand_like(image), label
+        return (image + 0.1 * torch.rand_like(image)).clamp(max=1), label
 
 
 class NoisyDigits(Digits):
@@ -31,7 +31,7 @@ class NoisyDigits(Digits):
 
     def on_after_batch_transfer(self, batch, dataloader_idx):  # noqa: ARG002 - Lightning's signature
         images, labels = batch
-        return (images + 0.1 * torch.rand_like(images), labels) if self.trainer.training else batch
+        return ((images + 0.1 * torch.rand_like(images)).clamp(max=1), labels) if self.trainer.training else batch
 
 
 class BrokenOnOneProcess(NoisyDigits):
