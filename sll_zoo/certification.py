@@ -108,6 +108,8 @@ def _check_model(model: nn.Module) -> None:
         raise InputError("the model is in train mode", "call model.eval() first")
     tensors = [*model.parameters(), *model.buffers()]
     dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point() or tensor.is_complex()}
+    if isinstance(model, FrozenNetwork):  # may hold matrices of Fourier transforms
+        dtypes -= {torch.complex64, torch.complex128}
     if other := dtypes - {torch.float32, torch.float64}:
         raise InputError(f"a model in {other.pop()}", "certify model.float(), and deploy that: half precision rounds too much")
     if len(devices := {str(tensor.device) for tensor in tensors}) > 1:

@@ -49,7 +49,7 @@ def test_every_network_takes_no_images_and_derives_them(family, size):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_images_have_a_certificate_folded_or_frozen_too(family, size):
     model = network(family, size)
-    for form in (model, sll_zoo.fold(model), sll_zoo.freeze(model)):
+    for form in (model, sll_zoo.fold(model, torch.float64), sll_zoo.freeze(model)):
         certificate = sll_zoo.certify(form, nothing(model))
         assert [tuple(values.shape) for values in vars(certificate).values()] == [(0,)] * 3
 

@@ -11,6 +11,7 @@ from sll_zoo.callbacks import ExportModel
 from sll_zoo.cli import main
 from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError, WeightsError
+from sll_zoo.layers import SLLLinear
 from sll_zoo.models import LipNet, LipNetConfig
 from sll_zoo.zoo.weights import CHECKPOINTS
 from tests.test_tasks import trainer
@@ -18,11 +19,15 @@ from tests.test_tasks import trainer
 SHAPE = LipNetConfig(width=4, conv_layers=1, conv_inner=2, dense_layers=1, dense_inner=4, in_chans=1, img_size=(8, 8), pool=2)
 
 
-class Doubled(LipNet):
+class Longer(LipNet):
     """A network of a user's own."""
 
+    def __init__(self, config):
+        super().__init__(config)
+        self.last = SLLLinear(self.num_features, 3)
+
     def body(self, x):
-        return super().body(x / 2)
+        return self.last(super().body(x))
 
 
 def fit(task, folder, **options):
@@ -55,7 +60,7 @@ def test_another_shape_and_another_head_are_in_the_checkpoint(tmp_path):
 
 
 def test_a_network_of_ones_own_is_trained_and_loads_when_it_is_given(tmp_path):
-    task = CertifiedClassifier(Doubled(SHAPE), freeze_body=True)
+    task = CertifiedClassifier(Longer(SHAPE), freeze_body=True)
     path = fit(task, tmp_path)
     remedy = r"create_model did not build: give one of its shape: CertifiedClassifier.load_from_checkpoint\(PATH, name=model\)"
     with pytest.raises(ConfigError, match=remedy):
@@ -63,7 +68,7 @@ def test_a_network_of_ones_own_is_trained_and_loads_when_it_is_given(tmp_path):
     with pytest.raises(WeightsError, match=remedy):
         sll_zoo.create_model(f"ckpt:{path}", pretrained=True)
     x = torch.rand(3, 1, 8, 8)
-    assert torch.equal(CertifiedClassifier.load_from_checkpoint(path, name=Doubled(SHAPE))(x), task(x))
+    assert torch.equal(CertifiedClassifier.load_from_checkpoint(path, name=Longer(SHAPE))(x), task(x))
 
 
 @pytest.mark.parametrize(
