@@ -17,7 +17,7 @@ from sll_zoo.files import json_number
 from sll_zoo.layers import FAMILIES, UnitRowsLinear, fold
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.chain import Call, same, trace
-from sll_zoo.models.structure import attached
+from sll_zoo.models.structure import attachments
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,7 @@ def _structure(model: LipschitzClassifier, x: Tensor) -> tuple[list[Call], dict[
     """Return the layers as they are executed, and by name those that are no links of a chain that the head closes."""
     calls, y = trace(model, x)
     broken = {
-        name or "network": LayerAudit(name or "network", type(module).__name__, problem=problem)
-        for name, module in model.named_modules()
-        if (problem := attached(module))
+        name or "network": LayerAudit(name or "network", kind, problem=problem) for name, kind, problem in attachments(model)
     }
     if type(model).pairwise_lipschitz is not LipschitzClassifier.pairwise_lipschitz:
         broken["network"] = LayerAudit("network", type(model).__name__, problem="it states constants of its own for its logits")

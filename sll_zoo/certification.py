@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from sll_zoo.functional.certificate import certified_radius, check_constants
 from sll_zoo.layers import fold, is_folded
 from sll_zoo.layers.seal import Sealed, require_intact
 from sll_zoo.models import LipschitzClassifier
+from sll_zoo.models.structure import require_structure
 from sll_zoo.soundness import FrozenNetwork, freeze, sound_radius
 
 
@@ -85,9 +86,11 @@ def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
     Raises:
         ConfigError, WeightsError: As for :func:`certify`.
     """
-    if isinstance(model, FrozenNetwork | LipschitzClassifier):
-        # Not ``model.require_structure()``, which could be replaced. Constants are given only where seals are whole, too.
-        cast("Any", type(model)).require_structure(model)
+    # Not by the network's own methods, which could be replaced. Constants are given only where seals are whole, too.
+    if isinstance(model, FrozenNetwork):
+        FrozenNetwork.require_structure(model)
+    elif isinstance(model, LipschitzClassifier):
+        require_structure(model)
     else:  # who wrote it knows what it computes, but for the layers of this package
         require_intact(model)
     if isinstance(model, FrozenNetwork):
@@ -121,7 +124,9 @@ def check_images(images: Tensor) -> None:
     if not isinstance(images, Tensor):
         raise InputError(f"images are a {type(images).__name__}", "give a torch.Tensor")
     if images.dtype not in (torch.float32, torch.float64):
-        remedy = "divide by 255: images.float() / 255" if images.dtype == torch.uint8 else "give float32 or float64"
+        remedy = "give float32 or float64, which a Trainer with precision='32-true' leaves as they are"
+        if images.dtype == torch.uint8:
+            remedy = "divide by 255: images.float() / 255"
         raise InputError(f"images of dtype {images.dtype}", remedy)
     if images.ndim != 4:
         raise InputError(

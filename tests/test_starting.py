@@ -15,7 +15,7 @@ from sll_zoo.parsers import command_line
 
 # What `import sll_zoo` may load beside the standard library, and what it may add to timm's own.
 LOADED = {"sll_zoo", "lazy_loader", "wrapt"}
-ADDED = LOADED | {"jaxtyping", "jinja2", "markupsafe", "msgspec", "packaging"}
+ADDED = LOADED | {"jaxtyping", "jinja2", "markupsafe", "msgspec", "packaging", "xxhash"}
 
 
 def run(script):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from sll_zoo.functional.convolution import PaddingMode, same_conv2d
 from sll_zoo.layers.parameters import Placement, orthogonal_, require_odd, weight_and_bias
-from sll_zoo.layers.seal import Sealed
+from sll_zoo.layers.seal import Sealed, sealed
 
 
 class _LinearForm(nn.Module):
@@ -33,7 +33,7 @@ class _LinearForm(nn.Module):
 
     def fold(self) -> FoldedLinearForm:
         """Return the same map with W̃ computed once, here and now, for evaluation and deployment."""
-        return FoldedLinearForm(self.constrained_weight(), self.bias, self.padding_mode)
+        return sealed(FoldedLinearForm(self.constrained_weight(), self.bias, self.padding_mode))
 
     def extra_repr(self) -> str:
         """Return the sizes, for ``print(model)``."""
@@ -94,7 +94,7 @@ class LipschitzConv2d(_LinearForm):
 class FoldedLinearForm(Sealed):
     """A linear layer whose W̃ is a stored tensor.
 
-    Guarantee: that of the layer it was made from. Whether its tensors were left alone, it knows itself.
+    Guarantee: that of the layer whose ``fold`` made and sealed it; one that was changed since, or made by hand, has none.
 
     Args:
         weight: W̃.
@@ -110,7 +110,6 @@ class FoldedLinearForm(Sealed):
         self.register_buffer("weight", weight.detach().clone())
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
         self.padding_mode = padding_mode
-        self.seal()
 
     def forward(self, x: Float[Tensor, "batch in_ *space"]) -> Float[Tensor, "batch out *space"]:
         """Apply the layer."""

@@ -16,7 +16,7 @@ from sll_zoo.functional.activation import slope_restricted
 from sll_zoo.functional.convolution import PaddingMode
 from sll_zoo.functional.reversible import Layer, residuals
 from sll_zoo.layers.parameters import Placement, require_odd, weight_and_bias
-from sll_zoo.layers.seal import Sealed
+from sll_zoo.layers.seal import Sealed, sealed
 
 
 class _Residual(nn.Module):
@@ -45,7 +45,7 @@ class _Residual(nn.Module):
 
     def fold(self) -> FoldedResidual:
         """Return the same map with its step computed once, here and now, for evaluation and deployment."""
-        return FoldedResidual(self.weight, self.bias, self.step(), self.activation, self.padding_mode)
+        return sealed(FoldedResidual(self.weight, self.bias, self.step(), self.activation, self.padding_mode))
 
     def extra_repr(self) -> str:
         """Return the sizes, for ``print(model)``."""
@@ -143,7 +143,7 @@ class ResidualConv2d(_Residual):
 class FoldedResidual(Sealed):
     """A residual layer whose 2/T is a stored tensor: no rescaling at inference.
 
-    Guarantee: that of the layer it was made from. Whether its tensors were left alone, it knows itself.
+    Guarantee: that of the layer whose ``fold`` made and sealed it; one that was changed since, or made by hand, has none.
 
     Args:
         weight: V, (inner, features) or (inner, channels, k, k).
@@ -164,7 +164,6 @@ class FoldedResidual(Sealed):
         self.register_buffer("step", step.detach().clone())
         self.activation = activation
         self.padding_mode = padding_mode
-        self.seal()
 
     def forward(self, x: Float[Tensor, "batch features *space"]) -> Float[Tensor, "batch features *space"]:
         """Apply the layer; the shape is kept."""

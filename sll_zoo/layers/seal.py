@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import xxhash
@@ -25,24 +25,27 @@ class Sealed(nn.Module):
     """
 
     is_exact = True
+    _digest = b""
 
     def seal(self) -> None:
-        """Remember tensors and settings as they are now."""
+        """Remember tensors and settings as they are now: only who has a proof of them seals."""
         tensors = self._tensors()
         self.is_exact = self.is_exact and all(tensor.dtype in EXACT for tensor in tensors.values())
         self._digest = self._digest_of(tensors)  # of that, too
 
     def is_intact(self) -> bool:
-        """Return whether they are those of :meth:`seal`."""
+        """Return whether they are those of :meth:`seal`; False without it."""
         return self._digest == self._digest_of(self._tensors())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Move or convert the tensors, which are then sealed in their new form."""
         before, intact = self._tensors(), self.is_intact()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # of torch
-        pairs = zip(before.values(), self._tensors().values(), strict=True)
+        pairs = list(zip(before.values(), self._tensors().values(), strict=True))
         # Conversion rounds, and does nothing else.
-        if intact and self._digest == self._digest_of(before) and all(torch.equal(old.to(new), new) for old, new in pairs):
+        if any(new.is_meta for _, new in pairs) or not intact or self._digest != self._digest_of(before):
+            return self
+        if all(torch.equal(old.to(new), new) for old, new in pairs):
             self.seal()
         return self
 
@@ -62,6 +65,15 @@ class Sealed(nn.Module):
         return digest.digest()
 
 
+Module = TypeVar("Module", bound=Sealed)
+
+
+def sealed(module: Module) -> Module:
+    """Return a module, sealed."""
+    module.seal()
+    return module
+
+
 def require_intact(module: nn.Module) -> None:
     """Refuse a module of which a sealed part was changed.
 
@@ -76,6 +88,6 @@ def require_intact(module: nn.Module) -> None:
 def changed(name: str, part: nn.Module) -> WeightsError:
     """Return the error about a part that is not as it was sealed."""
     return WeightsError(
-        f"{name} ({type(part).__name__}) was changed after it was made, and the proof is of what it was then",
+        f"{name} ({type(part).__name__}) was changed after it was made, or made by hand, and the proof is of what it was made of",
         "change the network that it was made of, and fold or freeze that again",
     )

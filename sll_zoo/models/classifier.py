@@ -150,7 +150,7 @@ class LipschitzClassifier(nn.Module):
             WeightsError: A layer whose numbers were changed after it was folded.
         """
         if not graph_is_captured():
-            self.require_structure()
+            LipschitzClassifier.require_structure(self)  # whatever a subclass thinks of it
             require_intact(self)
         if not isinstance(self.head, UnitRowsLinear):
             raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")

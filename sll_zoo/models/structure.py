@@ -47,6 +47,8 @@ CONDITIONS: dict[type, Callable[[Any], bool]] = {
 }
 # What every network computes in the same way; a network is what its ``body`` makes of its layers.
 FIXED = ("__call__", "forward", "forward_features", "forward_head", "pairwise_lipschitz", "require_structure")
+HOOK = "a hook, of whose effect nothing is known"
+REASON = "certificates are for chains of the layers of sll_zoo.layers, as they are"
 # Networks of this package: their bodies are chains, and need not be followed.
 _known_networks: set[type] = set()
 
@@ -58,6 +60,13 @@ class Fault(NamedTuple):
     kind: str
     problem: str
 
+    def error(self) -> ConfigError:
+        """Return the error to raise."""
+        remedy = "for layers of your own, write an nn.Module with a pairwise_lipschitz() of its own"
+        if HOOK in self.problem:
+            remedy = "remove it; Lightning's profiler 'pytorch' has one everywhere but with record_module_names=False"
+        return ConfigError(f"{self.name or 'the network'} ({self.kind}): {self.problem}", f"{REASON}; {remedy}")
+
 
 def known_network(network: Class) -> Class:
     """Note that the body of a class of networks is a chain of its layers."""
@@ -67,10 +76,9 @@ def known_network(network: Class) -> Class:
 
 def faults(network: LipschitzClassifier) -> Iterator[Fault]:
     """Yield what keeps a network from being a chain of layers of known kinds, as far as can be seen without bounding any."""
-    if has_global_forward_hooks():
-        yield Fault("", type(network).__name__, "all modules have a hook, of whose effect nothing is known")
-    for name, module in network.named_modules():
-        if problem := attached(module) or (_problem_of(module, network) if name else _problem_of_network(network)):
+    yield from attachments(network)
+    for name, module in network.named_modules(remove_duplicate=False):
+        if problem := _problem_of(name, module) if name else _problem_of_network(network):
             yield Fault(name, _kind(module).__name__, problem)
     if type(network.head) not in (UnitRowsLinear, nn.Identity):
         yield Fault("head", type(network.head).__name__, "it is no head whose constants are known")
@@ -83,44 +91,65 @@ def require_structure(network: LipschitzClassifier) -> None:
         ConfigError: The first fault, with the name of the layer.
     """
     for fault in faults(network):
-        raise ConfigError(
-            f"{fault.name or 'the network'} ({fault.kind}): {fault.problem}",
-            "certificates are for chains of the layers of sll_zoo.layers; for others, write an nn.Module with a "
-            "pairwise_lipschitz() of its own",
-        )
+        raise fault.error()
 
 
-def attached(module: nn.Module) -> str:
-    """Return what an instance has beside its class that may change what it computes, empty if nothing."""
+def attachments(network: nn.Module) -> Iterator[Fault]:
+    """Yield the modules that have something beside their class which may change what they compute."""
+    if has_global_forward_hooks():
+        yield Fault("", type(network).__name__, f"all modules have {HOOK}")
+    for name, module in network.named_modules():
+        if problem := _attached(module):
+            yield Fault(name, _kind(module).__name__, problem)
+
+
+def _attached(module: nn.Module) -> str:
     if not _is_sharded(module) and has_forward_hooks(module):
-        return "it has a hook, of whose effect nothing is known"
+        return f"it has {HOOK}"
+    registered = (module._parameters, module._buffers, module._modules)
     for name, value in vars(module).items():
-        if isinstance(value, Tensor):
-            return f"its tensor {name} is neither parameter nor buffer"
-        if callable(getattr(type(module), name, None)):
-            return f"its method {name} is replaced, by what is not known"
+        if isinstance(value, Tensor | nn.Module) or any(name in kind for kind in registered):
+            return f"its {name} is neither parameter nor buffer nor layer"
+        if callable(getattr(type(module), name, None)) or (callable(value) and not name.startswith("_")):
+            return f"its {name} was put there by hand, and nothing is known of it"
     return ""
 
 
-def _problem_of(module: nn.Module, network: LipschitzClassifier) -> str:
+def _problem_of(name: str, module: nn.Module) -> str:
     kind = _kind(module)
-    if kind is UnitRowsLinear and module is not network.head:
+    if kind is UnitRowsLinear and name != "head":
         return "a head within a network, which is not 1-Lipschitz"
     if kind not in (*CONTAINERS, *LAYERS):
         return "nothing is known of a layer of this kind"
-    return "" if kind not in CONDITIONS or CONDITIONS[kind](module) else "with these settings it is not 1-Lipschitz"
+    kept = _is_well_formed(module) and (kind not in CONDITIONS or CONDITIONS[kind](module))
+    return "" if kept else "with these settings it is not 1-Lipschitz"
+
+
+def _is_well_formed(layer: Any) -> bool:
+    """Return whether the proofs of the families speak of a layer as it is set: odd square kernels, powers and paddings."""
+    kernel = getattr(layer, "weight", torch.empty(0)).shape[2:]
+    return (
+        (not kernel or (len(kernel) == 2 and kernel[0] == kernel[1] and kernel[0] % 2 == 1))
+        and getattr(layer, "power", 1) in (1, 2, 4, 8)
+        and getattr(layer, "padding_mode", "zeros") in ("zeros", "circular")
+    )
 
 
 def _problem_of_network(network: LipschitzClassifier) -> str:
     kind = _kind(network)
-    if kind in _known_networks:
-        return ""
-    if own := [name for name in FIXED if getattr(kind, name) is not getattr(LipschitzClassifier, name)]:
+    known = kind in _known_networks
+    fixed = (*FIXED, "body") if known else FIXED
+    if own := [name for name in fixed if getattr(kind, name) is not getattr(LipschitzClassifier, name)]:
         return f"its class has a {own[0]} of its own, of which nothing is known"
-    image = torch.rand(1, *network.config.input_shape, generator=torch.Generator().manual_seed(0)).to(network.center.mean)
+    return "" if known else _break_of(network)
+
+
+def _break_of(network: LipschitzClassifier) -> str:
+    """Return where a network is no chain from one layer to the next, by a few images."""
+    images = torch.rand(3, *network.config.input_shape, generator=torch.Generator().manual_seed(0)).to(network.center.mean)
     with torch.no_grad():
-        calls, y = trace(network, image)
-    if name := first_break(calls, image, y):
+        calls, y = trace(network, images)
+    if name := first_break(calls, images, y):
         return f"{name} does not take what the layer before it gives"
     return "" if [call.layer for call in calls].count(network.head) == 1 else "its head is not the last layer, once"
 

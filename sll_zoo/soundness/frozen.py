@@ -19,8 +19,8 @@ from sll_zoo.functional.products import full_precision
 from sll_zoo.layers import Center, FoldedLinearForm, FoldedResidual, UnitRowsLinear, fold
 from sll_zoo.layers.seal import Sealed, changed, require_intact
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.models.chain import Call, trace
-from sll_zoo.models.structure import attached
+from sll_zoo.models.chain import Call, first_break, trace
+from sll_zoo.models.structure import attachments, require_structure
 from sll_zoo.soundness.arithmetic import DOUBLE, arithmetic_of
 from sll_zoo.soundness.contraction import absolute, loss_of_proof, operators, shrunk_until_proved
 from sll_zoo.soundness.fourier import StoredMatrices, stored
@@ -52,7 +52,7 @@ class FrozenNetwork(Sealed):
         self.network = network
         self.num_classes = network.num_classes
         self.dtype = network.center.mean.dtype
-        self._chain, self._head = chain, head
+        self._chain, self._head = tuple(chain), head
         weight = cast("FoldedLinearForm", network.head).weight.double()
         distances = torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist")
         self.register_buffer("constants", distances * (1 + DOUBLE.gamma(weight.shape[1] + 8)))
@@ -94,11 +94,8 @@ class FrozenNetwork(Sealed):
         Raises:
             ConfigError: A hook, or a replaced method.
         """
-        for name, module in self.named_modules():
-            if problem := attached(module):
-                raise ConfigError(
-                    f"{name or 'the frozen network'} ({type(module).__name__}): {problem}", "freeze the model again"
-                )
+        for fault in attachments(self):
+            raise fault.error()
 
     def errors(self, images: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
         """Return how far features and logits may be from the exact ones, at the images and anywhere in the balls around them.
@@ -173,7 +170,7 @@ def _check(model: nn.Module, dtype: torch.dtype) -> None:
         raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
     if broken := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
         raise WeightsError(f"NaN or infinity in {broken[0]}", "train or load the network again")
-    model.require_structure()
+    require_structure(model)
     require_intact(model)
 
 
@@ -181,7 +178,9 @@ def _chain_of(network: LipschitzClassifier) -> list[Call]:
     """Return the layers with an input each, from the mean to the head."""
     image = torch.rand(1, *network.config.input_shape, generator=torch.Generator().manual_seed(0))
     image = image.to(network.center.mean)
-    calls, _ = trace(network, image)
+    calls, y = trace(network, image)
+    if name := first_break(calls, image, y):
+        raise ConfigError(f"{name} does not take what the layer before it gives", "freeze a network that is a chain of layers")
     if type(calls[0].layer) is not Center or calls[-1].layer is not network.head:
         raise ConfigError(f"the network runs from {calls[0].name} to {calls[-1].name}", "freeze one from center to head")
     return calls

@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs, get_pretrained_cfg, register_model
 
 from sll_zoo.errors import ConfigError, UnknownNameError, WeightsError
 from sll_zoo.layers import FAMILIES
-from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig, LipschitzClassifier, build
+from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig, LipschitzClassifier, NetworkConfig, build
 from sll_zoo.zoo.record import read_records
 from sll_zoo.zoo.weights import fetch_weights, find_weights, load_pretrained
 
@@ -155,14 +156,23 @@ def full_name(name: str) -> str:
 def recipe(model: LipschitzClassifier) -> tuple[str, dict[str, Any]] | None:
     """Return the name and the arguments by which ``create_model`` builds a network of the same shape, whatever becomes of files.
 
-    None for a network that it did not build.
+    None for a network that it did not build, or of which layers were changed since.
     """
     described = vars(model).get("pretrained_cfg")
-    if type(model) not in (LipNet, LipConvNet) or not described:
+    if type(model) not in (LipNet, LipConvNet) or not described or _shapes(model) != _shapes(_on_meta(model.config)):
         return None
     architecture, tag = described["architecture"], described["tag"]
     arguments = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(model.config).items()}
     return f"{architecture}.{tag}" if tag in TAGS[architecture] else architecture, arguments
+
+
+def _on_meta(config: NetworkConfig) -> LipschitzClassifier:
+    with torch.device("meta"):
+        return build(config)
+
+
+def _shapes(model: LipschitzClassifier) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
 
 
 def trained_cfg(name: str, arguments: dict[str, Any], path: Path) -> dict[str, Any]:

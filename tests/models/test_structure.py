@@ -8,8 +8,8 @@ from torch import nn
 
 import sll_zoo
 from sll_zoo.data import Digits
-from sll_zoo.errors import ConfigError
-from sll_zoo.layers import SLLLinear
+from sll_zoo.errors import ConfigError, WeightsError
+from sll_zoo.layers import FoldedLinearForm, SLLLinear
 from sll_zoo.metrics import CertifiedAccuracy
 from sll_zoo.models import LipNet
 from tests.plants import network
@@ -24,9 +24,7 @@ ROADS = {
     "attack": lambda net, images: sll_zoo.attack(
         net, images, torch.zeros(len(images), dtype=torch.long), [0.1], steps=1, restarts=1
     ),
-    "a metric": lambda net, images: CertifiedAccuracy([0.1]).update(
-        net(images), torch.zeros(len(images), dtype=torch.long), net.pairwise_lipschitz()
-    ),
+    "a metric": lambda net, _: CertifiedAccuracy([0.1]).update(torch.eye(2, 10), LABELS, net.pairwise_lipschitz()),
     "export": lambda net, _: sll_zoo.export(net, "outputs/never.onnx"),
 }
 
@@ -42,14 +40,38 @@ def _weights_elsewhere(net):
     net.denses[0].weight = weight
 
 
+def _child_by_hand(net):
+    pool = net.pool
+    del net.pool
+    net.pool = lambda x: 10 * pool(x)
+
+
+def _shadowed_child(net):
+    vars(net)["pool"] = nn.Sequential(net.pool, nn.Hardshrink())
+
+
+def _head_in_the_body(net):
+    net.reset_classifier(net.num_features)
+    net.denses.append(net.head)
+
+
+def _flat_kernel(net):
+    net.convs[0].weight = nn.Parameter(torch.randn(3, 4, 3, 1))
+
+
 EDITS = {
+    r"the network \(LipNet\): its pool was put there by hand": _child_by_hand,
+    r"the network \(LipNet\): its pool is neither": _shadowed_child,
+    r"denses\.2 \(UnitRowsLinear\): a head within": _head_in_the_body,
+    r"convs\.0 \(SLLConv2d\): with these settings": _flat_kernel,
+    r"convs\.1 \(SLLConv2d\): with these settings": lambda net: setattr(net.convs[1], "power", 3),
     r"denses\.2 \(BatchNorm1d\): nothing is known": lambda net: net.denses.append(nn.BatchNorm1d(net.num_features)),
     r"convs\.0 \(Conv2d\): nothing is known": lambda net: net.convs.__setitem__(0, nn.Conv2d(4, 4, 3, padding=1)),
     r"the network \(Loud\): its class has a forward of its own": _ten_times,
     r"denses\.1 \(SLLLinear\): it has a hook": lambda net: net.denses[1].register_forward_hook(lambda _, __, y: 10 * y),
-    r"denses\.1 \(SLLLinear\): its method step is replaced": lambda net: setattr(net.denses[1], "step", lambda: torch.ones(5)),
-    r"the network \(LipNet\): its method forward is replaced": lambda net: setattr(net, "forward", net.forward_features),
-    r"denses\.0 \(SLLLinear\): its tensor weight is neither": _weights_elsewhere,
+    r"denses\.1 \(SLLLinear\): its step was put there by hand": lambda net: setattr(net.denses[1], "step", lambda: torch.ones(5)),
+    r"the network \(LipNet\): its forward was put there by hand": lambda net: setattr(net, "forward", net.forward_features),
+    r"denses\.0 \(SLLLinear\): its weight is neither": _weights_elsewhere,
     r"pool \(NormOneAvgPool2d\): with these settings": lambda net: setattr(net.pool, "divisor_override", 1),
     r"head \(Linear\): ": lambda net: setattr(net, "head", nn.Linear(16, 10)),
 }
@@ -66,12 +88,22 @@ def test_no_road_leads_an_edited_network_to_a_radius(road, message, tmp_path, mo
 
 
 def test_a_hook_on_all_modules_is_refused():
+    frozen = sll_zoo.freeze(network())
     handle = nn.modules.module.register_module_forward_hook(lambda _, __, y: y)
     try:
         with pytest.raises(ConfigError, match="all modules have a hook"):
             sll_zoo.certify(network().eval(), torch.rand(2, 3, 8, 8))
+        with pytest.raises(ConfigError, match="all modules have a hook"):
+            sll_zoo.certify(frozen, torch.rand(2, 3, 8, 8))
     finally:
         handle.remove()
+
+
+def test_a_folded_layer_made_by_hand_is_refused():
+    net = network().eval()
+    net.denses.append(FoldedLinearForm(10 * torch.eye(16, dtype=torch.float64), None, "zeros"))
+    with pytest.raises(WeightsError, match=r"denses\.2 \(FoldedLinearForm\) was changed .* or made by hand"):
+        sll_zoo.certify(net, torch.rand(2, 3, 8, 8))
 
 
 class Longer(LipNet):
@@ -95,10 +127,28 @@ class Twice(LipNet):
         return self.head(super().body(x)).new_zeros(len(x), self.num_features)
 
 
+class Counting(LipNet):
+    def body(self, x):
+        return super().body(x * len(x))
+
+
+class Blind(LipNet):
+    def require_structure(self):
+        pass
+
+    def forward(self, x):
+        return 10 * super().forward(x)
+
+
+def test_a_subclass_that_looks_away_is_refused():
+    with pytest.raises(ConfigError, match="has a forward of its own"):
+        sll_zoo.certify(Blind(network().config).eval(), torch.rand(2, 3, 8, 8))
+
+
 def test_a_subclass_is_followed_through_its_body():
     images = torch.rand(2, 3, 8, 8)
     assert (sll_zoo.certify(Longer(network().config).eval(), images).radius > 0).all()
-    for kind in (Shortcut, Twice):
+    for kind in (Shortcut, Twice, Counting):
         with pytest.raises(ConfigError, match=rf"the network \({kind.__name__}\): .* does not take what the layer before it"):
             sll_zoo.certify(kind(network().config).eval(), images)
 
