@@ -1,5 +1,6 @@
 """Small networks, and a way to spoil them."""
 
+from sll_zoo.layers import SLLLinear
 from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig
 
 
@@ -16,3 +17,14 @@ def stretch(module, factor=1.01):
     """Let a layer return ``factor`` times what it should."""
     kind = type(module)
     module.__class__ = type("Louder", (kind,), {"forward": lambda self, x: factor * kind.forward(self, x)})
+
+
+class Longer(LipNet):
+    """A network of one's own: one more layer, in a body that is a chain."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.last = SLLLinear(self.num_features, 3)
+
+    def body(self, x):
+        return self.last(super().body(x))

@@ -11,23 +11,12 @@ from sll_zoo.callbacks import ExportModel
 from sll_zoo.cli import main
 from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError, WeightsError
-from sll_zoo.layers import SLLLinear
 from sll_zoo.models import LipNet, LipNetConfig
 from sll_zoo.zoo.weights import CHECKPOINTS
+from tests.plants import Longer
 from tests.test_tasks import trainer
 
 SHAPE = LipNetConfig(width=4, conv_layers=1, conv_inner=2, dense_layers=1, dense_inner=4, in_chans=1, img_size=(8, 8), pool=2)
-
-
-class Longer(LipNet):
-    """A network of a user's own."""
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.last = SLLLinear(self.num_features, 3)
-
-    def body(self, x):
-        return self.last(super().body(x))
 
 
 def fit(task, folder, **options):

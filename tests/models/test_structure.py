@@ -9,10 +9,10 @@ from torch import nn
 import sll_zoo
 from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError, WeightsError
-from sll_zoo.layers import FoldedLinearForm, SLLLinear
+from sll_zoo.layers import FoldedLinearForm
 from sll_zoo.metrics import CertifiedAccuracy
 from sll_zoo.models import LipNet
-from tests.plants import network
+from tests.plants import Longer, network
 
 LABELS = torch.tensor([0, 1])
 ROADS = {
@@ -104,17 +104,6 @@ def test_a_folded_layer_made_by_hand_is_refused():
     net.denses.append(FoldedLinearForm(10 * torch.eye(16, dtype=torch.float64), None, "zeros"))
     with pytest.raises(WeightsError, match=r"denses\.2 \(FoldedLinearForm\) was changed .* or made by hand"):
         sll_zoo.certify(net, torch.rand(2, 3, 8, 8))
-
-
-class Longer(LipNet):
-    """A network of one's own: one more layer, in a body that is a chain."""
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.last = SLLLinear(self.num_features, 3)
-
-    def body(self, x):
-        return self.last(super().body(x))
 
 
 class Shortcut(Longer):
