@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.bounds import NORM_ONE, SLACK, UPPER_BOUNDS, lipschitz_estimate, lipschitz_upper_bound, reference, unit_rows
+from sll_zoo.bounds import SLACK, lipschitz_estimate, lipschitz_upper_bound, reference, unit_rows
 from sll_zoo.errors import InputError
 from sll_zoo.files import json_number
 from sll_zoo.layers import FAMILIES, UnitRowsLinear, fold
@@ -111,18 +111,6 @@ def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[A
     constants = claimed[~torch.eye(len(claimed), dtype=torch.bool)]
     pairwise = (constants.min().item(), constants.max().item()) if len(constants) else (float("nan"),) * 2
     return Audit(tuple(found), constant, pairwise)
-
-
-def structural_problems(model: LipschitzClassifier) -> list[str]:
-    """Return what is wrong with a network as a chain of layers of known kinds, by one forward pass; nothing of it is bounded."""
-    x = torch.rand(1, *model.config.input_shape, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        calls, broken = _structure(model, x.to(model.center.mean))
-    known = (*FAMILIES[model.config.family].classes, *UPPER_BOUNDS, *NORM_ONE)
-    unknown = [
-        f"{call.name} ({type(call.layer).__name__}): nothing is known of it" for call in calls if type(call.layer) not in known
-    ]
-    return [f"{layer.name} ({layer.kind}): {layer.problem}" for layer in broken.values()] + unknown
 
 
 def _structure(model: LipschitzClassifier, x: Tensor) -> tuple[list[Call], dict[str, LayerAudit]]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sll_zoo.choices import TRAINING
 from sll_zoo.errors import Interrupted
-from sll_zoo.mistakes import mistake_of, mistakes
+from sll_zoo.mistakes import mistake_of, suspects
 from sll_zoo.parsers import command_line
 
 
@@ -41,9 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signum
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read the output has had enough of it
-    except Exception as error:
-        # jsonargparse wraps what a constructor raises in a ValueError.
-        if not isinstance(error, (*mistakes(), ValueError)) or not (mistake := mistake_of(error)):
+    except suspects() as error:
+        if not (mistake := mistake_of(error)):
             raise
         print(f"sll-zoo: {mistake}", file=sys.stderr)
         return 2

@@ -16,6 +16,11 @@ def mistakes() -> tuple[type[Exception], ...]:
     return (SllZooError, *foreign, OSError, ModuleNotFoundError)
 
 
+def suspects() -> tuple[type[Exception], ...]:
+    """Return the kinds of errors behind which may be a mistake: jsonargparse wraps what a constructor raises in a ValueError."""
+    return (*mistakes(), ValueError)
+
+
 def mistake_of(error: BaseException | None) -> str:
     """Return in one line what the user did wrong, or nothing if the fault is not the user's."""
     chain = []

@@ -11,9 +11,9 @@ from typing import Any, cast
 import timm
 from torch import nn
 
-from sll_zoo.auditing import structural_problems
 from sll_zoo.errors import SllZooError, UnknownNameError, WeightsError
 from sll_zoo.models import LipschitzClassifier, build
+from sll_zoo.models.structure import faults
 from sll_zoo.zoo import hub
 from sll_zoo.zoo.entries import ARCHITECTURES, TAGS, recipe, refuse_features_only, trained_cfg, what_there_is
 from sll_zoo.zoo.reading import CONFIG_FILE, REEXPORT, TRAINED, read_checkpoint, read_config, stated_record
@@ -93,8 +93,8 @@ def _checked(source: Path, made: nn.Module, pretrained: bool) -> LipschitzClassi
     if model.config.width * math.prod(model.config.img_size) > LARGEST_IMAGE:
         raise WeightsError(f"{source} is of a network for images of {model.config.input_shape}", "they would fill the memory")
     # Weights have no part in the structure.
-    if pretrained and (problems := structural_problems(build(model.config.thinnest()).eval())):
-        raise WeightsError(f"{source} is of a network that breaks its claim ({problems[0]})", "do not use it")
+    if pretrained and (fault := next(faults(build(model.config.thinnest()).eval()), None)):
+        raise WeightsError(f"{source} is of a network that breaks its claim ({fault.error()})", "do not use it")
     return model
 
 
