@@ -1,9 +1,8 @@
 # Two commands for a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-OLDEST := tests/test_laws.py tests/layers tests/models tests/soundness tests/zoo tests/test_cli.py tests/test_configs.py \
-	tests/test_tasks.py tests/test_report.py tests/test_deployment.py tests/test_attacking.py tests/test_wheel.py tests/data/test_fit.py \
-	tests/metrics tests/test_compat.py tests/test_empty_batches.py
+OLDEST := tests/test_laws.py tests/layers tests/models tests/certificates tests/metrics tests/zoo tests/reports tests/deployment tests/cli \
+	tests/training/test_task.py tests/data/test_fit.py tests/test_configs.py tests/test_wheel.py tests/test_compat.py tests/test_empty_batches.py
 
 .PHONY: demo test test-oldest lint bench bench-gpu zoo-gpu clean
 .DELETE_ON_ERROR:

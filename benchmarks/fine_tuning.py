@@ -19,9 +19,9 @@ from torchvision.transforms.functional import InterpolationMode, resize
 from torchvision.utils import save_image
 
 import sll_zoo
+from sll_zoo.certificates.evaluation import Evaluation
 from sll_zoo.data import Digits, ImageFolder
-from sll_zoo.evaluation import Evaluation
-from sll_zoo.zoo.card import percent, table
+from sll_zoo.reports.words import percent, table
 
 PAGE = """# Fine-tuning to another folder of images
 The shipped `sll_nano.digits` on scikit-learn's held-out digits, even and odd, as a folder of PNG files of 24 × 24 pixels:

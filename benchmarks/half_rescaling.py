@@ -13,12 +13,12 @@ from record import environment, write_page
 
 import sll_zoo
 from sll_zoo import CertifiedClassifier
-from sll_zoo.callbacks import BFloat16Rescaling, SeededBatches
 from sll_zoo.data import Digits
-from sll_zoo.environment import keep_freed_memory
 from sll_zoo.layers import SLLLinear
 from sll_zoo.losses import OffsetCrossEntropy
-from sll_zoo.zoo.card import percent, table
+from sll_zoo.reports.words import percent, table
+from sll_zoo.training.callbacks import BFloat16Rescaling, SeededBatches
+from sll_zoo.training.memory import keep_freed_memory
 
 BATCHES = (16, 64, 256)
 REPETITIONS = 5

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from sll_zoo.files import written_whole
+from sll_zoo.files import atomic_write
 
 HERE = Path(__file__).parent
 
@@ -33,5 +33,5 @@ def resident_peak() -> float:
 
 def write_page(name: str, text: str) -> None:
     """Write a page beside the script that made it."""
-    with written_whole(HERE / name) as temporary:
+    with atomic_write(HERE / name) as temporary:
         temporary.write_text(text, "utf-8")

@@ -20,13 +20,13 @@ from torch import Tensor, distributed
 from torch.utils.flop_counter import FlopCounterMode
 
 from sll_zoo import CertifiedClassifier, create_model
-from sll_zoo.callbacks import ShardRescaling
 from sll_zoo.data import Synthetic
-from sll_zoo.environment import keep_freed_memory
-from sll_zoo.functional.gram import abs_gram_product
-from sll_zoo.functional.sharded_gram import sharded_abs_gram_product
-from sll_zoo.strategies import ShardedStrategy
-from sll_zoo.zoo.card import table
+from sll_zoo.functional.fast.gram import abs_gram_product
+from sll_zoo.functional.fast.sharded_gram import sharded_abs_gram_product
+from sll_zoo.reports.words import table
+from sll_zoo.training.callbacks import ShardRescaling
+from sll_zoo.training.memory import keep_freed_memory
+from sll_zoo.training.strategies import ShardedStrategy
 from sll_zoo.zoo.entries import SIZES
 
 WORLDS = (1, 2)

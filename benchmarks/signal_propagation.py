@@ -11,7 +11,7 @@ from record import HERE, environment, write_page
 from torch import nn
 
 import sll_zoo
-from sll_zoo.files import written_whole
+from sll_zoo.files import atomic_write
 from sll_zoo.layers import FAMILIES
 from sll_zoo.layers.parameters import orthogonal_
 
@@ -86,7 +86,7 @@ def main() -> None:
         axes.plot(range(1, DEPTH + 1), curve, label=family)
     axes.set_ylim(1e-6, 2)
     axes.legend(fontsize="small")
-    with written_whole(HERE / "signal_propagation.png") as temporary:
+    with atomic_write(HERE / "signal_propagation.png") as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     page = PAGE.format(
         depth=DEPTH,

@@ -9,7 +9,7 @@ from speed_roofline import Roof, Roofs, works
 
 import sll_zoo
 from sll_zoo.models import LipNetConfig
-from sll_zoo.zoo.card import table
+from sll_zoo.reports.words import table
 
 # Of ours, measured beside it.
 PART = "T"

@@ -10,8 +10,8 @@ from statistics import median
 import torch
 from torch.nn import functional as F
 
-from sll_zoo.functional.gram import BLOCK
-from sll_zoo.functional.products import linear
+from sll_zoo.functional.fast.gram import BLOCK
+from sll_zoo.functional.fast.products import linear
 from sll_zoo.models import LipNetConfig
 
 

@@ -16,7 +16,7 @@ import torch
 from record import environment, write_page
 
 import sll_zoo
-from sll_zoo.zoo.export import export_model
+from sll_zoo.zoo.publishing.save import export_model
 
 PAGE = """# How long until a model is there?
 Seconds, medians of {n} in turn.

@@ -21,16 +21,17 @@ import torch
 from lightning import Trainer, seed_everything
 from record import HERE, environment, write_page
 
-from sll_zoo.callbacks import SeededBatches, TrainingReport
 from sll_zoo.data import ImageFolder
-from sll_zoo.environment import commit, keep_freed_memory
-from sll_zoo.files import write_json, written_whole
+from sll_zoo.environment import commit
+from sll_zoo.files import atomic_write, write_json
 from sll_zoo.functional.convolution import frequencies
 from sll_zoo.functional.spectral import trace_optimal
 from sll_zoo.losses import OffsetCrossEntropy
-from sll_zoo.schedules import WarmupCosineLR
-from sll_zoo.tasks import CertifiedClassifier
-from sll_zoo.zoo.card import percent, table
+from sll_zoo.reports.words import percent, table
+from sll_zoo.training.callbacks import SeededBatches, TrainingReport
+from sll_zoo.training.memory import keep_freed_memory
+from sll_zoo.training.schedules import WarmupCosineLR
+from sll_zoo.training.task import CertifiedClassifier
 
 # Family, whether q is learned (without it, SLL's T is AOL's), and epochs: what a core does in 20 minutes.
 CHOICES = {
@@ -156,7 +157,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("% of the 5,000 validation images")
     panels[0].legend()
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
 
 
@@ -176,7 +177,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         choice, seed, path = sys.argv[1:]
         result = train(choice, int(seed))
-        with written_whole(Path(path)) as temporary:
+        with atomic_write(Path(path)) as temporary:
             write_json(temporary, result)
         return
     results = train_all()

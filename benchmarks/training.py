@@ -11,9 +11,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from record import HERE, environment, write_page
 
-from sll_zoo.files import written_whole
-from sll_zoo.zoo.card import percent, table
-from sll_zoo.zoo.record import read_records
+from sll_zoo.files import atomic_write
+from sll_zoo.reports.words import percent, table
+from sll_zoo.zoo.records.record import read_records
 
 PAGE = """# {minutes:.0f} minutes on two cores
 `configs/cifar10_jpeg/sll_tiny.yaml`: {parameters:.1f} million parameters, {epochs} epochs of 45,000 training images in
@@ -46,7 +46,7 @@ def draw(history: list[dict[str, float]], path: Path) -> None:
     axes.set(xlabel="epochs", ylabel="% of the validation images", ylim=(0, None), title="sll_tiny on cifar10-jpeg")
     figure.legend(loc="outside right upper")
     axes.grid(alpha=0.3)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
 
 

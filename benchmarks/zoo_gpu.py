@@ -19,12 +19,12 @@ import yaml
 from record import HERE
 
 import sll_zoo
-from sll_zoo.attack_report import name_of
-from sll_zoo.attacking import METHODS
+from sll_zoo.certificates.attacking import METHODS
 from sll_zoo.data import open_data
-from sll_zoo.files import written_whole
-from sll_zoo.zoo.reading import CONFIG_FILE, read_config, stated_record
-from sll_zoo.zoo.weights import CHECKPOINTS
+from sll_zoo.files import atomic_write
+from sll_zoo.reports.attack import name_of
+from sll_zoo.zoo.weights.loading import CHECKPOINTS
+from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, stated_record
 
 CONFIGS = HERE.parent / "configs/cifar10_jpeg"
 # In the order of training; of training alone.
@@ -101,7 +101,7 @@ def train(settings: dict[str, Any], minutes: float, work: Path) -> None:
 
 def epoch_seconds(settings: dict[str, Any], export: dict[str, Any], trial: Path) -> float:
     """Return what the second epoch of the training, which has no validation, takes with its checkpoint; show where time goes."""
-    report = {"class_path": "sll_zoo.callbacks.TrainingReport", "init_args": {"folder": str(trial)}}
+    report = {"class_path": "sll_zoo.training.callbacks.TrainingReport", "init_args": {"folder": str(trial)}}
     callbacks = [report, *(one for one in settings["trainer"]["callbacks"] if one is not export)]
     profiler = {
         "class_path": "lightning.pytorch.profilers.SimpleProfiler",
@@ -122,7 +122,7 @@ def fit(path: Path, checkpoints: Path, *options: object) -> None:
 
 def write(path: Path, settings: dict[str, Any]) -> None:
     """Write settings as YAML."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(yaml.safe_dump(settings, sort_keys=False), "utf-8")
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from sll_zoo.cli import main
+from sll_zoo.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
+
+# What torch raises for a file that is none of its own, or not a whole one.
+DAMAGE = (AttributeError, RuntimeError, LookupError, ValueError, EOFError, pickle.UnpicklingError)
 
 
 def json_number(value: Any) -> Any:
@@ -29,7 +33,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to, and rename it to ``path`` when the block ends well; else leave ``path`` as it was.
 
     Folders are created. The temporary file lies in a folder of its own beside ``path``, so that two processes do not collide and
@@ -60,5 +64,5 @@ def rewrite_between(path: Path, begin: str, end: str, content: str) -> None:
     """Replace what stands in a text file between two marks, each on a line of its own."""
     between = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)
     text = path.read_text("utf-8")
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(between.sub(lambda _: f"{content}\n", text), "utf-8")

@@ -8,7 +8,7 @@ import torch
 from torch import distributed
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["sll_zoo.lightning_cli"])
+CONTEXT.set_forkserver_preload(["sll_zoo.cli.training"])
 
 
 def on_ranks(world, function, folder, *arguments):

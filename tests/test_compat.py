@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 import sll_zoo
 from sll_zoo import compat
-from sll_zoo.callbacks import Interrupted
 from sll_zoo.errors import CheckpointError, ConfigError
-from sll_zoo.functional import products, reversible
-from sll_zoo.functional.gram import abs_gram_product, formula
-from sll_zoo.functional.reversible import residuals
+from sll_zoo.functional.fast import products, reversible
+from sll_zoo.functional.fast.gram import abs_gram_product, formula
+from sll_zoo.functional.fast.reversible import residuals
 from sll_zoo.layers import fold, is_folded, residual
+from sll_zoo.training.callbacks import Interrupted
 from tests import tolerances as tol
 from tests.training.loop import EPOCH, signal_at, train, trainer
 from tests.training.noisy import NoisyDigits

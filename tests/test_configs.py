@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import yaml
 
-from sll_zoo.cli import main
+from sll_zoo.cli.main import main
 from sll_zoo.data import CIFAR10, CIFAR100, DATA, ImageFolder, TinyImageNet
 from sll_zoo.zoo.entries import DATASETS
+from tests.checkouts import ROOT
 from tests.data import published
 
-ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path.relative_to(ROOT) for path in ROOT.glob("configs/**/*.yaml"))
 SMALL = {"width": 12, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dense_inner": 8}
 SMALL_CONVNET = {"width": 4, "block_layers": 1}

@@ -1,13 +1,12 @@
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 import torch
 
 import sll_zoo
+from tests.checkouts import ROOT
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "checkpoints/README.md")]
 FENCES = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
 

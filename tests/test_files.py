@@ -1,17 +1,17 @@
 import pytest
 
-from sll_zoo.files import written_whole
+from sll_zoo.files import atomic_write
 
 
 def write_half(path):
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("half")
         raise KeyboardInterrupt
 
 
 def test_a_file_is_replaced_only_when_the_block_ends_well(tmp_path):
     path = tmp_path / "new" / "file.txt"
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("first")
         assert not path.exists()
     assert path.read_text() == "first"

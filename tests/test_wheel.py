@@ -5,15 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
-from sll_zoo.zoo.record import read_records
-from sll_zoo.zoo.weights import CHECKPOINTS
+from sll_zoo.zoo.records.record import read_records
+from sll_zoo.zoo.weights.loading import CHECKPOINTS
+from tests.checkouts import ROOT
 
-ROOT = Path(__file__).parents[1]
 TEN_LINES = (ROOT / "README.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
 # Everything is at hand; nothing is asked of an index.
@@ -56,7 +55,7 @@ import sys
 sys.path[:] = [{str(site)!r}, *(path for path in sys.path if path != {str(ROOT)!r})]
 {TEN_LINES}
 print(sll_zoo.__file__)
-from sll_zoo.cli import main
+from sll_zoo.cli.main import main
 main(["list", "--pretrained", "--json"])
 """
     environment = os.environ | {"HF_HOME": str(elsewhere)}

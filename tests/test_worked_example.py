@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sll_zoo
-from sll_zoo.cli import main
+from sll_zoo.cli.main import main
 from tests.folders import write_images
 
 CONFIG = Path(__file__).parents[1] / "configs/imagefolder/fine_tune.yaml"
@@ -34,4 +34,4 @@ def test_a_folder_with_other_classes_and_size_gives_a_certified_model(freeze, mo
     same = all(torch.equal(mine, theirs) for mine, theirs in zip(model.denses.parameters(), body.parameters(), strict=True))
     assert same == (freeze == "true")
     small, classes = images[chosen][:10], torch.searchsorted(torch.tensor([3, 5, 8]), labels[chosen][:10])
-    assert not sll_zoo.attack(model, small, classes, steps=10, restarts=1).lies.any()
+    assert not sll_zoo.attack(model, small, classes, steps=10, restarts=1).violations.any()

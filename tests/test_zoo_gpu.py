@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 import sll_zoo
-from sll_zoo.attack_report import AUTOATTACK
-from sll_zoo.zoo.reading import read_config, stated_record
+from sll_zoo.reports.attack import AUTOATTACK
+from sll_zoo.zoo.weights.reading import read_config, stated_record
 from tests.checkouts import checkout, environment
 
 MODEL = "sll_nano.digits"

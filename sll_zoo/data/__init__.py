@@ -9,7 +9,6 @@ from sll_zoo.data.held_out import DATA, HeldOut, check_source, open_data
 from sll_zoo.data.image_folder import ImageFolder
 from sll_zoo.data.loading import EvaluationLoader, UnpaddedSampler, evaluation_loader, training_loader
 from sll_zoo.data.reading import load_images
-from sll_zoo.data.recorded import open_recorded, source_of
 from sll_zoo.data.synthetic import Synthetic
 from sll_zoo.data.tiny_imagenet import TinyImageNet
 
@@ -30,7 +29,5 @@ __all__ = [
     "fingerprint",
     "load_images",
     "open_data",
-    "open_recorded",
-    "source_of",
     "training_loader",
 ]

@@ -18,10 +18,9 @@ from sll_zoo.data.cifar100 import CIFAR100
 from sll_zoo.data.digits import Digits
 from sll_zoo.data.image_folder import class_folders, divided, list_images, log_skipped
 from sll_zoo.data.reading import ImageReader
-from sll_zoo.data.sources import Files, Source
+from sll_zoo.data.sources import Files, Source, evenly_spaced
 from sll_zoo.data.tiny_imagenet import TinyImageNet
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError
-from sll_zoo.evaluation import evenly_spaced
 
 DATA: dict[str, Callable[[], ImageData]] = dict(zip(DATA_SETS, (Digits, CIFAR10, CIFAR100, TinyImageNet), strict=True))
 # Enough to keep the processors busy, and few enough for a progress bar that moves.

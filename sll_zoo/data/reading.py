@@ -6,19 +6,19 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps
-from torch import Tensor
+from torch import Tensor, nn
 
 from sll_zoo.errors import InputError
-from sll_zoo.models import LipschitzClassifier
 
 # Pillow's names of what a network takes, by number of channels.
 MODES = {1: "L", 3: "RGB"}
 # What Pillow raises for a file that is damaged: seen on files of seven formats, cut at each byte and with bytes overwritten.
-DAMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # The last two bytes of a whole JPEG.
 END_OF_JPEG = b"\xff\xd9"
 
@@ -97,7 +97,7 @@ class ImageReader:
             raise InputError(f"{path} has {width} x {height} pixels", self.remedy)
 
 
-def load_images(paths: str | Path | Iterable[str | Path], model: LipschitzClassifier) -> Tensor:
+def load_images(paths: str | Path | Iterable[str | Path], model: nn.Module) -> Tensor:
     """Return the images in files as a network takes them, (batch, channels, height, width) in [0, 1], for ``certify``.
 
     An image of another size is cropped at its middle to the proportions of the network's and resized (bicubic, with antialias);
@@ -105,12 +105,12 @@ def load_images(paths: str | Path | Iterable[str | Path], model: LipschitzClassi
 
     Args:
         paths: Of one file or of several, in any format that Pillow reads.
-        model: The network; of it, ``config.input_shape`` counts.
+        model: A network of ``create_model``; its ``config.input_shape`` decides.
 
     Raises:
         InputError: No file, one that is damaged or holds more than 8 bits a channel, or a network of another number of channels.
     """
-    reader = ImageReader(model.config.input_shape, resize=True)
+    reader = ImageReader(cast("Any", model).config.input_shape, resize=True)
     listed = [paths] if isinstance(paths, str | Path) else list(paths)
     if not listed:
         raise InputError("no images", "name at least one file")
@@ -150,7 +150,7 @@ def _opened(path: str) -> Iterator[Image.Image]:
             yield image
     except InputError:  # of what the block found
         raise
-    except DAMAGE as error:
+    except DAMAGED_IMAGE as error:
         raise InputError(f"{path} cannot be read ({error})", "restore or remove the file") from error
 
 

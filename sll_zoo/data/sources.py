@@ -144,3 +144,14 @@ def split(source: Held) -> tuple[Held, Held]:
     taken = np.zeros(len(source), dtype=bool)
     taken[by_class[::SHARE]] = True
     return source.select(np.flatnonzero(~taken).tolist()), source.select(np.flatnonzero(taken).tolist())
+
+
+def evenly_spaced(n: int, limit: int) -> list[int]:
+    """Return ``limit`` places among n, all if there are no more: of images sorted by class, every class has its share.
+
+    Example:
+        >>> evenly_spaced(10, 4)
+        [0, 2, 5, 7]
+    """
+    taken = min(limit, n)
+    return [place * n // taken for place in range(taken)]

@@ -8,7 +8,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from sll_zoo.certification import certify
+from sll_zoo.certificates.certification import certify
 from sll_zoo.deployment.formats import Runner
 from sll_zoo.errors import ExportError
 from sll_zoo.models import LipschitzClassifier

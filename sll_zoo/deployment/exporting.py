@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from sll_zoo.deployment.checking import TIMED_RUNS, TOLERANCE, compare, latency
 from sll_zoo.deployment.formats import capture, require_writable
 from sll_zoo.deployment.plain import in_plain_operations
-from sll_zoo.environment import versions_of
+from sll_zoo.environment import versions_of, weights_sha256
 from sll_zoo.errors import ConfigError, WeightsError
-from sll_zoo.files import written_whole
+from sll_zoo.files import atomic_write
 from sll_zoo.functional.certificate import certified_radius
 from sll_zoo.layers import fold
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.report import weights_sha256
-from sll_zoo.zoo.labels import label_names
+from sll_zoo.models.labels import label_names
 
 RADIUS = (
     "L2 distance in pixels of [0, 1] within which no image in [0, 1] has another class: a proof in exact arithmetic for the "
@@ -118,7 +117,7 @@ def export(
     plain = in_plain_operations(folded, by_products=written_as.products and dtype == torch.float64)
     network = Deployed(plain.to(dtype), folded.pairwise_lipschitz()).eval().requires_grad_(False)
     program = capture(network, model.config.input_shape, dtype)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         written_as.write(program, temporary, _metadata(model, dtype, name))
         run = written_as.read(temporary)
         error, radius_error = compare(run, folded, dtype)

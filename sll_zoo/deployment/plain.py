@@ -11,6 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from sll_zoo.certificates.soundness.fourier import StoredMatrices, StoredOrthogonal, StoredSandwich, stored
 from sll_zoo.deployment.operations import (
     ConvolutionalResidual,
     DenseResidual,
@@ -22,7 +23,6 @@ from sll_zoo.deployment.operations import (
 from sll_zoo.layers import FoldedLinearForm, FoldedResidual, NormOneAvgPool2d, UnitRowsLinear
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.chain import trace
-from sll_zoo.soundness.fourier import StoredMatrices, StoredOrthogonal, StoredSandwich, stored
 
 
 def in_plain_operations(folded: LipschitzClassifier, by_products: bool) -> LipschitzClassifier:

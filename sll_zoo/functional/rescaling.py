@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, distributed
 from torch.nn import functional as F
 
-from sll_zoo.functional.gram import abs_gram_product
-from sll_zoo.functional.products import full_precision
-from sll_zoo.functional.sharded_gram import sharded_abs_gram_product
+from sll_zoo.functional.fast.gram import abs_gram_product
+from sll_zoo.functional.fast.products import full_precision
+from sll_zoo.functional.fast.sharded_gram import sharded_abs_gram_product
 
 # q_j / q_i then stays below e^40, far from the overflow of float32 at e^88. Every q > 0 is valid, so bounding it is sound.
 LOG_Q_LIMIT = 20.0
@@ -70,7 +70,8 @@ def row_sums(
     """Return SLL's T of ``weight / scale``: :func:`gershgorin` of :func:`abs_gram`, in less time and memory if it is dense.
 
     The processes of a ``group`` share the work of a dense weight
-    (:func:`~sll_zoo.functional.sharded_gram.sharded_abs_gram_product`), whose products may be of ``factors`` of another dtype.
+    (:func:`~sll_zoo.functional.fast.sharded_gram.sharded_abs_gram_product`), whose products may be of ``factors`` of another
+    dtype.
     """
     if weight.ndim == 4:
         return gershgorin(abs_gram(weight.to(scale.dtype) / scale), log_q)

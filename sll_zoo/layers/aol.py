@@ -9,7 +9,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from sll_zoo.functional.products import full_precision
+from sll_zoo.functional.fast.products import full_precision
 from sll_zoo.functional.rescaling import row_sums, safe_reciprocal, to_unit_size
 from sll_zoo.layers.linear_form import LipschitzConv2d, LipschitzLinear
 

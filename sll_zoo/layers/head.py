@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sll_zoo.functional.products import full_precision
+from sll_zoo.functional.fast.products import full_precision
 from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 
 

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sll_zoo.functional.fast.products import full_precision
 from sll_zoo.functional.orthogonal import COMPLEX, apply_matrices, cayley, kernel_to_frequencies, normalised
-from sll_zoo.functional.products import full_precision
 from sll_zoo.layers.linear_form import LipschitzLinear
 from sll_zoo.layers.parameters import Placement, require_odd, weight_and_bias
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sll_zoo.compat import graph_is_captured, may_have_hooks
 from sll_zoo.functional.activation import slope_restricted
 from sll_zoo.functional.convolution import PaddingMode
-from sll_zoo.functional.reversible import Layer, residuals
+from sll_zoo.functional.fast.reversible import Layer, residuals
 from sll_zoo.layers.parameters import Placement, require_odd, weight_and_bias
 from sll_zoo.layers.seal import Sealed, sealed
 
@@ -56,7 +56,8 @@ class _Residual(nn.Module):
 class ResidualStack(nn.Sequential):
     """Layers one after the other, as in ``nn.Sequential``, faster and in less memory if all are residual layers of this package.
 
-    They are then executed as one: see :func:`~sll_zoo.functional.reversible.residuals`. Where one has a hook, each is called.
+    They are then executed as one: see :func:`~sll_zoo.functional.fast.reversible.residuals`. Where one has a hook,
+    each is called.
     """
 
     def forward(self, x: Float[Tensor, "batch features *space"]) -> Float[Tensor, "batch features *space"]:

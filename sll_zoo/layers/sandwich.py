@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 
+from sll_zoo.functional.fast.products import full_precision
 from sll_zoo.functional.orthogonal import COMPLEX, cayley, kernel_to_frequencies, normalised, sandwich
-from sll_zoo.functional.products import full_precision
 from sll_zoo.functional.rescaling import LOG_Q_LIMIT
 from sll_zoo.layers.parameters import Placement, orthogonal_, require_odd, weight_and_bias
 

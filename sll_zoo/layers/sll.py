@@ -47,9 +47,9 @@ class SLLLinear(ResidualLinear):
 
     Attributes:
         group: Processes that train the layer together and share the work of T, power 1, by
-            :class:`~sll_zoo.callbacks.ShardRescaling`; None, by default and in every copy, where each does all of it.
-        factors: Of the products for T in steps of a training, power 1, by :class:`~sll_zoo.callbacks.BFloat16Rescaling`; None,
-            by default and in every copy, is float32 or that of the weights.
+            :class:`~sll_zoo.training.callbacks.ShardRescaling`; None, by default and in every copy, where each does all of it.
+        factors: Of the products for T in steps of a training, power 1, by :class:`~sll_zoo.training.callbacks.BFloat16Rescaling`;
+            None, by default and in every copy, is float32 or that of the weights.
 
     Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5, and under bfloat16 autocast the
         output is within 2 % of ‖x‖ of the exact one (``tests/test_laws.py``). log q starts at 0, where T's trace is smallest.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from sll_zoo.functional.products import full_precision
+from sll_zoo.functional.fast.products import full_precision
 from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 from sll_zoo.functional.spectral import squared_spectral_norm_upper_bound
 from sll_zoo.layers.linear_form import LipschitzConv2d, LipschitzLinear

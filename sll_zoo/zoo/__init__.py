@@ -1,7 +1,7 @@
 """The model zoo: names, weights and the Hub. The only place that touches files and the network."""
 
 from sll_zoo.zoo.factory import create_model, list_models
-from sll_zoo.zoo.packing import quantize
-from sll_zoo.zoo.pull import pull
+from sll_zoo.zoo.publishing.pull import pull
+from sll_zoo.zoo.weights.packing import quantize
 
 __all__ = ["create_model", "list_models", "pull", "quantize"]

@@ -17,8 +17,8 @@ from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cf
 from sll_zoo.errors import ConfigError, UnknownNameError, WeightsError
 from sll_zoo.layers import FAMILIES
 from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig, LipschitzClassifier, NetworkConfig, build
-from sll_zoo.zoo.record import read_records
-from sll_zoo.zoo.weights import fetch_weights, find_weights, load_pretrained
+from sll_zoo.zoo.records.record import read_records
+from sll_zoo.zoo.weights.loading import fetch_weights, find_weights, load_pretrained
 
 HUB_ORGANISATION = "sll-zoo"
 REVISION = "v1.0"

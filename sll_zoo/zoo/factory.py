@@ -14,10 +14,10 @@ from torch import nn
 from sll_zoo.errors import SllZooError, UnknownNameError, WeightsError
 from sll_zoo.models import LipschitzClassifier, build
 from sll_zoo.models.structure import faults
-from sll_zoo.zoo import hub
 from sll_zoo.zoo.entries import ARCHITECTURES, TAGS, recipe, refuse_features_only, trained_cfg, what_there_is
-from sll_zoo.zoo.reading import CONFIG_FILE, REEXPORT, TRAINED, read_checkpoint, read_config, stated_record
-from sll_zoo.zoo.shards import weights_files
+from sll_zoo.zoo.weights import hub
+from sll_zoo.zoo.weights.reading import CONFIG_FILE, REEXPORT, TRAINED, read_checkpoint, read_config, stated_record
+from sll_zoo.zoo.weights.shards import weights_files
 
 # Numbers in the first layer's output for one image, if it took no patches: half a gigabyte in float32.
 LARGEST_IMAGE = 2**27

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from sll_zoo.errors import ConfigError
-from sll_zoo.files import write_json, written_whole
-from sll_zoo.zoo.card import CARD_FILE, refresh_tables, render_card
-from sll_zoo.zoo.reading import CONFIG_FILE
-from sll_zoo.zoo.record import Record, to_dict, write_record
-from sll_zoo.zoo.weights import CHECKPOINTS
+from sll_zoo.files import atomic_write, write_json
+from sll_zoo.zoo.records.card import CARD_FILE, refresh_tables, render_card
+from sll_zoo.zoo.records.record import Record, to_dict, write_record
+from sll_zoo.zoo.weights.loading import CHECKPOINTS
+from sll_zoo.zoo.weights.reading import CONFIG_FILE
 
 
 def describe_folder(folder: Path, record: Record, config: dict[str, Any]) -> None:
@@ -26,7 +26,7 @@ def describe_folder(folder: Path, record: Record, config: dict[str, Any]) -> Non
     if shipped:
         write_record(record)
         refresh_tables(CHECKPOINTS.parent)
-    with written_whole(folder / CONFIG_FILE) as temporary:  # last: without it, nothing else is looked at
+    with atomic_write(folder / CONFIG_FILE) as temporary:  # last: without it, nothing else is looked at
         write_json(temporary, config | {"certified": to_dict(record)})
 
 
@@ -47,5 +47,5 @@ def require_not_shipped(folder: Path) -> None:
 def write_card(folder: Path, record: Record, config: dict[str, Any], load_name: str) -> None:
     """Write a folder's README.md, for weights that ``create_model`` loads by ``load_name``."""
     files = [path.name for path in folder.iterdir()]
-    with written_whole(folder / CARD_FILE) as temporary:
+    with atomic_write(folder / CARD_FILE) as temporary:
         temporary.write_text(render_card(record, config, load_name, files), "utf-8")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sll_zoo.zoo.pull import locate
-from sll_zoo.zoo.record import Record, read_records, to_dict
-from sll_zoo.zoo.shards import weights_files
+from sll_zoo.zoo.publishing.pull import locate
+from sll_zoo.zoo.records.record import Record, read_records, to_dict
+from sll_zoo.zoo.weights.shards import weights_files
 
 
 @dataclass(frozen=True)

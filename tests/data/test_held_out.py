@@ -7,12 +7,12 @@ import torch
 import sll_zoo
 from sll_zoo.data import Digits, check_source, fingerprint, open_data
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError, UntrainedHeadWarning
+from sll_zoo.models.labels import label_names
 from sll_zoo.zoo.entries import CIFAR10_CLASSES
-from sll_zoo.zoo.export import export_model
-from sll_zoo.zoo.labels import label_names
-from sll_zoo.zoo.reading import read_config
-from sll_zoo.zoo.record import read_records
-from sll_zoo.zoo.weights import CHECKPOINTS
+from sll_zoo.zoo.publishing.save import export_model
+from sll_zoo.zoo.records.record import read_records
+from sll_zoo.zoo.weights.loading import CHECKPOINTS
+from sll_zoo.zoo.weights.reading import read_config
 from tests.folders import write_images
 
 SHAPE = (1, 8, 8)

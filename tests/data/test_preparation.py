@@ -7,10 +7,10 @@ import pytest
 from lightning import Trainer
 
 from sll_zoo import CertifiedClassifier
-from sll_zoo.callbacks import ExportModel
 from sll_zoo.data import Digits, ImageFolder
-from sll_zoo.zoo.card import render_card
-from sll_zoo.zoo.record import from_dict
+from sll_zoo.training.callbacks import ExportModel
+from sll_zoo.zoo.records.card import render_card
+from sll_zoo.zoo.records.record import from_dict
 from tests.data.published import write_image
 
 RESIZED = "cropped to a square at the middle, resized to 8 × 8 pixels (bicubic), made grey"

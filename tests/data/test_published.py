@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision import datasets
 
-from sll_zoo.cli import main
+from sll_zoo.cli.main import main
 from sll_zoo.data import CIFAR10, CIFAR100, DATA, TinyImageNet, open_data, tiny_imagenet
 from sll_zoo.errors import InputError
 from tests.data import published

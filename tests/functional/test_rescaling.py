@@ -1,7 +1,7 @@
 import torch
 from torch.nn import functional as F
 
-from sll_zoo.functional.products import full_precision
+from sll_zoo.functional.fast.products import full_precision
 from sll_zoo.functional.rescaling import LOG_Q_LIMIT, abs_gram, gershgorin, safe_reciprocal
 from tests import tolerances as tol
 

@@ -104,7 +104,7 @@ class Store:
     def save(self, repository):
         path = self.listings / f"{repository.id}.json"
         path.parent.mkdir(exist_ok=True)
-        with written_whole(path) as stream:
+        with atomic_write(path) as stream:
             stream.write(json.dumps(asdict(repository), indent=1).encode())
 
     def delete(self, repository):
@@ -126,7 +126,7 @@ class Store:
     def receive(self, pieces, sha256, size):
         """Store what the pieces amount to, if it is what was announced; the store is unchanged otherwise."""
         seen, digest = 0, hashlib.sha256()
-        with written_whole(self.path(sha256)) as stream:
+        with atomic_write(self.path(sha256)) as stream:
             for piece in pieces:
                 seen += len(piece)
                 digest.update(piece)
@@ -150,7 +150,7 @@ class Store:
 
 
 @contextmanager
-def written_whole(path):
+def atomic_write(path):
     """Give a stream whose bytes become the file ``path`` when the block ends well, and nothing otherwise."""
     with TemporaryDirectory(dir=path.parent, prefix=".") as folder:
         with (Path(folder) / path.name).open("wb") as stream:

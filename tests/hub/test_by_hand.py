@@ -8,9 +8,9 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.checkouts import ROOT
 from tests.hub.clients import PUBLISH, read, written
 
-ROOT = Path(__file__).parents[2]
 LAST_LINE = "Repositories are named zoo/NAME, or ORGANISATION/NAME. Ctrl-C ends it.\n"
 FILES = {"config.json": b"{}", "model.safetensors": b"weights"}
 PULL = "import sys; from huggingface_hub import snapshot_download; print(snapshot_download(sys.argv[1], revision='v1.0'))"

@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from tests.hub.access import commit_of, readable, writable
 from tests.hub.routing import route
-from tests.hub.state import WrongContentError, written_whole
+from tests.hub.state import WrongContentError, atomic_write
 from tests.hub.transport import Answer, RefusedError
 
 ENTRY = struct.Struct("<32s4I")  # all entries of a shard have 48 bytes
@@ -42,7 +42,7 @@ class Xorbs:
             missing = {term["hash"] for term in file["terms"] if not (self.xorbs / term["hash"]).exists()}
             if missing:
                 raise RefusedError(400, f"the xorbs {missing} were not uploaded")
-            with written_whole(self.listings / f"{name}.json") as stream:
+            with atomic_write(self.listings / f"{name}.json") as stream:
                 stream.write(json.dumps(file).encode())
             self.files[name] = file
 
@@ -106,7 +106,7 @@ def check(hub, request, *roles):
 def put_xorb(hub, request, xorb):
     check(hub, request, "write")
     new = not (hub.xorbs.xorbs / xorb).exists()
-    with written_whole(hub.xorbs.xorbs / xorb) as stream:
+    with atomic_write(hub.xorbs.xorbs / xorb) as stream:
         stream.writelines(request.pieces())
     return Answer.json({"was_inserted": new})
 

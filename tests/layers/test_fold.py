@@ -4,11 +4,11 @@ import pickle
 import pytest
 import torch
 
-from sll_zoo.certification import certify
+from sll_zoo.certificates.certification import certify
+from sll_zoo.certificates.soundness import freeze
 from sll_zoo.errors import InputError, WeightsError
 from sll_zoo.layers import FAMILIES, FoldedResidual, SLLConv2d, SLLLinear, fold, is_folded
 from sll_zoo.models import LipConvNetConfig, LipNet, LipNetConfig, build
-from sll_zoo.soundness import freeze
 from tests import tolerances as tol
 
 CONFIG = LipNetConfig(width=4, conv_layers=2, conv_inner=3, dense_layers=2, dense_inner=5, img_size=8)

@@ -10,7 +10,7 @@ from timm.models import FeatureInfo, group_modules, group_parameters
 import sll_zoo
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.models import LipschitzClassifier, build
-from sll_zoo.optimizers import LR_FACTOR, parameter_groups
+from sll_zoo.training.optimizers import LR_FACTOR, parameter_groups
 from tests import tolerances as tol
 from tests.models.test_classifier import CONFIGS
 

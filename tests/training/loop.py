@@ -10,7 +10,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from sll_zoo import CertifiedClassifier
-from sll_zoo.callbacks import FiniteWatch, ResumableCheckpoint, SeededBatches
+from sll_zoo.training.callbacks import FiniteWatch, ResumableCheckpoint, SeededBatches
 from tests.training.noisy import NoisyDigits
 
 # Batches in an epoch.

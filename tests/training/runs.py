@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from sll_zoo.cli import main
+from sll_zoo.cli.main import main
 from tests.processes import CONTEXT
 
 # In which a new interpreter finds this package and its tests.
@@ -22,7 +22,7 @@ def configuration(**trainer):
     """Return the text of a configuration with averaged weights, noise, and an export."""
     callbacks = [
         {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.9}},
-        {"class_path": "sll_zoo.callbacks.ExportModel", "init_args": {"folder": str(WEIGHTS.parent)}},
+        {"class_path": "sll_zoo.training.callbacks.ExportModel", "init_args": {"folder": str(WEIGHTS.parent)}},
     ]
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 5}
     options = {"accelerator": "cpu", "deterministic": True, "callbacks": callbacks, **quiet, **trainer}

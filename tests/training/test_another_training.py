@@ -8,10 +8,10 @@ import torch
 from lightning import Trainer
 
 from sll_zoo import CertifiedClassifier
-from sll_zoo.callbacks import ResumableCheckpoint
-from sll_zoo.checkpoint_files import TRAINING_KEY
-from sll_zoo.cli import main
+from sll_zoo.cli.main import main
 from sll_zoo.data import Digits
+from sll_zoo.training.callbacks import ResumableCheckpoint
+from sll_zoo.training.checkpoint_files import TRAINING_KEY
 
 LAST = "outputs/sll_nano.digits/checkpoints/last.ckpt"
 FIT = ["fit", "--model.name", "sll_nano.digits", "--data", "Digits", "--trainer.accelerator", "cpu"]
@@ -36,7 +36,7 @@ def test_a_checkpoint_of_another_training_is_refused_with_the_first_difference(t
         (["--seed_everything", "7"], "seed_everything 0 instead of 7"),
         (
             rate,
-            "model.optimizer 'sll_zoo.tasks.paper_optimizer' instead of {'class_path': 'torch.optim.Adam'",
+            "model.optimizer 'sll_zoo.training.task.paper_optimizer' instead of {'class_path': 'torch.optim.Adam'",
         ),
         (["--model.model_args", "{num_classes: 3}"], "model.model_args None instead of {'num_classes': 3}"),
         (["--data.batch_size", "32"], "data.init_args.batch_size 64 instead of 32"),
@@ -72,7 +72,7 @@ def test_a_checkpoint_from_python_says_of_no_training_and_serves(tmp_path):
 def test_a_new_training_starts_from_the_weights_of_another_and_goes_on_from_its_own(tmp_path):
     assert main(FIT) == 0
     new = [*FIT, "--model.name", f"ckpt:{LAST}", "--model.pretrained", "true", "--trainer.max_epochs", "2"]
-    new += ["--checkpoints.folder", "new", "--trainer.callbacks", "sll_zoo.callbacks.ExportModel"]
+    new += ["--checkpoints.folder", "new", "--trainer.callbacks", "sll_zoo.training.callbacks.ExportModel"]
     new += ["--trainer.callbacks.folder", "export", "--model.freeze_body", "true"]
     assert main(new) == 0
     assert stated("export/config.json")["certified"]["training"]["start"] == "ckpt:last.ckpt"

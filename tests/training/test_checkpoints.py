@@ -6,9 +6,9 @@ import signal
 import pytest
 import torch
 
-from sll_zoo.checkpoint_files import WholeCheckpointIO
-from sll_zoo.cli import main
+from sll_zoo.cli.main import main
 from sll_zoo.errors import CheckpointError
+from sll_zoo.training.checkpoint_files import WholeCheckpointIO
 from tests.processes import CONTEXT
 from tests.training.loop import EPOCH, At, signal_at, train, trainer
 from tests.training.runs import wait_for

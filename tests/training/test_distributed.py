@@ -11,10 +11,10 @@ from lightning import LightningDataModule, Trainer
 from torch.utils.data import DataLoader, Subset
 
 from sll_zoo import CertifiedClassifier
-from sll_zoo.callbacks import Interrupted
 from sll_zoo.data import Digits, UnpaddedSampler
 from sll_zoo.errors import DivergedError
 from sll_zoo.layers import FAMILIES
+from sll_zoo.training.callbacks import Interrupted
 from tests.processes import on_ranks
 from tests.training.loop import At, signal_at, train, trainer
 from tests.training.runs import ENVIRONMENT, LAST, WEIGHTS, configuration

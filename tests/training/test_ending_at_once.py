@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from sll_zoo.cli import main
+from sll_zoo.cli.main import main
 from sll_zoo.data import Digits
 
 LAST = Path("outputs/sll_nano.digits/checkpoints/last.ckpt")
 FIT = ["fit", "--model.name", "sll_nano.digits", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1"]
 FIT += ["--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1", "--trainer.enable_progress_bar", "false"]
 FIT += ["--trainer.logger", "false", "--trainer.enable_model_summary", "false", "--data", f"{__name__}.Interrupts"]
-FIT += ["--trainer.callbacks+", "sll_zoo.callbacks.ExportModel", "--trainer.callbacks.folder", "export"]
+FIT += ["--trainer.callbacks+", "sll_zoo.training.callbacks.ExportModel", "--trainer.callbacks.folder", "export"]
 
 
 class Interrupts(Digits):

@@ -13,10 +13,17 @@ from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from sll_zoo import CertifiedClassifier, create_model, quantize
-from sll_zoo.callbacks import ExportModel, FiniteWatch, LogDiagnostics, ResumableCheckpoint, SeededBatches, ShardRescaling
 from sll_zoo.errors import ConfigError
 from sll_zoo.layers import SLLConv2d, SLLLinear
-from sll_zoo.strategies import ShardedStrategy
+from sll_zoo.training.callbacks import (
+    ExportModel,
+    FiniteWatch,
+    LogDiagnostics,
+    ResumableCheckpoint,
+    SeededBatches,
+    ShardRescaling,
+)
+from sll_zoo.training.strategies import ShardedStrategy
 from tests.processes import on_ranks
 from tests.training.test_sharding import SHAPE, Dealt
 

@@ -8,10 +8,10 @@ from lightning import Callback, Trainer
 
 import sll_zoo
 from sll_zoo import CertifiedClassifier
-from sll_zoo.callbacks import BFloat16Rescaling
 from sll_zoo.data import Digits
-from sll_zoo.functional.gram import abs_gram_product
+from sll_zoo.functional.fast.gram import abs_gram_product
 from sll_zoo.layers import SLLLinear
+from sll_zoo.training.callbacks import BFloat16Rescaling
 
 
 def test_products_of_bfloat16_have_nearly_the_same_value_and_derivatives():

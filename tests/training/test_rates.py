@@ -9,11 +9,11 @@ from lightning.pytorch.tuner import Tuner
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from sll_zoo import CertifiedClassifier
-from sll_zoo.callbacks import ExportModel, FiniteWatch, ResumableCheckpoint, SeededBatches
 from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError
-from sll_zoo.schedules import OneCycle, WarmupCosineLR
-from tests.test_tasks import trainer
+from sll_zoo.training.callbacks import ExportModel, FiniteWatch, ResumableCheckpoint, SeededBatches
+from sll_zoo.training.schedules import OneCycle, WarmupCosineLR
+from tests.training.test_task import trainer
 
 SMALL = {"num_training": 20, "min_lr": 1e-4}
 OPTIMIZERS = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
-from sll_zoo.callbacks import Interrupted
+from sll_zoo.training.callbacks import Interrupted
 from tests.training.loop import EPOCH, At, signal_at, train, trainer
 from tests.training.noisy import NoisyDigits
 

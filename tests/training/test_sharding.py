@@ -11,11 +11,11 @@ from torch.utils.data import DataLoader, Subset
 from torch.utils.flop_counter import FlopCounterMode
 
 from sll_zoo import CertifiedClassifier
-from sll_zoo.callbacks import ShardRescaling
 from sll_zoo.data import Digits, UnpaddedSampler, evaluation_loader
-from sll_zoo.functional.gram import abs_gram_product
-from sll_zoo.functional.sharded_gram import sharded_abs_gram_product
+from sll_zoo.functional.fast.gram import abs_gram_product
+from sll_zoo.functional.fast.sharded_gram import sharded_abs_gram_product
 from sll_zoo.layers import SLLLinear
+from sll_zoo.training.callbacks import ShardRescaling
 from tests.processes import on_ranks
 
 WORLDS = (2, 3)

@@ -49,7 +49,7 @@ def _load(name, key, kwargs):
 
 
 def _run(arguments, token):
-    from sll_zoo.cli import main
+    from sll_zoo.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
     os.environ["HF_TOKEN"] = token or ""

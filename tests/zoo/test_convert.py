@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import sll_zoo
-from sll_zoo.cli import main
+from sll_zoo.cli.main import main
 from sll_zoo.errors import WeightsError
 from sll_zoo.zoo.convert import convert_checkpoint
 from tests.zoo.released import CLASSES, EDGE, current, first, logits, save

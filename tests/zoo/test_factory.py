@@ -10,7 +10,7 @@ import sll_zoo
 from sll_zoo.errors import ConfigError, UnknownNameError, UntrainedHeadWarning, WeightsError
 from sll_zoo.models import LipNet
 from sll_zoo.zoo.entries import ARCHITECTURES, DATASETS, SIZES, TAGS
-from sll_zoo.zoo.record import read_records
+from sll_zoo.zoo.records.record import read_records
 
 
 def table(conv_layers, dense_layers, width, size=32, classes=10, inner=5, dense_inner=2048):

@@ -9,7 +9,7 @@ import torch
 
 import sll_zoo
 from sll_zoo.errors import SllZooError, WeightsError
-from sll_zoo.zoo.reading import CONFIG_FILE
+from sll_zoo.zoo.weights.reading import CONFIG_FILE
 
 
 def state(folder, **changes):

@@ -7,8 +7,8 @@ import torch
 
 import sll_zoo
 from sll_zoo import CertifiedClassifier
-from sll_zoo.callbacks import Interrupted
 from sll_zoo.errors import ConfigError, SllZooError, UntrainedHeadWarning, WeightsError
+from sll_zoo.training.callbacks import Interrupted
 from tests.training.loop import At, signal_at, train, trainer
 
 

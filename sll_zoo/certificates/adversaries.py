@@ -1,0 +1,185 @@
+"""Searches of L2 balls around images for another class: projected gradient ascent, and AutoAttack.
+
+A search takes a network, images, their classes and the radius of each ball, and returns one point of each ball: of another class
+where it found any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+from sll_zoo.errors import ConfigError
+
+Search = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
+
+# A hair inside the ball, so that the rounding of image + perturbation, of the order of 1e-16 a pixel, does not lead out of it.
+INSIDE = 1 - 1e-9
+# Of each step, in radii of the ball, at the start of a run; it falls linearly to 0, so that a run ends where it converges. Of 120
+# digits at eps = 1, one run of 20 steps left 22 standing when they began at 0.3, and 20 when they began at 1 or 2.
+STEP = 1.0
+# AutoAttack's targeted attacks aim at this many classes (Croce and Hein 2020, section 5), or at all others if there are fewer.
+TARGETS = 9
+# Its targeted loss divides by a difference of the largest, third and fourth logit (equation 5 there).
+FEWEST_CLASSES = 4
+# The side of an image below which its Square Attack has no fifth to start from.
+SMALLEST_SIDE = 5
+# Of the way from an image to a point of another class: they leave a millionth of it, far more than the rounding of float64.
+HALVINGS = 20
+
+
+def pgd(
+    network: nn.Module,
+    images: Tensor,
+    prediction: Tensor,
+    eps: Tensor,
+    *,
+    steps: int,
+    restarts: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Ascend the margin of the strongest rival by projected gradient steps, from random points of each ball.
+
+    Source: Madry et al. 2018 (arXiv 1706.06083), with the margin of Carlini and Wagner 2017 (arXiv 1608.04644) for a loss.
+
+    Args:
+        network: In the images' dtype.
+        images: (batch, channels, height, width) in [0, 1].
+        prediction: The class of each image, (batch,).
+        eps: Radius of the ball around each image, (batch,), positive and finite.
+        steps: Gradient steps of a run.
+        restarts: Runs from a new random point, for the images that the runs before did not break.
+        generator: Of the random points, on the CPU.
+
+    Returns:
+        One point of each ball, in [0, 1]: of another class where one was found.
+    """
+    found, todo = images.clone(), torch.arange(len(images), device=images.device)
+    for _ in range(restarts):
+        found[todo] = _ascend(network, images[todo], prediction[todo], eps[todo], steps, generator)
+        todo = todo[network(found[todo]).argmax(1) == prediction[todo]]
+        if not len(todo):
+            break
+    return found
+
+
+def autoattack(network: nn.Module, images: Tensor, prediction: Tensor, eps: Tensor, *, seed: int) -> Tensor:
+    """Run the standard version of AutoAttack in L2: APGD-CE, targeted APGD and FAB, and Square, each on what the others left.
+
+    Source: Croce and Hein 2020 (arXiv 2003.01690).
+
+    Args:
+        network: In the images' dtype.
+        images: (batch, channels, height, width) in [0, 1].
+        prediction: The class of each image, (batch,).
+        eps: Radius of the balls, (batch,), the same for all images: AutoAttack knows one.
+        seed: Of its random numbers.
+
+    Raises:
+        ConfigError: Fewer classes, or smaller images, than AutoAttack can deal with.
+    """
+    from pyautoattack import AutoAttack
+
+    classes = network(images[:1]).shape[1]
+    if classes < FEWEST_CLASSES or min(images.shape[2:]) < SMALLEST_SIDE:
+        raise ConfigError(
+            f"AutoAttack on {classes} classes and images of {images.shape[2]} x {images.shape[3]}",
+            f"it needs {FEWEST_CLASSES} classes and {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels; use method='pgd'",
+        )
+
+    def single(x: Tensor) -> Tensor:
+        logits: Tensor = network(x.to(images.dtype))
+        return logits.to(x.dtype)
+
+    attack = AutoAttack(single, norm="L2", eps=eps.max().item(), seed=seed, device=images.device)
+    attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(TARGETS, classes - 1)
+    devices = [images.device] if images.is_cuda else []
+    with torch.random.fork_rng(devices):  # it seeds the global generator
+        found: Tensor = attack.run_standard_evaluation(images.float(), prediction, batch_size=len(images))[0]
+    return found.to(images.dtype)
+
+
+def require_autoattack() -> None:
+    """Raise ConfigError unless the package with AutoAttack is installed."""
+    if find_spec("pyautoattack") is None:
+        raise ConfigError(
+            "method='autoattack' needs the package pyautoattack", "run: pip install pyautoattack (or 'sll-zoo[attack]')"
+        )
+
+
+def bisect_to_boundary(network: nn.Module, images: Tensor, prediction: Tensor, found: Tensor) -> Tensor:
+    """Return points of another class between the images and the points ``found``, by bisection: near to where the class changes.
+
+    Args:
+        network: In the images' dtype.
+        images: (batch, channels, height, width).
+        prediction: The class of each image, (batch,).
+        found: Points of another class, one for each image.
+    """
+    near, far = torch.zeros_like(found), found - images
+    for _ in range(HALVINGS):
+        middle = (near + far) / 2
+        changed = _each(network(images + middle).argmax(1) != prediction, images)
+        near, far = torch.where(changed, near, middle), torch.where(changed, middle, far)
+    return (images + far).clamp(0, 1)
+
+
+def _ascend(
+    network: nn.Module, images: Tensor, prediction: Tensor, eps: Tensor, steps: int, generator: torch.Generator
+) -> Tensor:
+    """Return what one run reaches: a point of another class, where it stops, or the last one."""
+    reached = project(images + _random_points(images, eps, generator), images, eps)
+    running = torch.arange(len(images), device=images.device)
+    for step in range(steps):
+        margin, direction = _margin_and_direction(network, reached[running], prediction[running])
+        running, direction = running[margin <= 0], direction[margin <= 0]
+        if not len(running):
+            break
+        length = STEP * (1 - step / steps) * _each(eps[running], images)
+        reached[running] = project(reached[running] + length * direction, images[running], eps[running])
+    return reached
+
+
+def _margin_and_direction(network: nn.Module, x: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the strongest other logit minus the predicted one, (batch,), and the unit vector along which it grows."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        logits = network(x)
+        own = logits.gather(1, prediction[:, None])[:, 0]
+        margin = logits.scatter(1, prediction[:, None], -torch.inf).amax(1) - own
+        (gradient,) = torch.autograd.grad(margin.sum(), x)
+    direction = gradient / _each(_norm(gradient), x).clamp_min(torch.finfo(x.dtype).tiny)
+    return margin.detach(), direction.nan_to_num(0, 0, 0)  # a gradient that is not finite points nowhere
+
+
+def _random_points(images: Tensor, eps: Tensor, generator: torch.Generator) -> Tensor:
+    """Return perturbations that are uniformly distributed in the balls."""
+    direction = torch.randn(images.shape, dtype=images.dtype, generator=generator).to(images.device)
+    share = torch.rand(len(images), dtype=images.dtype, generator=generator).to(images.device) ** (1 / images[0].numel())
+    return direction / _each(_norm(direction) / (share * eps), images)
+
+
+def project(x: Tensor, images: Tensor, eps: Tensor) -> Tensor:
+    """Return points of the ball around each image and of [0, 1]: scaled back to the one, then cut off at the other.
+
+    Args:
+        x: Any points, one for each image.
+        images: (batch, channels, height, width) in [0, 1].
+        eps: Radius of the ball around each image, (batch,).
+    """
+    delta = x - images
+    scale = (INSIDE * eps / _norm(delta).clamp_min(torch.finfo(x.dtype).tiny)).clamp_max(1)
+    return (images + _each(scale, images) * delta).clamp(0, 1)
+
+
+def _norm(x: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
+    return norm
+
+
+def _each(values: Tensor, images: Tensor) -> Tensor:
+    """Return one value for each image in a shape that broadcasts over its pixels."""
+    return values.view(-1, *(1,) * (images.ndim - 1))

@@ -1,0 +1,215 @@
+"""Attacks as a lie detector: no image may change its class inside its certified radius, whoever looks for one.
+
+An attack gives an upper bound of the accuracy under perturbations, a certificate a lower one. Where the two cross, the
+certificate is wrong.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sll_zoo.certificates.adversaries import Search, autoattack, bisect_to_boundary, pgd, project, require_autoattack
+from sll_zoo.certificates.certification import certify, check_images, evaluation_form
+from sll_zoo.certificates.soundness import FrozenNetwork
+from sll_zoo.choices import METHODS
+from sll_zoo.errors import ConfigError, InputError
+from sll_zoo.functional.certificate import RADII, certified_counts
+from sll_zoo.functional.fast.products import full_precision
+
+# Of its certified radius, in which each image is attacked: where a radius that is too large shows first.
+JUST_BELOW = 0.999
+
+
+@dataclass(frozen=True, eq=False)
+class Attack:
+    """What :func:`attack` found.
+
+    Attributes:
+        images: As they were attacked, (n, channels, height, width) in float64.
+        labels: Their true classes (n,).
+        prediction: Their classes by the network (n,).
+        radius: Their certified radii (n,), L2 in pixels of [0, 1].
+        adversarial: For each image the closest one of another class that was found, or the image itself; in [0, 1].
+        adversarial_prediction: The classes of these by the network (n,).
+        distance: From each image to its adversarial one, in L2 and float64 (n,); infinite where none was found.
+        eps: The radii of the balls that were searched, in ascending order.
+        seconds: Wall time.
+    """
+
+    images: Tensor
+    labels: Tensor
+    prediction: Tensor
+    radius: Tensor
+    adversarial: Tensor
+    adversarial_prediction: Tensor
+    distance: Tensor
+    eps: tuple[float, ...]
+    seconds: float
+
+    @property
+    def n(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    @property
+    def clean(self) -> float:
+        """Fraction of images classified correctly."""
+        return self._fractions(self.distance, [0.0])[0.0]
+
+    @property
+    def empirical(self) -> dict[float, float]:
+        """For each radius, the fraction classified correctly of which no image of another class was found within it."""
+        return self._fractions(self.distance, self.eps)
+
+    @property
+    def certified(self) -> dict[float, float]:
+        """For each radius, the fraction classified correctly for which none exists within it: never above ``empirical``."""
+        return self._fractions(self.radius, self.eps)
+
+    @property
+    def violations(self) -> Tensor:
+        """Whether an image changed its class strictly inside its certified radius (n,): a single one refutes the certificate."""
+        return self.distance < self.radius
+
+    def _fractions(self, radius: Tensor, eps: Sequence[float]) -> dict[float, float]:
+        counts = certified_counts(self.prediction, radius, self.labels, eps)
+        return dict(zip(eps, (counts.double() / self.n).tolist(), strict=True))
+
+
+@torch.no_grad()
+def attack(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    eps: Sequence[float] = RADII,
+    *,
+    method: str = "pgd",
+    steps: int = 100,
+    restarts: int = 5,
+    batch_size: int = 256,
+    seed: int = 0,
+    progress: Callable[[list[Any]], Iterable[Any]] = iter,
+) -> Attack:
+    """Certify each image, then search for images of another class: just inside its own radius, and in the ball of each ``eps``.
+
+    Every search is against the class that the network gives, right or wrong, since that is what a certificate is about. What is
+    found is drawn back towards the image as far as its class stays changed. Searches run in float32, which is several times as
+    fast; what counts is that the class of what they find is another one in float64, in which ``certify`` evaluates the network.
+
+    Args:
+        model: A network that :func:`~sll_zoo.certify` accepts; it is not changed.
+        images: (n, channels, height, width), float32 or float64, in [0, 1].
+        labels: Their classes (n,).
+        eps: L2 radii in pixels of [0, 1].
+        method: ``pgd``, or ``autoattack`` for the balls of ``eps``: APGD-CE, APGD-T, FAB-T and Square, with the extra
+            ``sll-zoo[attack]``. Each image's own radius, which AutoAttack cannot take, is searched by PGD.
+        steps: Of a run of PGD.
+        restarts: Runs of PGD, from random points of the ball.
+        batch_size: Images attacked at a time.
+        seed: Of the random numbers.
+        progress: Wraps the list of searches, such as ``rich.progress.track``.
+
+    Returns:
+        What was found: ``empirical`` is at least ``certified`` at each eps, unless ``violations.any()``.
+
+    Raises:
+        ConfigError: No radius, or one that is not positive and finite; a number below 1; a method that is unknown, or whose
+            package is not installed.
+        InputError: No images, images or a model that ``certify`` refuses, or labels that are not its classes.
+
+    Example:
+        >>> import sll_zoo
+        >>> from sll_zoo.data import Digits
+        >>> images, labels = (part[:2] for part in Digits().tensors("test"))
+        >>> found = attack(sll_zoo.create_model("sll_nano.digits", pretrained=True), images, labels, [0.1], steps=2, restarts=1)
+        >>> bool(found.violations.any()), found.certified[0.1] <= found.empirical[0.1] <= found.clean
+        (False, True)
+    """
+    start = time.perf_counter()
+    radii = _checked_radii(eps)
+    _check_counts(steps=steps, restarts=restarts, batch_size=batch_size)
+    ascend = partial(pgd, steps=steps, restarts=restarts, generator=torch.Generator().manual_seed(seed))
+    search = _search(method, ascend, seed)
+    check_images(images)
+    network = evaluation_form(model)
+    searched = copy.deepcopy(network.network if isinstance(network, FrozenNetwork) else network).float()
+    prediction, radius = _certified(network, images, batch_size)
+    images = images.to(radius.device, torch.float64)
+    labels = _checked_labels(labels, images, network).to(radius.device)
+
+    # No ball reaches beyond the diagonal of [0, 1]; where no other class can overtake, the radius is infinite.
+    own = (JUST_BELOW * radius).clamp_max(math.sqrt(images[0].numel()))
+    balls = [(ascend, own), *((search, torch.full_like(radius, value)) for value in radii)]
+    batches = torch.split(torch.arange(len(images), device=images.device), batch_size)
+    searches = [(find, ball, rows) for find, ball in balls for rows in batches]
+    adversarial, new, distance = images.clone(), prediction.clone(), torch.full_like(radius, torch.inf)
+    for find, ball, rows in progress(searches):
+        todo = rows[(ball[rows] > 0) & (distance[rows] > ball[rows])]  # the others are broken already
+        if len(todo):
+            with full_precision(images.device.type):
+                found = find(searched, images[todo].float(), prediction[todo], ball[todo].float()).to(images)
+            found = project(found, images[todo], ball[todo])
+            found, classes, distances = _verified(network, images[todo], prediction[todo], found)
+            closer = distances < distance[todo]
+            at = todo[closer]
+            adversarial[at], new[at], distance[at] = found[closer], classes[closer], distances[closer]
+    return Attack(images, labels, prediction, radius, adversarial, new, distance, radii, time.perf_counter() - start)
+
+
+def _certified(network: nn.Module, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Return prediction and radius of all images, (n,) each."""
+    certificates = [certify(network, batch) for batch in torch.split(images, batch_size)]
+    prediction = torch.cat([certificate.prediction for certificate in certificates])
+    return prediction, torch.cat([certificate.radius for certificate in certificates])
+
+
+def _verified(network: nn.Module, images: Tensor, prediction: Tensor, found: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the points ``found``, those of another class drawn back, with their classes and distances, infinite for the rest."""
+    broken = network(found).argmax(1) != prediction
+    if broken.any():
+        found[broken] = bisect_to_boundary(network, images[broken], prediction[broken], found[broken])
+    classes = network(found).argmax(1)
+    distances = (found - images).flatten(1).norm(dim=1)
+    return found, classes, distances.where(classes != prediction, torch.inf)
+
+
+def _search(method: str, ascend: Search, seed: int) -> Search:
+    if method not in METHODS:
+        raise ConfigError(f"method={method!r}", f"choose one of {', '.join(METHODS)}")
+    if method == "pgd":
+        return ascend
+    require_autoattack()
+    return partial(autoattack, seed=seed)
+
+
+def _checked_radii(eps: Sequence[float]) -> tuple[float, ...]:
+    radii = tuple(sorted({float(value) for value in eps}))
+    if not radii or not all(0 < value < math.inf for value in radii):
+        raise ConfigError(f"eps={tuple(eps)}", "give at least one radius, each positive and finite")
+    return radii
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ConfigError(f"{name}={count}", "give an integer of at least 1")
+
+
+def _checked_labels(labels: Tensor, images: Tensor, network: nn.Module) -> Tensor:
+    if not len(images):
+        raise InputError("no images", "give at least one")
+    if labels.shape != images.shape[:1] or labels.is_floating_point():
+        raise InputError(f"labels of shape {tuple(labels.shape)} and dtype {labels.dtype}", f"give {len(images)} class indices")
+    classes = network(images[:1]).shape[1]
+    if not 0 <= labels.min() <= labels.max() < classes:
+        raise InputError(f"labels from {labels.min()} to {labels.max()}", f"give classes of the network, 0..{classes - 1}")
+    return labels

@@ -1,0 +1,182 @@
+"""An audit of a whole network: the constant of each layer, from above by proof and from below by search."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sll_zoo.certificates.bounds import SLACK, lipschitz_estimate, lipschitz_upper_bound, reference, unit_rows
+from sll_zoo.errors import InputError
+from sll_zoo.files import json_number
+from sll_zoo.layers import FAMILIES, UnitRowsLinear, fold
+from sll_zoo.models import LipschitzClassifier
+from sll_zoo.models.chain import Call, same, trace
+from sll_zoo.models.structure import attachments
+
+
+@dataclass(frozen=True)
+class LayerAudit:
+    """What the audit found of one layer.
+
+    Attributes:
+        name: Path of the module in the network.
+        kind: Its class.
+        family: Its family, empty for layers that belong to none.
+        t: What that family's T is.
+        shape: Of its weight, empty without one.
+        margin: 1 − λ_max(T^{-1/2} WᵀW T^{-1/2}), or 1 − ‖W̃‖ of a linear map; NaN where neither applies.
+        upper_bound: Proved bound of the Lipschitz constant in L2; infinite where there is no proof.
+        lower_bound: The largest gain that a search found.
+        problem: What is wrong, empty if nothing is.
+    """
+
+    name: str
+    kind: str
+    family: str = ""
+    t: str = ""
+    shape: tuple[int, ...] = ()
+    margin: float = float("nan")
+    upper_bound: float = float("inf")
+    lower_bound: float = 0.0
+    problem: str = ""
+
+    @property
+    def gap(self) -> float:
+        """Upper minus lower bound."""
+        return self.upper_bound - self.lower_bound
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the audit found of a network.
+
+    Attributes:
+        layers: One entry a layer, in order of execution.
+        constant: Product of the upper bounds under the head: the Lipschitz constant of the features.
+        pairwise: Smallest and largest constant of the difference of two logits; NaN without logits.
+    """
+
+    layers: tuple[LayerAudit, ...]
+    constant: float
+    pairwise: tuple[float, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the audit in JSON's types, with null for NaN and infinity."""
+        rows = [{key: json_number(value) for key, value in (vars(layer) | {"gap": layer.gap}).items()} for layer in self.layers]
+        pairwise = [json_number(value) for value in self.pairwise]
+        return {"layers": rows, "constant": json_number(self.constant), "pairwise": pairwise, "problems": self.problems}
+
+    @property
+    def problems(self) -> list[str]:
+        """One sentence for each layer that breaks its claim."""
+        return [f"{layer.name} ({layer.kind}): {layer.problem}" for layer in self.layers if layer.problem]
+
+
+def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[Any]] = iter) -> Audit:
+    """Check every layer of a network against the claim that it is 1-Lipschitz, and that the network is a chain of its layers.
+
+    What a layer computes is compared with the audit's own formula, and the chain followed, for a few random inputs: code that is
+    written to deceive can pass.
+
+    Args:
+        model: A network of the zoo; it is not changed.
+        progress: Wraps the list of layers, such as ``rich.progress.track``.
+
+    Returns:
+        The audit; the network keeps its claims if ``problems`` is empty.
+
+    Raises:
+        InputError: Something else than a network of the zoo.
+    """
+    if not isinstance(model, LipschitzClassifier):
+        raise InputError(
+            f"auditing a {type(model).__name__}", "give a network of create_model, or a LipschitzClassifier of yours"
+        )
+    model = copy.deepcopy(model).double().eval().requires_grad_(False)
+    x = torch.rand(2, *model.config.input_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    calls, broken = _structure(model, x)
+    claimed = model.head.pairwise_lipschitz() if isinstance(model.head, UnitRowsLinear) else torch.full((1, 1), torch.nan)
+    found = []
+    for call in progress(calls):
+        layer = _audit_layer(call, model.config.family, claimed)
+        found.append(broken.pop(call.name) if call.name in broken and not layer.problem else layer)
+    found.extend(broken.values())
+    constant = math.prod(layer.upper_bound for layer in found if layer.name != "head")
+    constants = claimed[~torch.eye(len(claimed), dtype=torch.bool)]
+    pairwise = (constants.min().item(), constants.max().item()) if len(constants) else (float("nan"),) * 2
+    return Audit(tuple(found), constant, pairwise)
+
+
+def _structure(model: LipschitzClassifier, x: Tensor) -> tuple[list[Call], dict[str, LayerAudit]]:
+    """Return the layers as they are executed, and by name those that are no links of a chain that the head closes."""
+    calls, y = trace(model, x)
+    broken = {
+        name or "network": LayerAudit(name or "network", kind, problem=problem) for name, kind, problem in attachments(model)
+    }
+    if type(model).pairwise_lipschitz is not LipschitzClassifier.pairwise_lipschitz:
+        broken["network"] = LayerAudit("network", type(model).__name__, problem="it states constants of its own for its logits")
+    # Each layer takes what the one before it gave, and the network returns what the last one gave.
+    before = [x, *(call.y for call in calls)]
+    for call, given in zip(calls, before, strict=False):
+        if call.name not in broken and not same(call.x, given):
+            kind = type(call.layer).__name__
+            broken[call.name] = LayerAudit(call.name, kind, problem="its input is not the output of the layer before it")
+    if model.num_classes and [call.name == "head" for call in calls] != [False] * (len(calls) - 1) + [True]:
+        broken["head"] = LayerAudit("head", type(model.head).__name__, problem="it is not the last layer, once")
+    if not same(before[-1], y):
+        broken["output"] = LayerAudit("output", type(model).__name__, problem="the network changes the output of its last layer")
+    return calls, broken
+
+
+def _audit_layer(call: Call, family: str, claimed: Tensor) -> LayerAudit:
+    """Return what is found of one layer, ``claimed`` being the constants that the network states for its logits."""
+    name, layer, x, _ = call
+    known = isinstance(layer, FAMILIES[family].classes)
+    weight = getattr(layer, "weight", None)
+    about = LayerAudit(
+        name=name,
+        kind=type(layer).__name__,
+        family=family if known else "",
+        t=FAMILIES[family].t if known else "",
+        shape=() if weight is None else tuple(weight.shape),
+    )
+    if isinstance(layer, UnitRowsLinear) and name != "head":
+        return replace(about, problem="a head within a network, which is not 1-Lipschitz")
+    broken = [key for key, value in layer.state_dict().items() if not value.isfinite().all()]
+    if broken:
+        return replace(about, problem=f"NaN or infinity in {broken[0]}")
+    folded = fold(layer)
+    margin, upper = lipschitz_upper_bound(folded, x)
+    lower = lipschitz_estimate(folded, x)
+    problem = ""
+    if upper == float("inf"):
+        problem = "a layer of this kind has no proof of being 1-Lipschitz"
+    elif not _agree(layer, folded, torch.cat([x, 100 * x])):
+        problem = "it computes something else than its formula, or than its folded form, on which certificates rest"
+    elif isinstance(layer, UnitRowsLinear):
+        problem = _problem_of_head(layer, claimed)
+    elif max(upper, lower) > 1 + SLACK:
+        problem = f"its constant is between {lower:.6g} and {upper:.6g}, above 1"
+    return replace(about, margin=margin, upper_bound=upper, lower_bound=lower, problem=problem)
+
+
+def _agree(layer: nn.Module, folded: nn.Module, x: Tensor) -> bool:
+    """Return whether a layer, its folded form and its formula give the same for ``x``."""
+    given = layer(x)
+    others = [other for other in (folded(x), reference(folded, x)) if other is not None]
+    return all(torch.allclose(given, other, rtol=1e-9, atol=1e-9, equal_nan=True) for other in others)
+
+
+def _problem_of_head(head: UnitRowsLinear, claimed: Tensor) -> str:
+    """Return what is wrong with the constants of the head, or nothing."""
+    rows = unit_rows(head.weight)
+    constants = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+    if not (claimed >= constants - SLACK).all():
+        return "the constants that the network states for differences of logits are too small"
+    return ""

@@ -1,0 +1,107 @@
+"""Measuring a network on a data set: clean and certified accuracy, with what is needed to repeat the measurement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sll_zoo.certificates.certification import certify, evaluation_form
+from sll_zoo.certificates.soundness import FrozenNetwork
+from sll_zoo.errors import InputError
+from sll_zoo.functional.certificate import RADII, certified_counts
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What :func:`evaluate` measured: for each of n images, and counted.
+
+    Attributes:
+        label: Class (n,).
+        prediction: Class that the network names (n,).
+        proved: In float64 (n,): the L2 radius, in pixels of [0, 1], within which the prediction, right or wrong, cannot change.
+        slack: In float64 (n,): what of it was subtracted for rounding; 0 unless ``sound``.
+        counts: For each L2 radius in pixels of [0, 1], how many images are classified correctly throughout that ball.
+        sound: Whether the radii account for rounding.
+        seconds: Wall time of the certification.
+    """
+
+    label: Tensor
+    prediction: Tensor
+    proved: Tensor
+    slack: Tensor
+    counts: dict[float, int]
+    sound: bool
+    seconds: float
+
+    @property
+    def n(self) -> int:
+        """Number of images."""
+        return len(self.label)
+
+    @property
+    def correct(self) -> Tensor:
+        """Whether each image is classified correctly (n,)."""
+        return self.prediction == self.label
+
+    @property
+    def clean(self) -> float:
+        """Fraction of images classified correctly."""
+        return int(self.correct.sum()) / self.n
+
+    @property
+    def certified(self) -> dict[float, float]:
+        """For each radius of ``counts``, the fraction of images classified correctly throughout that ball."""
+        return {eps: count / self.n for eps, count in self.counts.items()}
+
+    @property
+    def radius(self) -> Tensor:
+        """Certified radius of each image (n,), 0 where the prediction is wrong."""
+        return torch.where(self.correct, self.proved, 0.0)
+
+    @property
+    def mean_radius(self) -> float:
+        """Mean of ``radius``: a wrong prediction counts as 0."""
+        return self.radius.mean().item()
+
+
+def evaluate(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], radii: Sequence[float] = RADII, sound: bool = False
+) -> Evaluation:
+    """Certify every image of ``batches`` in float64 and count.
+
+    Args:
+        model: A network that :func:`~sll_zoo.certify` accepts; it is not changed.
+        batches: Pairs of images (b, channels, height, width) in [0, 1] and labels (b,).
+        radii: L2 radii in pixels of [0, 1].
+        sound: Whether rounding is subtracted from each radius, as ``certify(..., sound=True)`` does; of a frozen network always.
+
+    Raises:
+        InputError: No image at all, images that ``certify`` refuses, or labels that are no class indices, one for each image.
+    """
+    start = time.perf_counter()
+    network = evaluation_form(model, sound)
+    frozen = isinstance(network, FrozenNetwork)
+    parts = []
+    for images, labels in batches:
+        _check_labels(labels, len(images))
+        certificate = certify(network, images)
+        parts.append((labels.cpu(), certificate.prediction.cpu(), certificate.radius.cpu(), certificate.slack.cpu()))
+    if not sum(len(labels) for labels, *_ in parts):
+        raise InputError("the data set has no images", "give at least one batch")
+    label, prediction, proved, slack = (torch.cat(part) for part in zip(*parts, strict=True))
+    _, *counts = certified_counts(prediction, proved, label, [0.0, *radii]).tolist()
+    return Evaluation(
+        label, prediction, proved, slack, dict(zip(radii, counts, strict=True)), frozen, time.perf_counter() - start
+    )
+
+
+def _check_labels(labels: Tensor, n: int) -> None:
+    if labels.shape != (n,) or labels.is_floating_point() or labels.is_complex() or (n and labels.min() < 0):
+        raise InputError(
+            f"labels of shape {tuple(labels.shape)} and {labels.dtype} for {n} images",
+            "give one class index, 0 or more, for each",
+        )

@@ -1,0 +1,226 @@
+"""A network whose certificates hold for what is executed: its rescalings frozen, its rounding bounded.
+
+The theory is in the README beside this file.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from sll_zoo.certificates.bounds import lipschitz_upper_bound
+from sll_zoo.certificates.soundness.arithmetic import DOUBLE, arithmetic_of
+from sll_zoo.certificates.soundness.contraction import absolute, loss_of_proof, operators, shrunk_until_proved
+from sll_zoo.certificates.soundness.fourier import StoredMatrices, stored
+from sll_zoo.certificates.soundness.rounding import LARGEST_NORM, Rounding, rounding_of, rounding_of_logit
+from sll_zoo.errors import ConfigError, InputError, WeightsError
+from sll_zoo.functional.fast.products import full_precision
+from sll_zoo.layers import Center, FoldedLinearForm, FoldedResidual, UnitRowsLinear, fold
+from sll_zoo.layers.seal import Sealed, changed, require_intact
+from sll_zoo.models import LipschitzClassifier
+from sll_zoo.models.chain import Call, first_break, trace
+from sll_zoo.models.structure import attachments, require_structure
+
+# Covers the rounding of the bounds themselves: some hundred operations in float64.
+ROOM = 1 + 1e-9
+
+
+class FrozenNetwork(Sealed):
+    """A network in evaluation form whose every layer is proved to be 1-Lipschitz with the weights as they are stored.
+
+    Made by :func:`freeze`. What :func:`~sll_zoo.certify` says of it with ``sound=True`` holds for its ``forward``, on the machine
+    that runs it: execute this network, in this dtype, uncompiled. One that was changed since has no constants any more.
+
+    Args:
+        network: The folded network, with a plain linear map for a head.
+        chain: For each layer between the mean and the head, its rounding and the norm of its input at the mean.
+        head: The same for one logit.
+
+    Attributes:
+        dtype: In which it is executed.
+    """
+
+    constants: Tensor
+
+    def __init__(self, network: LipschitzClassifier, chain: list[tuple[Rounding, float]], head: tuple[Rounding, float]) -> None:
+        super().__init__()
+        self.network = network
+        self.num_classes = network.num_classes
+        self.dtype = network.center.mean.dtype
+        self._chain, self._head = tuple(chain), head
+        weight = cast("FoldedLinearForm", network.head).weight.double()
+        distances = torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist")
+        self.register_buffer("constants", distances * (1 + DOUBLE.gamma(weight.shape[1] + 8)))
+        self.eval()
+        self.seal()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (batch, num_classes) of images in [0, 1], by kernels that sum products and do nothing else."""
+        with ExitStack() as stack:
+            if x.is_cuda:  # first, since it refuses precisions of which some are set anew
+                stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # it may choose Winograd's convolution
+            stack.enter_context(full_precision(x.device.type))
+            stack.enter_context(torch.backends.nnpack.flags(enabled=False))
+            logits: Tensor = self.network(x.to(self.dtype))
+        return logits
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the network, and refuse to change the type that its bounds are for."""
+        dtype = fn(torch.zeros((), dtype=self.dtype)).dtype
+        if dtype != self.dtype:
+            raise InputError(f"converting a network frozen in {self.dtype} to {dtype}", f"freeze the model itself: dtype={dtype}")
+        return cast("Self", super()._apply(fn, recurse))
+
+    def pairwise_lipschitz(self) -> Tensor:
+        """Return L (num_classes, num_classes) in float64: bounds from above, for the rows as they are stored.
+
+        Raises:
+            ConfigError: What :meth:`require_structure` raises.
+            WeightsError: The network is not as it was frozen.
+        """
+        self.require_structure()
+        if not self.is_intact():
+            raise changed("the frozen network", self)
+        return self.constants
+
+    def require_structure(self) -> None:
+        """Refuse a network that something was attached to since it was frozen.
+
+        Raises:
+            ConfigError: A hook, or a replaced method.
+        """
+        for fault in attachments(self):
+            raise fault.error()
+
+    def errors(self, images: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how far features and logits may be from the exact ones, at the images and anywhere in the balls around them.
+
+        Args:
+            images: (batch, channels, height, width) in float64.
+            radius: Of each ball (batch,), L2 in pixels of [0, 1].
+
+        Returns:
+            The error of the features, with that of rounding a perturbed image to floats, and the error that the head adds to each
+            logit; both (batch,), in L2.
+        """
+        unit = 2 * arithmetic_of(self.dtype).unit
+        far = ROOM * (images - self.network.center.mean.double()).flatten(1).norm(dim=1) + radius
+        error = unit * (ROOM * images.flatten(1).norm(dim=1) + radius) + unit * far
+        for rounding, norm in self._chain:
+            error = error + rounding.at(norm + far + 2 * error)
+        rounding, norm = self._head
+        return ROOM * error, ROOM * rounding.at(norm + far + 2 * error)
+
+
+def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwork:
+    """Return the network as it is to be executed, with every layer proved to be 1-Lipschitz as stored and its rounding bounded.
+
+    Rescalings are computed in float64 and shrunk (by 4e-13 to 3e-8 in the networks measured in float64) until a Cholesky
+    decomposition proves the condition for the rounded numbers.
+
+    Args:
+        model: A network of the zoo; it is not changed.
+        dtype: In which the network will be executed.
+
+    Raises:
+        ConfigError: A network that is not a chain of layers, has no logits, or has a layer of which no bound is known.
+        WeightsError: A layer whose condition cannot be proved.
+    """
+    _check(model, dtype)
+    exact = cast("LipschitzClassifier", fold(model, torch.float64))
+    network = copy.deepcopy(exact).to(dtype)
+    head = cast("UnitRowsLinear", exact.head)
+    bias = None if head.bias is None else head.bias.to(dtype)
+    network.head = FoldedLinearForm(head.unit_rows().to(dtype), bias, "zeros")
+    for call in _chain_of(network)[1:-1]:
+        layer = exact.get_submodule(call.name)
+        if replacement := stored(layer, call.x, dtype):
+            network.set_submodule(call.name, replacement)
+            _store_contractions(call.name, replacement, stored(layer, call.x, torch.float64))
+        else:
+            _make_sound(call, layer)
+    _, *calls, _ = _chain_of(network)
+    # At the mean the layers take what their biases make of 0.
+    middle = network.center.mean.double().expand(1, *network.config.input_shape)
+    at_zero, _ = trace(copy.deepcopy(network).double(), middle)
+    norms = [ROOM * float(call.x.norm()) for call in at_zero[1:]]
+    if not max(norms) < LARGEST_NORM / 2:
+        raise WeightsError(
+            f"biases make features of a norm of {max(norms):.3g}", f"train a network that stays below {LARGEST_NORM:.0e}"
+        )
+    arithmetic = arithmetic_of(dtype)
+    chain = [(rounding_of(call.layer, call.x, arithmetic), norm) for call, norm in zip(calls, norms[:-1], strict=True)]
+    return FrozenNetwork(network, chain, (rounding_of_logit(network.head, arithmetic), norms[-1]))
+
+
+def _check(model: nn.Module, dtype: torch.dtype) -> None:
+    """Refuse what cannot be frozen."""
+    if dtype not in (torch.float32, torch.float64):
+        raise ConfigError(f"freezing in {dtype}", "choose torch.float64 or torch.float32")
+    if not isinstance(model, LipschitzClassifier):
+        raise ConfigError(
+            f"freezing a {type(model).__name__}", "give a network of create_model, or a LipschitzClassifier of yours"
+        )
+    if not model.num_classes:
+        raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
+    if broken := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
+        raise WeightsError(f"NaN or infinity in {broken[0]}", "train or load the network again")
+    require_structure(model)
+    require_intact(model)
+
+
+def _chain_of(network: LipschitzClassifier) -> list[Call]:
+    """Return the layers with an input each, from the mean to the head."""
+    image = torch.rand(1, *network.config.input_shape, generator=torch.Generator().manual_seed(0))
+    image = image.to(network.center.mean)
+    calls, y = trace(network, image)
+    if name := first_break(calls, image, y):
+        raise ConfigError(f"{name} does not take what the layer before it gives", "freeze a network that is a chain of layers")
+    if type(calls[0].layer) is not Center or calls[-1].layer is not network.head:
+        raise ConfigError(f"the network runs from {calls[0].name} to {calls[-1].name}", "freeze one from center to head")
+    return calls
+
+
+def _store_contractions(name: str, layer: StoredMatrices, exact: StoredMatrices | None) -> None:
+    """Shrink the matrices of a layer until each is proved to be a contraction."""
+    original = cast("StoredMatrices", exact).matrices
+
+    def matrices(shrinkage: float) -> Tensor:
+        layer.matrices.copy_(original * (1 - shrinkage))
+        return layer.matrices.to(original.dtype)
+
+    bound = original.abs().flatten(0, -3).amax(0) if original.ndim > 2 else original.abs()
+    shrunk_until_proved(name, matrices, loss_of_proof(bound, terms=1))
+
+
+def _make_sound(call: Call, exact: nn.Module) -> None:
+    """Shrink what a layer stores until it is proved to be 1-Lipschitz; ``exact`` is the same layer in float64."""
+    layer = call.layer
+    if type(layer) is FoldedResidual and isinstance(exact, FoldedResidual):
+        values, original = layer.step, exact.step
+    elif type(layer) is FoldedLinearForm and isinstance(exact, FoldedLinearForm):
+        values, original = layer.weight, exact.weight
+    else:
+        if not lipschitz_upper_bound(layer, call.x)[1] <= 1:
+            raise ConfigError(f"{call.name}, a {type(layer).__name__}, is not known to be 1-Lipschitz", "audit the network")
+        return
+
+    def matrices(shrinkage: float) -> Tensor:
+        values.copy_(original * (1 - shrinkage))
+        return operators(_contraction(layer), call.x, layer.padding_mode)
+
+    bound = absolute(_contraction(exact))
+    shrunk_until_proved(call.name, matrices, loss_of_proof(bound, terms=layer.weight[0, 0].numel()))
+
+
+def _contraction(layer: FoldedResidual | FoldedLinearForm) -> Tensor:
+    """Return, in float64, the weight whose norm must be at most 1: W̃, or (S/2)^{1/2} V of a residual layer."""
+    weight = layer.weight.double()
+    if isinstance(layer, FoldedLinearForm):
+        return weight
+    return weight * (layer.step.double() / 2).sqrt().view(-1, *(1,) * (weight.ndim - 1))

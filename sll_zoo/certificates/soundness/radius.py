@@ -1,0 +1,39 @@
+"""From the logits as they were computed to radii that hold for the network as it is executed."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from sll_zoo.certificates.soundness.frozen import FrozenNetwork
+from sll_zoo.functional.certificate import certified_radius
+
+# Covers the rounding of the few operations below, in float64.
+ROOM = 1 - 1e-13
+
+
+def sound_radius(network: FrozenNetwork, images: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return prediction, radius and slack (batch,) of images, for every real-valued perturbation and every rounding.
+
+    Args:
+        network: That was executed.
+        images: (batch, channels, height, width) in float64, of the device of the network.
+        logits: What it returned, (batch, classes).
+
+    Returns:
+        The predicted class; the radius in float64, L2 in pixels of [0, 1], rounded down, and 0 where rounding leaves nothing; and
+        what was taken off the radius that exact arithmetic would give. No radius exceeds the diameter of [0, 1]^d.
+    """
+    logits, constants = logits.double(), network.pairwise_lipschitz()
+    prediction, plain = certified_radius(logits, constants)
+    plain = plain.clamp_max(math.sqrt(images.shape[1:].numel()))
+    features, logit = network.errors(images, plain)
+    margins = logits.gather(1, prediction[:, None]) - logits
+    # Two logits, at the image and at the perturbed one.
+    left = (ROOM * margins - 4 * logit[:, None]) / constants[prediction]
+    left = torch.where(margins > 4 * logit[:, None] / ROOM, left, 0.0).scatter(1, prediction[:, None], torch.inf)
+    radius = (ROOM * left.amin(1) - 2 * features).clamp_min(0).minimum(plain)
+    radius = torch.where(plain > 0, radius, 0.0).nan_to_num(0.0)
+    return prediction, radius, plain - radius

@@ -1,0 +1,1 @@
+"""The command ``sll-zoo``; a command's function is ``run_`` and its name."""

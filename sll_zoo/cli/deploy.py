@@ -1,0 +1,33 @@
+"""The command that hands a network to other runtimes: ``export``."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from sll_zoo.deployment import Exported, export, require_writable
+from sll_zoo.environment import describe_device
+from sll_zoo.reports.words import size_in_words
+from sll_zoo.zoo import create_model
+
+
+def run_export(options: argparse.Namespace) -> None:
+    """Write a model as a file for another runtime."""
+    require_writable(options.out)
+    model = create_model(options.model, pretrained=True)
+    print(_describe(export(model, options.out, dtype=getattr(torch, options.dtype), name=options.model)))
+
+
+def _describe(found: Exported) -> str:
+    """Return what was written and how it was seen to work, in three lines."""
+    shape, dtype = ", ".join(map(str, found.input_shape)), str(found.dtype).removeprefix("torch.")
+    outputs = f"logits (batch, {found.num_classes}) and radius (batch,)"
+    errors = f"logits within {found.error:.1g} of their size, radii within {found.radius_error:.1g}"
+    device = describe_device(torch.device("cpu"))
+    lines = [
+        f"{found.path}: {size_in_words(found.size)}, {dtype}; images (batch, {shape}) in [0, 1] to {outputs}",
+        f"checked in {found.runtime} against PyTorch in float64: {errors}",
+        f"one image: {1000 * found.latency:.3g} ms, the median of {found.runs} runs on {device}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,197 @@
+"""LightningCLI for the zoo's networks."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import signal
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from sll_zoo.choices import TRAINING
+from sll_zoo.cli.mistakes import mistake_of, mistakes
+from sll_zoo.cli.quiet import quiet_lightning
+from sll_zoo.errors import ConfigError, Interrupted, SllZooError, UntrainedHeadWarning, WeightsError
+from sll_zoo.files import atomic_write
+from sll_zoo.training.callbacks import (
+    ExportModel,
+    FiniteWatch,
+    ImageProgressBar,
+    LogDiagnostics,
+    ResumableCheckpoint,
+    SeededBatches,
+    TrainingReport,
+    WriteCertificates,
+)
+from sll_zoo.training.checkpoint_files import defining, require_checkpoint, require_same_training, training_of
+from sll_zoo.training.memory import keep_freed_memory
+from sll_zoo.training.task import CertifiedClassifier
+
+TRACEBACK = Path("outputs/traceback.txt")
+WRITERS = (ExportModel, TrainingReport, WriteCertificates)
+
+
+class _CLI(LightningCLI):
+    """LightningCLI that can be interrupted, reports on every training, and measures no untrained network."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Return the trainer, with diagnostics, report and progress bar where the configuration has none of its own."""
+        options = self.config_init[self.subcommand].trainer
+        given = options.callbacks or []
+        callbacks: list[Callback] = list(given) if isinstance(given, list) else [given]
+        wanted: list[tuple[type[Callback], type[Callback]]] = [
+            (LogDiagnostics, LogDiagnostics),
+            (TrainingReport, TrainingReport),  # after those that log
+        ]
+        if options.enable_progress_bar is not False:
+            wanted.append((ProgressBar, ImageProgressBar))
+        callbacks += [ours() for kind, ours in wanted if not any(isinstance(callback, kind) for callback in callbacks)]
+        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options of the checkpoints."""
+        parser.add_lightning_class_args(ResumableCheckpoint, "checkpoints")
+        self._parsers = [*getattr(self, "_parsers", []), parser]  # one for each command
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the folder of the checkpoints where none is given: each run logs to a new one, in which nobody would look."""
+        options = self.config[self.subcommand]
+        if not isinstance(options.model.name, str):
+            raise ConfigError("model.name is a class", "give a name; from Python, CertifiedClassifier(model) takes a network")
+        if options.trainer.enable_checkpointing is False:
+            for parser in self._parsers:
+                parser.callback_keys.remove("checkpoints")
+        if options.checkpoints.folder is None:
+            options.checkpoints.folder = f"outputs/{re.sub(r'[^-.0-9A-Za-z_]', '_', options.model.name)}/checkpoints"
+
+    def after_instantiate_classes(self) -> None:
+        """Let copies of the task, such as that of averaged weights, share its callables instead of copying them.
+
+        Those of jsonargparse refer to the trainer, which cannot be copied once it has started processes.
+        """
+        for name, value in vars(self.model).items():
+            if isinstance(value, partial):
+                setattr(self.model, name, _by_reference(value))
+
+    def _parse_ckpt_path(self) -> None:
+        """Let the network be that of the checkpoint, as Lightning does, but where a difference is to be refused."""
+        subcommand = self.config.get("subcommand")
+        options = self.config[subcommand] if subcommand else None
+        path = Path(options.ckpt_path or "") if options else Path()
+        if not path.is_file() or (subcommand == "fit" and training_of(path) is not None):
+            return
+        super()._parse_ckpt_path()
+        # All its weights come from the checkpoint, and its name need not have others.
+        model = self.config[subcommand].model
+        model.freeze_body = model.freeze_body and subcommand == "fit"
+        model.pretrained = model.pretrained and model.freeze_body
+
+    def before_fit(self) -> None:
+        """Let the checkpoints say of which training they are, and go on from none of another."""
+        options = self.config[self.subcommand]
+        written = self.parser.dump(self.config, format="json", skip_none=False, skip_check=True)
+        training = defining(json.loads(written)[self.subcommand])
+        for callback in self._checkpoints():
+            callback.training = training
+        path = self._last() if options.ckpt_path == "last" else Path(options.ckpt_path or "")
+        if path and path.is_file():
+            require_same_training(path, training)
+
+    def fit(self, **arguments: Any) -> None:
+        """Train, and let a signal end what comes before and after the batches, too."""
+        with ExitStack() as stack:
+            for callback in self._checkpoints():
+                stack.enter_context(callback.ending_at_once(self.trainer))
+            self.trainer.fit(**arguments)
+
+    def _checkpoints(self) -> list[ResumableCheckpoint]:
+        return [callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, ResumableCheckpoint)]
+
+    def _last(self) -> Path | None:
+        found = (callback.last() for callback in self._checkpoints())
+        return next(filter(None, found), None)
+
+    def _require_weights(self) -> None:
+        options = self.config[self.subcommand]
+        if options.ckpt_path == "last" and not self._last():
+            raise WeightsError(f"no checkpoint in {options.checkpoints.folder}", "fit first, or name one: --ckpt_path FILE")
+        if not options.ckpt_path and not options.model.pretrained:
+            raise WeightsError(
+                f"{self.subcommand} of an untrained {options.model.name}", "give --ckpt_path or --model.pretrained true"
+            )
+
+    before_validate = before_test = before_predict = _require_weights
+
+
+def _by_reference(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that does the same: functions are not copied with what refers to them."""
+    return lambda *args: make(*args)
+
+
+def _failure(command: str, error: Exception) -> SllZooError:
+    """Return a line for the user, with all of it in a file."""
+    if re.search("Connection (closed|reset) by peer", str(error)):
+        return SllZooError("another process of this training has ended", "see what it says")
+    rank = getattr(rank_zero_only, "rank", 0)
+    path = TRACEBACK.with_suffix(f".{rank}.txt") if rank else TRACEBACK
+    with atomic_write(path) as temporary:
+        temporary.write_text("".join(traceback.format_exception(error)), "utf-8")
+    return SllZooError(f"{command} failed: {type(error).__name__}: {error}"[:400], f"see {path}")
+
+
+def train(arguments: list[str]) -> list[str]:
+    """Run one of ``TRAINING``, the first of the arguments, and return what was written, a line each.
+
+    Raises:
+        SllZooError, ArgumentError, MisconfigurationException, OSError: A mistake of the user.
+        Interrupted: The training was asked to end.
+        KeyboardInterrupt: The training was interrupted at once.
+    """
+    require_checkpoint(arguments)
+    quiet_lightning()
+    keep_freed_memory()
+    if arguments[0] == "fit":
+        warnings.simplefilter("ignore", UntrainedHeadWarning)  # the head is about to be trained
+    try:
+        cli = _CLI(
+            CertifiedClassifier,
+            LightningDataModule,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
+            trainer_defaults={
+                "callbacks": [SeededBatches(), FiniteWatch(), WriteCertificates()],
+                "logger": {"class_path": "sll_zoo.training.loggers.OwnFolderLogger", "init_args": {"save_dir": "outputs"}},
+            },
+            args=arguments,
+        )
+    except mistakes():
+        raise
+    except (ValueError, LookupError, TypeError, RuntimeError, ArithmeticError, pickle.UnpicklingError) as error:
+        # Of a training, anything from a wrong option to a foreign checkpoint.
+        if mistake_of(error):
+            raise
+        raise _failure(arguments[0], error) from error
+    except SIGTERMException:  # Lightning's own, of a signal that came before the training began
+        raise Interrupted(signal.SIGTERM, "interrupted by SIGTERM; no checkpoint was written") from None
+    except SystemExit as stop:
+        if stop.code != 1:
+            raise
+        raise KeyboardInterrupt from None  # Lightning ends an interrupted training with status 1
+    callbacks = cli.trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+    writers = [callback for callback in callbacks if isinstance(callback, WRITERS)]
+    return [writer.written for writer in writers if writer.written]

@@ -1,0 +1,106 @@
+"""Commands around the model zoo: ``list``, ``pull``, ``publish``, ``ship``, ``convert``, ``quantize``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from functools import partial
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import track
+
+from sll_zoo.data import check_source
+from sll_zoo.functional.certificate import radius_label
+from sll_zoo.reports.words import percent, size_in_words
+from sll_zoo.zoo import list_models, pull
+from sll_zoo.zoo.entries import TAGS
+from sll_zoo.zoo.listing import Listed, listed_models
+from sll_zoo.zoo.publishing.publish import convert, publish
+from sll_zoo.zoo.publishing.quantize import quantize_weights
+from sll_zoo.zoo.publishing.ship import ship
+from sll_zoo.zoo.records.card import describe, file_in_words
+
+AUDITING = partial(track, description="auditing", console=Console(stderr=True))
+
+
+def run_list(options: argparse.Namespace) -> None:
+    """List the models."""
+    if not options.pretrained:
+        names = {name: TAGS[name] for name in list_models()}
+        print(json.dumps(names, indent=2) if options.json else "\n".join(f"{k:22} {', '.join(v)}" for k, v in names.items()))
+        return
+    models = listed_models()
+    if options.json:
+        print(json.dumps([model.to_dict() for model in models], indent=2))
+        return
+    for model in models:
+        print(_line(model))
+
+
+def _line(model: Listed) -> str:
+    record = model.record
+    where = f"{model.location}{'' if model.available else ', not downloaded yet'}"
+    return f"{record.name}: {describe(record)}; {file_in_words(record)}, {record.license}; {where}"
+
+
+def run_pull(options: argparse.Namespace) -> None:
+    """Fetch a model's weights."""
+    print(f"{options.model} is in {pull(options.model, options.to)}")
+
+
+def run_publish(options: argparse.Namespace) -> None:
+    """Check weights, and put them on the Hub."""
+    found = publish(
+        options.source,
+        options.repo_id,
+        private=options.private,
+        revision=options.revision,
+        tag=options.tag,
+        data=options.data,
+        dry_run=options.dry_run,
+        progress=AUDITING,
+    )
+    if options.dry_run:
+        Console().print(Markdown(found.card.split("---\n", 2)[2]))
+    for name, size in found.files.items():
+        print(f"{name:20} {size_in_words(size):>9}")
+    _warn(found.warning)
+    if options.dry_run:
+        print(f"every {'other ' if found.warning else ''}check passed; nothing was sent to {found.repo_id}")
+    else:
+        print(f"{found.url}{'' if found.changed else ' (nothing changed)'}")
+
+
+def _warn(warning: str) -> None:
+    if warning:
+        print(f"sll-zoo: warning: {warning}", file=sys.stderr)
+
+
+def run_ship(options: argparse.Namespace) -> None:
+    """Put exported weights into checkpoints/."""
+    found = ship(options.folder, AUDITING)
+    _warn(found.warning)
+    print(f"{found.folder}: {found.record.name}, {describe(found.record)}")
+
+
+def run_convert(options: argparse.Namespace) -> None:
+    """Turn a checkpoint of the paper's authors into a folder."""
+    record = convert(options.official, options.out, options.data, AUDITING)
+    print(f"{options.out}: {record.name}, {describe(record)}")
+
+
+def run_quantize(options: argparse.Namespace) -> None:
+    """Write a model with fewer bits a weight, and print what that costs."""
+    check_source(options.data)
+    found = quantize_weights(options.model, options.out, options.data, options.bits, options.device, AUDITING)
+    before, after = found.before, found.after
+    rows = [("clean accuracy", before.clean, after.clean)]
+    rows += [(f"certified at {radius_label(eps)}", share, after.certified[eps]) for eps, share in before.certified.items()]
+    print(f"{'':20} {'before':>9} {'after':>9} {'points':>7}")
+    for name, *shares in rows:
+        print(f"{name:20} {percent(shares[0]):>9} {percent(shares[1]):>9} {100 * (shares[1] - shares[0]):+7.2f}")
+    print(f"{'mean radius':20} {before.mean_radius:9.4f} {after.mean_radius:9.4f}")
+    print(f"{'file':20} {size_in_words(found.size_before):>9} {size_in_words(found.record.size):>9}")
+    print(f"{options.out}: {found.record.name}, {after.n:,} images, {file_in_words(found.record)}")

@@ -1,0 +1,220 @@
+"""Residual layers one after the other, in place and in little memory; the formula is in :mod:`~sll_zoo.functional.residual`.
+
+A layer's input is its output plus what the layer took away, and that is known from the hidden units. So only the hidden units of
+each layer are kept, and the inputs are found again, last layer first, when derivatives are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice, repeat
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
+
+from sll_zoo.compat import graph_is_captured
+from sll_zoo.functional.convolution import PaddingMode, same_conv2d, same_conv2d_adjoint
+from sll_zoo.functional.fast.products import derivatives_are_taken_in_reverse, linear
+from sll_zoo.functional.residual import residual
+
+# So many bytes of images at a time go through all convolutions on a CPU: few enough to stay near the processor on their way.
+PART = 2**22
+
+
+class Layer(NamedTuple):
+    """V, b and 2/T of one layer: (inner, features) or (inner, channels, k, k), (inner,) or None, and (inner,)."""
+
+    weight: Tensor
+    bias: Tensor | None
+    step: Tensor
+
+
+def residuals(
+    x: Float[Tensor, "batch features *space"],
+    layers: Sequence[Layer],
+    activation: str = "relu",
+    padding_mode: PaddingMode = "zeros",
+) -> Float[Tensor, "batch features *space"]:
+    """Return what ``layers`` make of ``x``, the first layer first.
+
+    Args:
+        x: (batch, features), or (batch, channels, height, width).
+        layers: All dense or all convolutional, at least one.
+        activation: σ. With another than relu, in ``torch.compile``, and where derivatives are taken forward, it is the formula
+            that is executed.
+        padding_mode: Of the convolutions.
+
+    Under autocast the products are taken in its type, and what goes from layer to layer stays as precise as ``x``. It does not
+    touch float64, as everywhere in PyTorch.
+    """
+    tensors = [tensor for weight, bias, step in layers for tensor in (weight, bias, step.to(weight.dtype))]
+    if activation == "relu" and _is_plain(x, tensors):
+        device = x.device.type
+        lower = torch.is_autocast_enabled(device) and x.dtype != torch.float64
+        dtype = torch.get_autocast_dtype(device) if lower else x.dtype
+        with torch.autocast(device, enabled=False):
+            apply = _ReluResiduals.apply if torch.is_grad_enabled() else partial(_ReluResiduals.forward, None)
+            y: Tensor = apply(padding_mode, dtype, x, *tensors)
+        return y
+    for weight, bias, step in layers:
+        x = residual(x, weight, bias, step, activation, padding_mode)
+    return x
+
+
+def _is_plain(x: Tensor, tensors: Sequence[Tensor | None]) -> bool:
+    if graph_is_captured():
+        return False
+    weight, *_ = given = [tensor for tensor in tensors if tensor is not None]
+    return (
+        x.ndim == weight.ndim and all(tensor.dtype == x.dtype for tensor in given) and derivatives_are_taken_in_reverse(x, *given)
+    )
+
+
+class _ReluResiduals(torch.autograd.Function):
+    """A stack of relu layers with derivatives of our own; derivatives of these are taken through the formula.
+
+    Products are taken in ``dtype``; x, and what goes from layer to layer, keep theirs.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, padding_mode: PaddingMode, dtype: torch.dtype, x: Tensor, *tensors: Tensor | None) -> Tensor:
+        """Apply the layers; keep nothing where ``ctx`` is None."""
+        layers, result, hidden = _operators(tensors, padding_mode, dtype), torch.empty_like(x), []
+        kept = ctx is not None and any(ctx.needs_input_grad)
+        for part, out in zip(_parts(x), _parts(result), strict=True):
+            y = part
+            for layer in layers:
+                units = layer.product(y, layer.bias).relu_()
+                y = layer.add_adjoint(y, layer.stepped(units), -1, out)
+                if kept:
+                    hidden.append(units)
+        if kept:
+            ctx.padding_mode, ctx.dtype = padding_mode, dtype
+            ctx.save_for_backward(x, result if len(layers) > 1 else x, *tensors, *hidden)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, y, *saved = ctx.saved_tensors
+        tensors, hidden = saved[: len(ctx.needs_input_grad) - 3], saved[len(ctx.needs_input_grad) - 3 :]
+        if torch.is_grad_enabled():
+            return None, None, *_derivatives_by_formula(ctx, [x, *tensors], grad)
+        layers, units = _operators(tensors, ctx.padding_mode, ctx.dtype), iter(hidden)
+        sums: list[Tensor] = []
+        grad_x, of_tensors = torch.empty_like(x) if ctx.needs_input_grad[2] else None, any(ctx.needs_input_grad[3:])
+        with torch.autocast(x.device.type, enabled=False):
+            for part in zip(_parts(x), _parts(y), _parts(grad), _parts(grad_x), strict=False):
+                found = _derivatives(layers, list(islice(units, len(layers))), *part, of_tensors)
+                sums = [total.add_(more) for total, more in zip(sums, found, strict=True)] if sums else found
+        by_tensors = (None if tensor is None else total for tensor, total in zip(tensors, sums, strict=True))
+        return None, None, grad_x, *(by_tensors if of_tensors else [None] * len(tensors))
+
+
+def _parts(images: Tensor | None) -> Iterable[Any]:
+    """Return what goes through all layers at a time; for ever None where there is nothing."""
+    if images is None:
+        return repeat(None)
+    # A dense weight is larger than a part, and would be read again for each.
+    whole = images.device.type != "cpu" or images.ndim == 2
+    return torch.split(images, max(1, len(images) if whole else PART // max(1, images[:1].nbytes)))
+
+
+def _derivatives(
+    layers: Sequence[_Operator],
+    hidden: Sequence[Tensor],
+    x: Tensor,
+    y: Tensor,
+    grad: Tensor,
+    grad_x: Tensor | None,
+    of_tensors: bool,
+) -> list[Tensor]:
+    """Write the derivative by x over ``grad_x``; return those by weight, bias and step of each layer, the first layer first."""
+    found: list[Tensor] = []
+    inputs, grads = None, grad_x
+    for index, (layer, units) in reversed(list(enumerate(zip(layers, hidden, strict=True)))):
+        by_taken = layer.product(grad)
+        by_units = torch.ops.aten.threshold_backward(layer.stepped(by_taken), units, 0)  # but for its sign, as all below
+        if of_tensors:
+            taken = layer.stepped(units)
+            # The layer's input, found again from its output.
+            y = inputs = layer.add_adjoint(y, taken, 1, inputs) if index else x
+            by_step = _over_batch(by_taken.to(grad.dtype).mul_(units), grad.dtype)
+            found[:0] = [layer.negative_gradient(y, by_units, grad, taken), -_over_batch(by_units, grad.dtype), -by_step]
+        if index or grad_x is not None:
+            grad = grads = layer.add_adjoint(grad, by_units, -1, grads)
+    return found
+
+
+class _Operator(NamedTuple):
+    """V of a layer, in the type that products are taken in, with b and 2/T."""
+
+    weight: Tensor
+    bias: Tensor | None
+    step: Tensor
+    padding_mode: PaddingMode
+
+    def product(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return V x + b."""
+        x = x.to(self.weight.dtype)
+        if self.weight.ndim == 2:
+            return linear(x, self.weight, bias)
+        return same_conv2d(x, self.weight, bias, self.padding_mode)
+
+    def stepped(self, units: Tensor) -> Tensor:
+        """Return step ⊙ units."""
+        step = self.step.view(-1, *(1,) * (units.ndim - 2))
+        if units.device.type == "cpu":  # where to multiply along a short axis of channels, the last in memory, is slow
+            step = torch.empty_like(units[:1], dtype=step.dtype).copy_(step)
+        return (units * step).to(units.dtype)
+
+    def add_adjoint(self, y: Tensor, units: Tensor, sign: int, out: Tensor | None) -> Tensor:
+        """Return y ± Vᵀ units, written over ``out`` if there is one."""
+        if self.weight.ndim == 2:
+            added = linear(units, self.weight.mT)
+        else:
+            added = same_conv2d_adjoint(units, self.weight, self.padding_mode)
+        return torch.add(y, added.to(y.dtype), alpha=sign, out=out)
+
+    def negative_gradient(self, x: Tensor, units: Tensor, grad: Tensor, taken: Tensor) -> Tensor:
+        """Return minus the derivative of ⟨units, V x⟩ + ⟨taken, V grad⟩ by V, in the type of ``x``."""
+        dtype, x, grad = x.dtype, x.to(self.weight.dtype), grad.to(self.weight.dtype)
+        if self.weight.ndim == 2:
+            return linear(torch.cat([units, taken]).neg_().mT, torch.cat([x, grad]).mT).to(dtype)
+        return -(self._by_kernel(x, units).to(dtype) + self._by_kernel(grad, taken).to(dtype))
+
+    def _by_kernel(self, x: Tensor, units: Tensor) -> Tensor:
+        padding = self.weight.shape[-1] // 2
+        if self.padding_mode == "circular":
+            x, padding = F.pad(x, (padding,) * 4, mode="circular"), 0
+        found: Tensor = conv2d_weight(x, self.weight.shape, units, padding=padding)  # type: ignore[no-untyped-call]  # of torch
+        return found
+
+
+def _operators(tensors: Sequence[Tensor | None], padding_mode: PaddingMode, dtype: torch.dtype) -> list[_Operator]:
+    return [
+        _Operator(weight.to(dtype), None if bias is None else bias.to(dtype), step, padding_mode)
+        for weight, bias, step in _layers(tensors)
+    ]
+
+
+def _layers(tensors: Sequence[Tensor | None]) -> Iterator[Layer]:
+    return (Layer(*tensors[start : start + 3]) for start in range(0, len(tensors), 3))  # type: ignore[arg-type]
+
+
+def _over_batch(units: Tensor, dtype: torch.dtype) -> Tensor:
+    return units.sum([axis for axis in range(units.ndim) if axis != 1], dtype=dtype)
+
+
+def _derivatives_by_formula(ctx: Any, inputs: Sequence[Any], grad: Tensor) -> list[Tensor | None]:
+    y, *tensors = inputs
+    for layer in _layers(tensors):
+        y = residual(y, *layer, "relu", ctx.padding_mode)
+    needed = ctx.needs_input_grad[2:]
+    wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
+    found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
+    return [next(found) if need else None for need in needed]

@@ -1,0 +1,71 @@
+"""What the command ``attack`` says and writes: a table, and the images that refute a certificate."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sll_zoo.certificates.attacking import JUST_BELOW, Attack
+from sll_zoo.environment import versions_of
+from sll_zoo.errors import ConfigError
+from sll_zoo.files import atomic_write
+from sll_zoo.functional.certificate import radius_label
+from sll_zoo.reports.words import percent
+
+PACKAGES = ("sll_zoo", "torch", "numpy")
+AUTOATTACK = "AutoAttack (APGD-CE, APGD-T, FAB-T, Square)"
+
+REFUTED = """{violations} of {n} images change their class inside their certified radius: the certificate of {model} is wrong.
+They are in {path}, with radii, distances and versions. Please report it: open an issue of sll_zoo with this file attached,
+and the command that you ran."""
+
+
+def name_of(method: str, steps: int, restarts: int) -> str:
+    """Return what a record calls an attack of :func:`~sll_zoo.attack`."""
+    return AUTOATTACK if method == "autoattack" else f"PGD ({steps} steps, {restarts} restarts)"
+
+
+def require_npz(path: Path) -> None:
+    """Raise ConfigError unless a file ``path`` can be written later: before the search, not after it."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.suffix != ".npz" or path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigError(f"--out {path} cannot be written", "give the name of an .npz file in a folder of yours")
+
+
+def render_attack(found: Attack) -> str:
+    """Return the table of accuracies, a line for each radius, with what they were measured on."""
+    lines = [f"{'eps':>8} {'clean':>10} {'empirical':>10} {'certified':>10}"]
+    for eps, certified in found.certified.items():
+        cells = (percent(found.clean), percent(found.empirical[eps]), percent(certified))
+        lines.append(f"{radius_label(eps):>8} " + " ".join(f"{cell:>10}" for cell in cells))
+    broken = int(found.violations.sum())
+    lines.append(f"{broken} of {found.n} images broken inside their certified radius, each searched up to {JUST_BELOW} of it")
+    lines.append(
+        f"{found.n} images in {found.seconds:.1f} s, searched in float32, verified in float64, {torch.get_num_threads()} threads"
+    )
+    return "\n".join(lines)
+
+
+def write_violations(found: Attack, model: str, path: Path) -> str:
+    """Write the images that changed their class inside their certified radius as .npz, and return how to report them.
+
+    The file has, for k images: ``original`` and ``adversarial`` (k, channels, height, width), ``label``, ``prediction``,
+    ``adversarial_prediction``, ``distance`` and ``radius`` (k,), the name of the ``model`` and the ``versions`` as JSON.
+    """
+    tensors = {
+        "original": found.images,
+        "adversarial": found.adversarial,
+        "label": found.labels,
+        "prediction": found.prediction,
+        "adversarial_prediction": found.adversarial_prediction,
+        "distance": found.distance,
+        "radius": found.radius,
+    }
+    arrays = {name: array[found.violations].cpu().numpy() for name, array in tensors.items()}
+    with atomic_write(path) as temporary:
+        np.savez(temporary, allow_pickle=False, model=model, versions=json.dumps(versions_of(PACKAGES)), **arrays)
+    return REFUTED.format(violations=int(found.violations.sum()), n=found.n, model=model, path=path)

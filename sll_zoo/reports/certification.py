@@ -1,0 +1,192 @@
+"""The report of a certification: a page to mail, and the same numbers for a program to read.
+
+Everything that it takes to repeat the measurement is in it: the command, the sha256 of weights and images, and the versions.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from sll_zoo.certificates.evaluation import Evaluation
+from sll_zoo.data import HeldOut
+from sll_zoo.environment import versions_of, weights_sha256
+from sll_zoo.errors import ConfigError
+from sll_zoo.files import atomic_write, json_number, obstacle, write_json
+from sll_zoo.functional.certificate import radius_label
+from sll_zoo.models import LipschitzClassifier
+from sll_zoo.reports.plot import data_uri, image_png, plot_certified_accuracy
+from sll_zoo.reports.words import percent
+
+PAGE, NUMBERS, SAMPLES, CURVE = FILES = ("report.html", "report.json", "samples.csv", "curve.png")
+TEMPLATE = "certification.html.jinja"
+PACKAGES = ("sll_zoo", "torch", "timm", "numpy")
+# Images at each end of the order by radius: two rows of six on a screen, four of three on a phone.
+SHOWN = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What was measured on what, as ``report.json`` holds it.
+
+    Attributes:
+        command: Repeats the measurement.
+        model: Its name, or where it was loaded from.
+        parameters: Number of trained numbers.
+        weights_sha256: Of :func:`weights_sha256`.
+        data: Name of the data set, or the folder.
+        data_sha256: Of the images and labels that were measured, by :func:`~sll_zoo.data.fingerprint`.
+        n: Number of images measured.
+        available: Number of images that there are.
+        sound: Whether the radii account for rounding.
+        dtype: In which the certificates were computed.
+        device: The kind of device that computed them.
+        threads: Of the processor.
+        versions: Of the packages at work.
+        correct: How many images are classified correctly.
+        radii: L2 radii in pixels of [0, 1].
+        counts: For each of them, how many images are classified correctly throughout that ball.
+        mean_radius: Mean certified radius; a wrong prediction counts as 0. Infinite numbers are null in JSON.
+        slack: The most that was subtracted from a radius for rounding.
+        seconds: Wall time of the certification.
+    """
+
+    command: str
+    model: str
+    parameters: int
+    weights_sha256: str
+    data: str
+    data_sha256: str
+    n: int
+    available: int
+    sound: bool
+    dtype: str
+    device: str
+    threads: int
+    versions: dict[str, str]
+    correct: int
+    radii: list[float]
+    counts: list[int]
+    mean_radius: float
+    slack: float
+    seconds: float
+
+
+def describe_run(
+    model: LipschitzClassifier, evaluation: Evaluation, data: HeldOut, command: str, name: str, data_sha256: str
+) -> Report:
+    """Return what was measured on what.
+
+    Args:
+        model: The network.
+        evaluation: What :func:`~sll_zoo.evaluate` measured of it on ``data``.
+        data: The images.
+        command: Repeats the measurement.
+        name: What ``create_model`` loads the network by.
+        data_sha256: Of :func:`~sll_zoo.data.fingerprint`.
+    """
+    return Report(
+        command=command,
+        model=name,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        weights_sha256=weights_sha256(model),
+        data=data.name,
+        data_sha256=data_sha256,
+        n=evaluation.n,
+        available=len(data.samples),
+        sound=evaluation.sound,
+        dtype=str(evaluation.proved.dtype).removeprefix("torch."),
+        device=next(model.parameters()).device.type,
+        threads=torch.get_num_threads(),
+        versions=versions_of(PACKAGES),
+        correct=int(evaluation.correct.sum()),
+        radii=list(evaluation.counts),
+        counts=list(evaluation.counts.values()),
+        mean_radius=evaluation.mean_radius,
+        slack=evaluation.slack.max().item(),
+        seconds=evaluation.seconds,
+    )
+
+
+def check_folder(folder: Path, files: Iterable[str] = FILES) -> None:
+    """Raise ConfigError if a report cannot be written to ``folder``; nothing is made."""
+    if problem := obstacle(folder):
+        raise ConfigError(problem, "name a folder for the report")
+    for name in files:
+        if (folder / name).is_dir():
+            raise ConfigError(f"{folder / name} is a folder", "remove it, or name another folder for the report")
+
+
+def write_report(folder: Path, report: Report, evaluation: Evaluation, data: HeldOut) -> Path:
+    """Write ``report.json``, ``samples.csv``, ``curve.png`` and ``report.html``, each whole, and return the page's path.
+
+    Args:
+        folder: Where to; it is made, and files of these names in it are replaced one by one.
+        report: Of :func:`describe_run`.
+        evaluation: The measurement.
+        data: The images.
+    """
+    # What takes time comes first, so that an interruption hardly ever leaves files of two measurements side by side.
+    curve = plot_certified_accuracy({report.model: evaluation}, f"{report.data}: {report.n} images", folder / CURVE)
+    page = render_page(report, evaluation, data, curve.read_bytes())
+    with atomic_write(folder / NUMBERS) as temporary:
+        write_json(temporary, {key: json_number(value) for key, value in asdict(report).items()})
+    with atomic_write(folder / SAMPLES) as temporary, temporary.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["index", "label", "prediction", "radius"])
+        columns = (column.tolist() for column in (evaluation.label, evaluation.prediction, evaluation.proved))
+        rows.writerows(zip(data.indices, *columns, strict=True))
+    with atomic_write(folder / PAGE) as temporary:
+        temporary.write_text(page, "utf-8")
+    return folder / PAGE
+
+
+def render_page(report: Report, evaluation: Evaluation, data: HeldOut, curve: bytes) -> str:
+    """Return the report as one page of HTML that needs nothing else: no script, no request, images inlined.
+
+    Args:
+        report: Of :func:`describe_run`.
+        evaluation: The measurement.
+        data: The images.
+        curve: PNG of certified accuracy against radius.
+    """
+    order = evaluation.proved.argsort(stable=True).tolist()
+    lines = [("clean", report.correct), *zip(map(radius_label, report.radii), report.counts, strict=True)]
+    return render(
+        TEMPLATE,
+        report=report,
+        rows=[(label, count, percent(count / report.n)) for label, count in lines],
+        versions=", ".join(f"{package} {number}" for package, number in report.versions.items()),
+        curve=data_uri(curve),
+        largest=_tiles(order[: -SHOWN - 1 : -1], evaluation, data),
+        smallest=_tiles(order[:SHOWN], evaluation, data),
+        files=(NUMBERS, SAMPLES, CURVE),
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """Return one of the templates beside this file, filled in."""
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template(template).render(values)
+
+
+def _tiles(places: Iterable[int], evaluation: Evaluation, data: HeldOut) -> list[dict[str, Any]]:
+    """Return what the page shows of the images at ``places``."""
+    return [
+        {
+            "index": data.indices[place],
+            "label": data.class_names[int(evaluation.label[place])],
+            "prediction": data.class_names[int(evaluation.prediction[place])],
+            "correct": bool(evaluation.correct[place]),
+            "radius": evaluation.proved[place].item(),
+            "image": data_uri(image_png(data.image(place))),
+        }
+        for place in places
+    ]

@@ -1,6 +1,0 @@
-"""Certificates that hold in floating point: networks as they are executed, and radii with their rounding taken off."""
-
-from sll_zoo.soundness.frozen import FrozenNetwork, freeze
-from sll_zoo.soundness.radius import sound_radius
-
-__all__ = ["FrozenNetwork", "freeze", "sound_radius"]

@@ -1,0 +1,46 @@
+"""Certificates, one image at a time, as a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+from sll_zoo.files import atomic_write
+
+
+class WriteCertificates(BasePredictionWriter):
+    """When ``predict`` has ended, write a CSV file with the index, class and radius of each image; one file for each process.
+
+    Args:
+        path: Where to; with several processes, each puts its rank before the suffix.
+
+    Attributes:
+        written: The path; empty before.
+    """
+
+    def __init__(self, path: str = "outputs/certificates.csv") -> None:
+        super().__init__("epoch")
+        self.path = Path(path)
+        self.written = ""
+
+    def write_on_epoch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002 - Lightning's signature
+        predictions: Sequence[Any],
+        batch_indices: Sequence[Any],
+    ) -> None:
+        """Write the file."""
+        path = self.path if trainer.world_size == 1 else self.path.with_suffix(f".{trainer.global_rank}{self.path.suffix}")
+        with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["image", "prediction", "radius"])
+            # Indices come by data loader, of which there is one; predictions then come without that level.
+            for indices, batch in zip(batch_indices[0], predictions, strict=True):
+                rows.writerows(zip(indices, batch["prediction"].tolist(), batch["radius"].tolist(), strict=True))
+        self.written = str(path)

@@ -1,0 +1,193 @@
+"""The checkpoint that an interrupted training goes on from."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NoReturn
+
+import torch
+from filelock import FileLock, Timeout
+from lightning import LightningModule, Trainer
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_only
+
+from sll_zoo.errors import CheckpointError, Interrupted
+from sll_zoo.training.callbacks.interruption import Signals, requeue
+from sll_zoo.training.checkpoint_files import TRAINING_KEY, WholeCheckpointIO, has_ended
+
+# What a process wishes at the end of a batch; above these, the number of a signal.
+NOTHING, SAVE = -1, 0
+
+
+class ResumableCheckpoint(ModelCheckpoint):
+    """Write ``last.ckpt`` at the end of every epoch, every few minutes, and when the training is asked to end.
+
+    ``ckpt_path="last"`` goes on from the newest one in the folder. With :class:`~sll_zoo.training.callbacks.SeededBatches` and
+    Lightning's ``deterministic``, the weights in the end are those of an uninterrupted training, on the CPU to the last bit.
+
+    SIGTERM, SIGINT (Ctrl-C) and, under SLURM, SIGUSR1 let the batch end, write a checkpoint and raise
+    :class:`~sll_zoo.errors.Interrupted`; SIGUSR1 asks SLURM to start the job again, too. A signal during a
+    validation waits for its end. Before the first batch and, on the command line, while data are read and a network is exported,
+    SIGTERM and SIGUSR1 end at once, with the checkpoints as they are.
+
+    A new training leaves the checkpoint of an earlier one where it is, and writes ``last-v1.ckpt`` and so on. While a training
+    runs, no other can write to its folder.
+
+    Args:
+        folder: Where to; by default in that of the logger.
+        minutes: Between two checkpoints in the middle of an epoch.
+
+    Attributes:
+        training: What defines the training (:func:`sll_zoo.training.checkpoint_files.defining`), for its checkpoints to
+            keep; empty for a training from Python.
+
+    Raises:
+        CheckpointError: Another training writes to the folder, or nobody can.
+    """
+
+    def __init__(self, folder: str | None = None, minutes: float = 10.0) -> None:
+        super().__init__(dirpath=folder, save_last=True, save_top_k=0)
+        self.minutes = minutes
+        self.training: dict[str, Any] = {}
+        self._signals = Signals()
+        self._lock: FileLock | None = None
+        self._step = 0
+
+    def last(self) -> Path | None:
+        """Return the newest checkpoint in the folder."""
+        found = Path(str(self.dirpath)).glob(f"{self.CHECKPOINT_NAME_LAST}*{self.FILE_EXTENSION}")
+        return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the folder, before any work."""
+        super().setup(trainer, pl_module, stage)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeCheckpointIO()
+        if stage == "fit" and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+            problem = self._take_folder() if trainer.is_global_zero else None
+            if problem := trainer.strategy.broadcast(problem):
+                raise CheckpointError(problem, "give this training a folder of its own: --checkpoints.folder FOLDER")
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Let a checkpoint say of which training it is."""
+        if self.training:
+            checkpoint[TRAINING_KEY] = self.training
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Let a training that had ended end once more with the same weights.
+
+        Lightning then runs none of a training's hooks, not even the one at whose end its callbacks put averaged weights into the
+        network. They are what the checkpoint has as ``state_dict``.
+        """
+        if has_ended(checkpoint, trainer):
+            pl_module.load_state_dict(checkpoint["state_dict"])
+
+    def ending_at_once(self, trainer: Trainer) -> AbstractContextManager[None]:
+        """Return what lets a signal end at once all that is done within, but for the batches of the training."""
+        return self._signals.ending_at_once(partial(self._end, trainer))
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Let a signal end the check at once: Lightning's handlers would write a checkpoint of their own."""
+        self._signals.end_at_once(partial(self._end, trainer))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to listen for signals."""
+        super().on_train_start(trainer, pl_module)
+        self._step = trainer.global_step
+        self._saved = time.monotonic()
+        self._signals.listen()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Write a checkpoint when it is time or when the training is to end; not between gradients that are accumulated."""
+        if trainer.is_last_batch or trainer.global_step == self._step:
+            return  # the end of the epoch comes at once, or the step is not made yet
+        self._step = trainer.global_step
+        wish = self._agree(trainer)
+        if wish != NOTHING:
+            self._save(trainer)
+        if wish > SAVE:
+            self._end(trainer, wish)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
+        """Write a checkpoint, and end the training if it is to end."""
+        self._save(trainer)
+        if (wish := self._agree(trainer)) > SAVE:
+            self._end(trainer, wish)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write nothing: after the validation comes the end of the epoch or another batch."""
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write nothing: the end of the epoch has been."""
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
+        """Leave the folder."""
+        self._leave_folder()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
+        """Leave the folder."""
+        self._leave_folder()
+
+    def _agree(self, trainer: Trainer) -> int:
+        """Return what the processes wish; the same on all of them, since they write and end together."""
+        due = time.monotonic() - self._saved >= 60 * self.minutes
+        wish = self._signals.received or (SAVE if due else NOTHING)
+        if trainer.world_size == 1:
+            return wish
+        return int(trainer.strategy.reduce(torch.tensor(wish, device=trainer.strategy.root_device), reduce_op="max"))
+
+    def _save(self, trainer: Trainer) -> None:
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            # Set before saving: it is part of what is saved.
+            self.last_model_path = self.last_model_path or self._free_path(trainer)
+            trainer.save_checkpoint(self.last_model_path)
+            for logger in trainer.loggers if trainer.is_global_zero else ():
+                logger.after_save_checkpoint(self)
+            self._saved = time.monotonic()
+
+    def _free_path(self, trainer: Trainer) -> str:
+        """Return the first of ``last.ckpt``, ``last-v1.ckpt`` and so on that is no file."""
+        version = None
+        while self.file_exists(path := self.format_checkpoint_name({}, self.CHECKPOINT_NAME_LAST, ver=version), trainer):
+            version = (version or 0) + 1
+        return path
+
+    def _end(self, trainer: Trainer, signum: int) -> NoReturn:
+        if getattr(rank_zero_only, "rank", 0) or not trainer.is_global_zero:
+            raise Interrupted(signum, "")
+        path = self.last() if trainer.global_step else None
+        rest = f"go on from {path} with --ckpt_path last" if path else "no checkpoint was written"
+        if signum == signal.SIGUSR1:
+            rest = f"{requeue()}; {rest}"
+        raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}; {rest}")
+
+    def _take_folder(self) -> str | None:
+        """Lock the folder, and remove what a killed training was writing; return what is in the way."""
+        folder = Path(str(self.dirpath))
+        try:
+            with TemporaryDirectory(dir=_made(folder), prefix=".trial-"):
+                self._lock = FileLock(folder / ".lock")
+                self._lock.acquire(timeout=0)
+        except Timeout:
+            return f"another training is writing to {folder}"
+        except OSError as error:
+            return f"{folder} cannot be written to ({error})"
+        for left_over in folder.glob(".*.ckpt-*"):
+            shutil.rmtree(left_over)
+        return None
+
+    def _leave_folder(self) -> None:
+        if self._lock:
+            self._lock.release()
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,207 @@
+"""The trained network, measured and written as the Hub holds it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+from torch.utils.data import DataLoader
+
+from sll_zoo.certificates.attacking import attack
+from sll_zoo.certificates.evaluation import Evaluation, evaluate
+from sll_zoo.data import ImageData, fingerprint
+from sll_zoo.data.sources import evenly_spaced
+from sll_zoo.environment import commit, describe_device, versions_of
+from sll_zoo.errors import ConfigError
+from sll_zoo.files import obstacle
+from sll_zoo.models import LipschitzClassifier
+from sll_zoo.models.nearest import NearestNeighbour
+from sll_zoo.training.callbacks.repeats import read_repeats
+from sll_zoo.training.strategies import network_of
+from sll_zoo.zoo.entries import recipe
+from sll_zoo.zoo.folder import require_not_shipped
+from sll_zoo.zoo.publishing.recording import measurement
+from sll_zoo.zoo.publishing.save import export_model
+from sll_zoo.zoo.records.card import describe
+from sll_zoo.zoo.records.data_source import source_of
+from sll_zoo.zoo.records.record import Accuracies, Measurement, Training
+from sll_zoo.zoo.weights.packing import quantize, require_bits, require_quantizable
+
+PACKAGES = ("sll_zoo", "torch", "lightning", "timm")
+
+
+class ExportModel(Callback):
+    """When training has ended, certify the network on the held-out images and write it as the Hub holds it.
+
+    Nothing is written in a ``fast_dev_run`` or after an interruption.
+
+    Args:
+        folder: Where to, such as ``outputs/architecture.tag``; ``sll-zoo ship`` takes it from there into a checkout.
+        baseline: Whether to measure the nearest-neighbour margin classifier beside it; for data sets that fit in memory.
+        attacked: How many of the held-out images, evenly spaced, to attack by PGD of 100 steps and 5 restarts.
+        bits: Of a weight, below 32 to export and measure what :func:`~sll_zoo.quantize` makes of the network.
+        repeats: Folders that the same training was exported to before with other seeds, whose accuracies are recorded as well.
+
+    Attributes:
+        written: The folder and what is in it, in one line; empty before.
+    """
+
+    def __init__(
+        self, folder: str, baseline: bool = False, attacked: int = 0, bits: int = 32, repeats: Sequence[str] = ()
+    ) -> None:
+        require_bits(bits)
+        require_not_shipped(Path(folder))
+        self.folder = Path(folder)
+        self.baseline = baseline
+        self.attacked = attacked
+        self.bits = bits
+        self.repeats = [Path(folder) for folder in repeats]
+        self.written = ""
+        self._start, self._seconds_before = time.perf_counter(), 0.0
+        self._images: int | None = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seconds trained and the images seen so far, for a training that goes on from a checkpoint."""
+        return {"seconds": self._seconds(), "images": self._images}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the seconds trained and the images seen before."""
+        self._seconds_before = state_dict["seconds"]
+        self._images = state_dict.get("images")  # a checkpoint of a time when nobody counted has none
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
+        """Check that the network can be certified and quantised, before a strategy shards it."""
+        if stage != "fit":
+            return
+        model = cast("LipschitzClassifier", pl_module.model)
+        if recipe(model) is None:
+            raise ConfigError(
+                "ExportModel of a network that create_model did not build", "leave it out, or train one that it builds"
+            )
+        model.require_structure()
+        if self.bits < 32:
+            require_quantizable(model, self.bits)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
+        """Check, before any work, that there will be something to measure on and somewhere to write."""
+        data = _datamodule(trainer)
+        if data is None or not hasattr(data, "name") or not hasattr(data, "class_names"):
+            raise ConfigError(f"ExportModel with data module {data!r}", "fit with one that has name, class_names and test images")
+        problem = obstacle(self.folder) if trainer.is_global_zero else ""
+        if problem := trainer.strategy.broadcast(problem):
+            raise ConfigError(problem, "name a folder to export to that can be written to (folder of ExportModel)")
+        self._repeats = self._read_repeats(trainer, data) if self.repeats else {}
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Count the images of all processes, which have equal shares of a batch."""
+        if self._images is not None:
+            self._images += len(batch[0]) * trainer.world_size
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure and write, on one process."""
+        if getattr(trainer, "fast_dev_run", False) or trainer.interrupted:
+            return
+        model, device = network_of(pl_module), trainer.strategy.root_device
+        if not trainer.is_global_zero:
+            return
+        training_yaml, data = _training_yaml(trainer), _datamodule(trainer)
+        training = Training(
+            command="sll-zoo fit --config training.yaml" if training_yaml else None,
+            start=getattr(pl_module, "start", None),
+            seeds=(torch.initial_seed(), *self._repeats),
+            epochs=trainer.current_epoch,
+            images=self._images,
+            seconds=self._seconds(),
+            device=describe_device(device),
+            commit=commit(),
+            versions=versions_of(PACKAGES),
+            fingerprint=data.fingerprint("train") if isinstance(data, ImageData) else None,
+        )
+        data.setup("test")
+        if self.bits < 32:
+            model = quantize(model, self.bits)
+        if device.type == "cuda":  # Lightning has moved it to the CPU
+            model.to(device)
+        curves = {"this network": evaluate(model, _all(data.test_dataloader()))}
+        if self.baseline:
+            curves["nearest-neighbour margin"] = _baseline(data, model.num_classes)
+        measured = self._measurement(model, data, *curves.values())
+        record = export_model(
+            model.cpu(),
+            self.folder,
+            label_names=data.class_names,
+            measured=measured,
+            curves=curves,
+            training=training,
+            training_yaml=training_yaml,
+            bits=self.bits,
+        )
+        self.written = f"{self.folder}: {describe(record)}"
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.perf_counter() - self._start
+
+    def _measurement(
+        self, model: LipschitzClassifier, data: Any, evaluation: Evaluation, baseline: Evaluation | None = None
+    ) -> Measurement:
+        attacked = None
+        if self.attacked:
+            places = evenly_spaced(evaluation.n, self.attacked)
+            images, labels = (torch.cat(parts)[places] for parts in zip(*_all(data.test_dataloader()), strict=True))
+            attacked = attack(model, images, labels, list(evaluation.counts))
+        found = fingerprint(_all(data.test_dataloader()))
+        method = "PGD (100 steps, 5 restarts)"
+        done = getattr(data, "preparation", "")
+        return measurement(
+            evaluation,
+            data.name,
+            found,
+            source=source_of(data) if isinstance(data, ImageData) else None,
+            preparation=done,
+            baseline=baseline,
+            attacked=attacked,
+            method=method,
+            repeats=list(self._repeats.values()),
+        )
+
+    def _read_repeats(self, trainer: Trainer, data: Any) -> dict[int, Accuracies]:
+        if not (training_yaml := _training_yaml(trainer)):
+            raise ConfigError("repeats of a training from Python", "train by the command line, which writes training.yaml")
+        data.setup("test")
+        found = fingerprint(_all(data.test_dataloader()))
+        return read_repeats(self.repeats, training_yaml, torch.initial_seed(), found)
+
+
+def _training_yaml(trainer: Trainer) -> str:
+    """Return the configuration of the command line, nothing for a training from Python."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+        if isinstance(callback, SaveConfigCallback):
+            config = callback.config.clone()
+            config.pop("ckpt_path", None)  # what was interrupted is repeated in one piece
+            callbacks = config.trainer.callbacks
+            for given in callbacks if isinstance(callbacks, list) else [callbacks]:
+                if given.class_path.endswith(".ExportModel"):
+                    given.init_args.repeats = []  # who repeats it does not have the others' folders
+            return str(callback.parser.dump(config, skip_none=False))
+    return ""
+
+
+def _datamodule(trainer: Trainer) -> Any:
+    """Return the data module, which Lightning attaches to its trainer without declaring it."""
+    return getattr(trainer, "datamodule", None)
+
+
+def _baseline(data: Any, num_classes: int) -> Evaluation:
+    images, labels = data.tensors("train")  # the loader leaves the last batch out
+    return evaluate(NearestNeighbour(images, labels, num_classes), _all(data.test_dataloader()))
+
+
+def _all(loader: DataLoader[Any]) -> DataLoader[Any]:
+    """Return all batches of a loader that may give those of one of several processes only."""
+    return DataLoader(loader.dataset, batch_size=loader.batch_size)

@@ -1,0 +1,111 @@
+"""Weights that the zoo has, written again with fewer bits: what they reach before and after, checked, and the folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from msgspec.structs import replace
+
+from sll_zoo.certificates.evaluation import Evaluation, evaluate
+from sll_zoo.data import fingerprint, open_data
+from sll_zoo.errors import ConfigError
+from sll_zoo.models.labels import label_names
+from sll_zoo.zoo import create_model, pull, quantize
+from sll_zoo.zoo.folder import require_not_shipped
+from sll_zoo.zoo.publishing.publish import Progress, require_sound
+from sll_zoo.zoo.publishing.recording import measurement
+from sll_zoo.zoo.publishing.save import export_model
+from sll_zoo.zoo.records.card import TRAINING_FILE
+from sll_zoo.zoo.records.data_source import source_of
+from sll_zoo.zoo.records.record import Measurement, Record
+from sll_zoo.zoo.weights.packing import require_bits
+from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, stated_record
+from sll_zoo.zoo.weights.shards import weights_files
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What fewer bits cost.
+
+    Attributes:
+        before: What the network reached.
+        after: What it reaches with its weights rounded, on the same images.
+        size_before: Of its files of weights, in bytes.
+        record: Of the weights that were written.
+    """
+
+    before: Evaluation
+    after: Evaluation
+    size_before: int
+    record: Record
+
+
+def quantize_weights(
+    source: str, folder: Path, data: str, bits: int = 8, device: str = "cpu", progress: Progress = iter
+) -> Quantized:
+    """Write a model's weights with ``bits`` bits each, and measure before and after, in float64.
+
+    The folder keeps what is known of the training. Of a network under attack nothing is known any more.
+
+    Args:
+        source: As for :func:`~sll_zoo.create_model`.
+        folder: Where to; it is made.
+        data: Held-out images, a data set's name or a folder.
+        bits: As for :func:`~sll_zoo.quantize`.
+        device: Where the network is evaluated.
+        progress: Wraps the list of layers that are audited, such as ``rich.progress.track``.
+
+    Raises:
+        ConfigError: Another number of bits, a file in the folder's place, or a folder of a checkout's shipped weights.
+        UnknownNameError, InputError: No such model or data.
+        WeightsError: Weights that do not exist, cannot be had, or are refused.
+        PublishError: The audit finds a layer that breaks its claim; nothing is written.
+    """
+    require_bits(bits)
+    require_not_shipped(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file", "name a folder for the weights")
+    with TemporaryDirectory(prefix="sll-zoo-") as staged:
+        return _quantize(pull(source, Path(staged)), folder, data, bits, device, progress)
+
+
+def _quantize(staged: Path, folder: Path, data: str, bits: int, device: str, progress: Progress) -> Quantized:
+    """Do so for a copy of the source, which is overwritten."""
+    known = stated_record(read_config(staged / CONFIG_FILE))
+    size = sum((staged / name).stat().st_size for name in weights_files(known))
+    model = create_model(f"local-dir:{staged}", pretrained=True).eval()
+    held_out = open_data(data, model.config.input_shape, model.num_classes, label_names(model))
+    quantized = quantize(model, bits)
+    before, after = (evaluate(one.to(device), held_out.batches()) for one in (model, quantized))
+    about = (Path(held_out.name).name, fingerprint(held_out.batches()))
+    measured = measurement(after, *about, source=source_of(held_out))
+    yaml = staged / TRAINING_FILE
+
+    def write(to: Path) -> Record:
+        return export_model(
+            quantized,
+            to,
+            label_names=held_out.class_names,
+            measured=_with_baseline(measured, known),
+            curves={f"{bits} bits a weight": after, "before": before},
+            training=known.training if known else None,
+            training_yaml=yaml.read_text("utf-8") if yaml.exists() else "",
+            origin=known.origin if known else None,
+            bits=bits,
+        )
+
+    quantized.cpu()
+    require_sound(quantized, staged, write(staged), progress)
+    if not yaml.exists():
+        (folder / TRAINING_FILE).unlink(missing_ok=True)  # of another model
+    return Quantized(before, after, size, write(folder))
+
+
+def _with_baseline(measured: Measurement, known: Record | None) -> Measurement:
+    """Return a measurement with the baseline, which knows nothing of the weights, of an earlier one on the same images."""
+    earlier = known.measured if known else None
+    if earlier and earlier.fingerprint == measured.fingerprint:
+        return replace(measured, baseline=earlier.baseline)
+    return measured

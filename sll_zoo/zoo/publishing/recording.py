@@ -1,0 +1,132 @@
+"""What is measured of weights, put into their record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from sll_zoo.certificates.attacking import Attack
+from sll_zoo.certificates.evaluation import Evaluation
+from sll_zoo.data import HeldOut, fingerprint
+from sll_zoo.data.sources import evenly_spaced
+from sll_zoo.errors import ConfigError
+from sll_zoo.files import json_number, obstacle
+from sll_zoo.functional.certificate import radius_label
+from sll_zoo.zoo.folder import describe_folder
+from sll_zoo.zoo.publishing.pull import locate
+from sll_zoo.zoo.records.record import Accuracies, AtRadius, Attacked, DataSource, Measurement, Record, Sample
+from sll_zoo.zoo.weights.loading import INSTALLED
+from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, stated_record
+
+# Certificates that a record keeps, to be computed again wherever the weights go.
+SAMPLE = 32
+
+
+def measurement(
+    evaluation: Evaluation,
+    dataset: str,
+    fingerprint: str,
+    *,
+    source: DataSource | None = None,
+    preparation: str = "",
+    baseline: Evaluation | None = None,
+    attacked: Attack | None = None,
+    method: str = "",
+    repeats: Sequence[Accuracies] = (),
+) -> Measurement:
+    """Return what a record says of an evaluation.
+
+    Args:
+        evaluation: Of the network, on the held-out images of a data set in their order.
+        dataset: Its name.
+        fingerprint: Of :func:`~sll_zoo.data.fingerprint`.
+        source: Of :func:`~sll_zoo.data.source_of`.
+        preparation: Of the data module (:class:`~sll_zoo.data.ImageData`).
+        baseline: Of a nearest-neighbour margin classifier on the same images.
+        attacked: Of the network, on some of the images.
+        method: By which attack.
+        repeats: Of networks that the same training gave with other seeds.
+    """
+    places = evenly_spaced(evaluation.n, SAMPLE)
+    return Measurement(
+        dataset=dataset,
+        source=source,
+        fingerprint=fingerprint,
+        n=evaluation.n,
+        preparation=preparation,
+        dtype="float64",
+        sound=evaluation.sound,
+        accuracy=_accuracies(evaluation),
+        empirical=(under_attack(attacked, method),) if attacked else (),
+        baseline=_accuracies(baseline) if baseline else None,
+        repeats=tuple(repeats),
+        sample=Sample(
+            index=tuple(places),
+            prediction=tuple(evaluation.prediction[places].tolist()),
+            radius=tuple(map(json_number, evaluation.proved[places].tolist())),
+        ),
+    )
+
+
+def under_attack(found: Attack, method: str) -> Attacked:
+    """Return what a record says of an attack by a method."""
+    return Attacked(
+        method=method,
+        n=found.n,
+        clean=found.clean,
+        certified=_at_radii(found.certified),
+        accuracy=_at_radii(found.empirical),
+    )
+
+
+def _accuracies(evaluation: Evaluation) -> Accuracies:
+    return Accuracies(
+        clean=evaluation.clean, mean_radius=json_number(evaluation.mean_radius), certified=_at_radii(evaluation.certified)
+    )
+
+
+def _at_radii(accuracies: Mapping[float, float]) -> tuple[AtRadius, ...]:
+    return tuple(AtRadius(eps=eps, label=radius_label(eps), accuracy=value) for eps, value in sorted(accuracies.items()))
+
+
+def recording_folder(model: str, data: HeldOut, eps: Sequence[float]) -> Path:
+    """Return the folder of a model's weights, whose record an attack on images of ``data`` can be added to.
+
+    Raises:
+        ConfigError: Weights that are not in a folder, or in the installed package or one that cannot be written to, that nobody
+            has measured, or that were measured on other images, or not at these radii.
+    """
+    place = locate(model)
+    if not isinstance(place, Path):
+        raise ConfigError(f"--record for weights of {place.model_id}", "name a folder of yours: local-dir:FOLDER")
+    if place.resolve().parent == INSTALLED:
+        raise ConfigError(f"--record in the installed package, {place}", "name a folder of yours: `sll-zoo pull --help`")
+    if problem := obstacle(place):
+        raise ConfigError(problem, "leave --record out, or name a folder of yours")
+    _, _, measured = _recorded(place)
+    certified = [row.eps for row in measured.accuracy.certified]
+    if other := [value for value in eps if value not in certified]:
+        raise ConfigError(f"--record at eps {other[0]:g}", f"choose of {', '.join(map(radius_label, certified))}")
+    if fingerprint(data.batches()) != measured.fingerprint:
+        raise ConfigError(f"--record for {data.name}", f"attack the images that were measured, of {measured.dataset}")
+    return place
+
+
+def record_attack(folder: Path, found: Attack, method: str) -> None:
+    """Write an attack into the record and the card of a folder, in place of an earlier one by the same method."""
+    config, record, measured = _recorded(folder)
+    others = (attacked for attacked in measured.empirical if attacked.method != method)
+    measured = replace(measured, empirical=(*others, under_attack(found, method)))
+    describe_folder(folder, replace(record, measured=measured), config)
+
+
+def _recorded(folder: Path) -> tuple[dict[str, Any], Record, Measurement]:
+    """Return the content of config.json, the record in it, and what that says was measured."""
+    config = read_config(folder / CONFIG_FILE)
+    record = stated_record(config)
+    if not record or not record.measured:
+        raise ConfigError(f"--record for weights in {folder} that nobody has measured", "measure them: `sll-zoo quantize --help`")
+    return config, record, record.measured

@@ -1,0 +1,112 @@
+"""Writing a network as the Hub holds it: config.json, model.safetensors, a card and a picture, from one record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from sll_zoo.certificates.evaluation import Evaluation
+from sll_zoo.choices import Bits
+from sll_zoo.environment import versions_of
+from sll_zoo.errors import WeightsError
+from sll_zoo.files import atomic_write
+from sll_zoo.models import LipschitzClassifier
+from sll_zoo.reports.plot import plot_certified_accuracy
+from sll_zoo.zoo.folder import describe_folder, require_not_shipped
+from sll_zoo.zoo.records.card import CURVE_FILE, TRAINING_FILE
+from sll_zoo.zoo.records.record import Measurement, Record, Training
+from sll_zoo.zoo.weights.packing import pack, require_bits, unpack
+from sll_zoo.zoo.weights.shards import LARGEST, write_weights
+
+PACKAGES = ("sll_zoo", "torch", "timm", "numpy")
+
+
+def export_model(
+    model: LipschitzClassifier,
+    folder: Path,
+    *,
+    label_names: Sequence[str],
+    measured: Measurement | None = None,
+    curves: Mapping[str, Evaluation] | None = None,
+    training: Training | None = None,
+    training_yaml: str = "",
+    origin: str | None = None,
+    bits: int = 32,
+) -> Record:
+    """Write ``folder`` and return the record of what it holds.
+
+    Args:
+        model: The network, built by ``create_model``, whose name it keeps.
+        folder: Where the files go; each is replaced whole.
+        label_names: Of the classes, in order.
+        measured: What the network reaches on held-out images, of :func:`measurement`; None if nobody has measured it.
+        curves: Evaluations to draw, by the name that the legend shows.
+        training: What it takes to repeat the training; None if it was not this code's.
+        training_yaml: The configuration of the command line.
+        origin: Where weights come from that were not trained here, in a sentence.
+        bits: With which weights are packed, which loses nothing: the network must be one of :func:`~sll_zoo.quantize`.
+
+    Raises:
+        ConfigError: Another number of bits than ``quantize`` takes, or a folder of :func:`require_not_shipped`.
+        WeightsError: Weights with NaN or infinity, or with more than these bits; nothing is written.
+    """
+    require_not_shipped(folder)
+    described: dict[str, Any] = vars(model)["pretrained_cfg"]  # of timm's factory
+    tag = re.sub(r"[^A-Za-z0-9]+", "_", measured.dataset).strip("_") if measured else described["tag"]
+    record = Record(
+        name=f"{described['architecture']}.{tag}",
+        family=model.config.family,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        **write_weights(folder, _packed(model, bits), bits, LARGEST),
+        bits=cast("Bits", bits),
+        origin=origin,
+        training=training,
+        measured=measured,
+        versions=versions_of(PACKAGES),
+    )
+    if training_yaml:
+        with atomic_write(folder / TRAINING_FILE) as temporary:
+            temporary.write_text(training_yaml, "utf-8")
+    if curves and measured:
+        plot_certified_accuracy(curves, f"{measured.dataset}: {measured.n:,} held-out images", folder / CURVE_FILE)
+    describe_folder(folder, record, _config(described, model, record, label_names))
+    return record
+
+
+def _packed(model: LipschitzClassifier, bits: int) -> dict[str, Tensor]:
+    """Return tensors that give the network back, to the bit."""
+    require_bits(bits)
+    # In float32, whatever the training ran in: that is what create_model builds.
+    state = {key: value.detach().cpu().float().contiguous() for key, value in model.state_dict().items()}
+    if broken := [key for key, value in state.items() if not value.isfinite().all()]:
+        raise WeightsError(f"the network has NaN or infinity in {broken[0]}", "lower the learning rate and train again")
+    packed = pack(state, bits)
+    if any(not torch.equal(value, state[key]) for key, value in unpack(packed, state, bits).items()):
+        raise WeightsError(f"the weights have more than {bits} bits", f"export and measure quantize(model, bits={bits})")
+    return packed
+
+
+def _config(described: dict[str, Any], model: LipschitzClassifier, record: Record, label_names: Sequence[str]) -> dict[str, Any]:
+    """Return timm's config.json, with the whole shape of the network."""
+    kept = ("fixed_input_size", "interpolation", "crop_pct", "classifier", "license", "paper_ids")
+    return {
+        "architecture": described["architecture"],
+        "num_classes": model.num_classes,
+        "num_features": model.num_features,
+        "label_names": list(label_names),
+        "model_args": asdict(model.config),
+        "pretrained_cfg": {
+            "tag": record.name.partition(".")[2],
+            **{key: described[key] for key in kept},
+            "num_classes": model.num_classes,
+            "input_size": model.config.input_shape,
+            "mean": [0.0] * model.in_chans,
+            "std": [1.0] * model.in_chans,
+        },
+    }

@@ -1,0 +1,98 @@
+"""How a record says that its images are opened, and opening them: what a stranger's record says, too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sll_zoo.data.base import ImageData
+from sll_zoo.data.cifar10 import CIFAR10
+from sll_zoo.data.cifar100 import CIFAR100
+from sll_zoo.data.digits import Digits
+from sll_zoo.data.held_out import DATA, HeldOut, open_data
+from sll_zoo.data.image_folder import ImageFolder
+from sll_zoo.data.synthetic import Synthetic
+from sll_zoo.data.tiny_imagenet import TinyImageNet
+from sll_zoo.errors import InputError
+from sll_zoo.zoo.records.record import DataSource
+
+# All that a record may name, beside a folder for open_data.
+MODULES: dict[str, Any] = {
+    f"sll_zoo.data.{module.__name__}": module for module in (CIFAR10, CIFAR100, Digits, ImageFolder, Synthetic, TinyImageNet)
+}
+FOLDER = "sll_zoo.data.open_data"
+
+
+def source_of(data: ImageData | HeldOut) -> DataSource | None:
+    """Return how held-out images are opened; None for those of other code, or outside of the current folder.
+
+    Example:
+        >>> source_of(ImageFolder("data/images", image_size=8)).init_args
+        {'root': 'data/images', 'image_size': (8, 8), 'channels': 3}
+    """
+    if isinstance(data, HeldOut):
+        return source_of(DATA[data.name]()) if data.name in DATA else _source(FOLDER, source=Path(data.name))
+    class_path = f"sll_zoo.data.{type(data).__name__}"
+    if MODULES.get(class_path) is not type(data):
+        return None
+    return _source(class_path, **{name: getattr(data, name) for name in data.held_out_arguments})
+
+
+def _source(class_path: str, **arguments: Any) -> DataSource | None:
+    try:
+        init_args = {name: _relative(value) for name, value in arguments.items() if value is not None}
+    except ValueError:  # not inside of the current folder
+        return None
+    return DataSource(class_path=class_path, init_args=init_args)
+
+
+def _relative(value: Any) -> Any:
+    """Return a path as it is reached from the current folder, and any other value as JSON has it."""
+    if not isinstance(value, Path):
+        return value
+    return Path(os.path.abspath(value)).relative_to(Path.cwd()).as_posix()  # noqa: PTH100 - a link stays one
+
+
+def open_recorded(
+    source: DataSource, input_shape: tuple[int, int, int], num_classes: int, label_names: Sequence[str] = ()
+) -> HeldOut:
+    """Return the images that a record says it was measured on: a data set of this package, or a folder inside the current one.
+
+    Args:
+        source: Of the record.
+        input_shape: (channels, height, width) that the network takes.
+        num_classes: Number of its logits.
+        label_names: Of its classes, as for :func:`~sll_zoo.data.open_data`.
+
+    Raises:
+        InputError: A class or an argument that no record may have, a path that leads out of the current folder, another size
+            than the network takes, or files that are missing or damaged.
+        UnknownNameError: A folder that is not there, of what was measured by the command line.
+    """
+    arguments = source.init_args
+    paths = [Path(value) for value in arguments.values() if isinstance(value, str)]
+    if outside := [path for path in paths if path.anchor or ".." in path.parts]:
+        raise InputError(f"the record names {outside[0]}", "a record's paths lie inside of the current folder")
+    size = arguments.get("image_size")
+    if size not in (None, input_shape[1:]) and (size, size) != input_shape[1:]:
+        raise InputError(f"the record resizes images to {size}", f"the network takes {input_shape}")
+    if source.class_path == FOLDER and arguments.keys() == {"source"}:
+        return open_data(str(arguments["source"]), input_shape, num_classes, label_names)
+    data = _module(source)
+    images = data.part("test")
+    return HeldOut(data.name, data.class_names, images, range(len(images)))
+
+
+def _module(source: DataSource) -> ImageData:
+    module, arguments = MODULES.get(source.class_path), source.init_args
+    if module is None or arguments.keys() - set(module.held_out_arguments):
+        raise InputError(
+            f"the record names {source}", "a record may name the data sets of sll_zoo.data, and what decides on their images"
+        )
+    try:
+        data: ImageData = module(**arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the record names {source}, which gives no images ({error})", "measure the weights again") from error
+    return data

@@ -1,0 +1,1 @@
+"""Files of weights: found, read, checked, packed, divided."""

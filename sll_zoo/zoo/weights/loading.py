@@ -1,0 +1,200 @@
+"""Finding and loading a model's weights: safetensors only, hashed where a hash is known, strict always."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from timm.models import PretrainedCfg
+from torch import Tensor
+
+from sll_zoo.errors import UntrainedHeadWarning, WeightsError
+from sll_zoo.models import LipConvNetConfig, LipNetConfig, LipschitzClassifier, build
+from sll_zoo.zoo.records.record import Record
+from sll_zoo.zoo.weights import hub
+from sll_zoo.zoo.weights.packing import fault, unpack
+from sll_zoo.zoo.weights.reading import (
+    CONFIG_FILE,
+    read_bits,
+    read_config,
+    read_trained,
+    read_weights,
+    require_file,
+    stated_record,
+)
+from sll_zoo.zoo.weights.shards import weights_files
+
+RESIZE = "build the model that the weights were made for, with its own sizes"
+Config = LipNetConfig | LipConvNetConfig
+# One folder for each architecture.tag, as the Hub holds it: beside the package in a checkout, inside it in a wheel.
+CHECKPOINTS = Path(__file__).parents[3] / "checkpoints"
+INSTALLED = Path(__file__).parents[2] / "checkpoints"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's weights are: files, or else a repository on the Hub; and their record, where there is one.
+
+    ``trained`` says that the file is a checkpoint of a training.
+    """
+
+    paths: tuple[Path, ...] = ()
+    hub_id: str | None = None
+    record: Record | None = None
+    trained: bool = False
+
+
+def find_weights(cfg: PretrainedCfg, record: Record | None) -> Source | None:
+    """Return where the weights that ``cfg`` names are to be had, without touching the network; None if there are none.
+
+    Args:
+        cfg: timm's description of the weights.
+        record: That of the weights that the zoo ships under this name, unless others were asked for.
+
+    Raises:
+        WeightsError: The folder or file that was named does not exist.
+    """
+    if cfg.source == "local-dir":
+        folder = Path(str(cfg.file))
+        stated = stated_record(read_config(folder / CONFIG_FILE))
+        return Source(tuple(require_file(folder / name) for name in weights_files(stated)), record=stated)
+    if cfg.source == "ckpt":
+        return Source((Path(str(cfg.file)),), trained=True)
+    if cfg.source == "hf-hub":  # before ``file``, which a repository's own config.json could name
+        return Source(hub_id=cfg.hf_hub_id)
+    if cfg.file:
+        return Source((require_file(Path(cfg.file)),))
+    if record:
+        return Source(shipped_files(record), cfg.hf_hub_id, record)
+    return Source(hub_id=cfg.hf_hub_id) if cfg.hf_hub_id else None
+
+
+def shipped_folder(name: str) -> Path | None:
+    """Return the folder that a checkout or else an installed wheel has for an ``architecture.tag``; None if neither has one."""
+    return next((place / name for place in (CHECKPOINTS, INSTALLED) if (place / name / CONFIG_FILE).exists()), None)
+
+
+def shipped_files(record: Record) -> tuple[Path, ...]:
+    """Return the files of weights that the zoo ships, if all of them are on this machine; else nothing."""
+    folder = shipped_folder(record.name)
+    paths = tuple(folder / name for name in weights_files(record)) if folder else ()
+    return paths if all(path.exists() for path in paths) else ()
+
+
+def fetch_weights(
+    config: Config, source: Source, num_classes: int, cache_dir: str | Path | None = None
+) -> tuple[Path, dict[str, Tensor]]:
+    """Return the first file and all tensors, unpacked, compared with a network's sizes before any of it is allocated.
+
+    Args:
+        config: Of the network. If its number of classes is another than the weights', the head is left out.
+        source: Of :func:`find_weights`.
+        num_classes: That the weights were trained for.
+        cache_dir: Instead of the Hub's own cache.
+
+    Raises:
+        WeightsError: A file that is not safetensors, not the pinned one, not of this network, or that holds NaN or infinity.
+    """
+    path, state = _fetch(source, cache_dir)
+    expected = _skeleton(config, path, len(state))
+    if config.num_classes != num_classes:
+        state, expected = ({k: v for k, v in side.items() if not k.startswith("head.")} for side in (state, expected))
+    bits = 32 if source.trained else read_bits(path, source.record)
+    if why := fault(state, expected, bits):
+        raise WeightsError(f"{path} does not fit the model: {why}", RESIZE)
+    state = unpack(state, expected, bits)
+    require_same_tensors(path, state, expected)
+    return path, state
+
+
+def _skeleton(config: Config, path: Path, tensors: int) -> dict[str, Tensor]:
+    """Return a network's tensors without their content, which takes no memory, whatever sizes a stranger's config.json states."""
+    if config.depth > tensors:
+        raise WeightsError(f"{path} does not fit the model: it has {tensors} tensors for {config.depth} layers", RESIZE)
+    try:
+        with torch.device("meta"):
+            return build(config).state_dict()
+    except (RuntimeError, TypeError) as error:  # more numbers than can be counted
+        raise WeightsError(f"{path} does not fit the model: no machine could hold {config}", RESIZE) from error
+
+
+def load_pretrained(config: Config, path: Path, state: dict[str, Tensor], num_classes: int) -> LipschitzClassifier:
+    """Return a network with what :func:`fetch_weights` returned, every tensor of it, in torch's default dtype and device.
+
+    Args:
+        config: Of the network. If its number of classes is another than the weights', its head stays untrained, with a warning.
+        path: Of the file.
+        state: Its tensors.
+        num_classes: That the weights were trained for.
+
+    Raises:
+        WeightsError: They subtract another mean.
+    """
+    mean = tuple(state["center.mean"].flatten().tolist())
+    # A training in bfloat16 has rounded the mean to 8 bits.
+    if not all(math.isclose(found, told, abs_tol=2**-8) for found, told in zip(mean, config.channel_means, strict=True)):
+        raise WeightsError(
+            f"{path} is of a network that subtracts the mean {mean}, not {config.channel_means}", "leave mean= out"
+        )
+    with torch.device("meta"):  # no time for random weights, no memory for both
+        model = build(config)
+    dtype, device, same_head = torch.get_default_dtype(), torch.get_default_device(), config.num_classes == num_classes
+    model.load_state_dict({key: value.to(device, dtype) for key, value in state.items()}, strict=same_head, assign=True)
+    if not same_head:
+        model.reset_classifier(config.num_classes)
+    if model.num_classes not in (num_classes, 0):
+        warnings.warn(
+            f"the head of {model.num_classes} classes is untrained (the weights have {num_classes}): train it before you certify",
+            UntrainedHeadWarning,
+            stacklevel=2,
+        )
+    return model
+
+
+def _fetch(source: Source, cache_dir: str | Path | None) -> tuple[Path, dict[str, Tensor]]:
+    """Return the first file and the tensors of all; files from the Hub that are refused do not stay in the cache."""
+    if source.trained:
+        return source.paths[0], read_trained(source.paths[0])
+    if source.paths:
+        return source.paths[0], read_weights(source.paths, source.record)
+    assert source.hub_id  # noqa: S101 - one of the two is there, by construction
+    repository = hub.Repository(source.hub_id, cache_dir)
+    record = source.record
+    # Pinned files need not be asked for again: their hash says whether they are the right ones.
+    known = [path for name in weights_files(record) if (path := repository.cached(name))] if record else []
+    if record and len(known) == record.files:
+        try:
+            return known[0], read_weights(known, record)
+        except WeightsError:
+            _discard(known)
+    if not record:
+        record = stated_record(read_config(repository.download(CONFIG_FILE)))
+    paths = [repository.download(name, record.size if record else None) for name in weights_files(record)]
+    try:
+        return paths[0], read_weights(paths, record)
+    except WeightsError:
+        _discard(paths)
+        raise
+
+
+def _discard(paths: Sequence[Path]) -> None:
+    for path in paths:
+        hub.discard(path)
+
+
+def require_same_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Raise WeightsError unless a file's tensors have the names and shapes that a network expects."""
+    shapes = {key: tuple(value.shape) if value.is_floating_point() else value.dtype for key, value in found.items()}
+    wanted = {key: tuple(value.shape) for key, value in expected.items()}
+    different = sorted(key for key in shapes.keys() | wanted.keys() if shapes.get(key) != wanted.get(key))
+    if different:
+        key = different[0]
+        sizes = [side.get(key, "absent") for side in (shapes, wanted)]
+        raise WeightsError(
+            f"{path} does not fit the model ({len(different)} tensors): {key} is {sizes[0]} in it and {sizes[1]} in the model",
+            RESIZE,
+        )

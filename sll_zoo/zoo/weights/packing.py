@@ -1,0 +1,210 @@
+"""Weights of 2 to 8 bits, or 16: rounded row by row, and packed with as many bits as that takes.
+
+Every family computes its constraint from whatever its weights are, so that a network of rounded weights is certified like any
+other. A weight is an integer from −L to L, L = 2^(bits−1) − 1, times the scale of its row: max |w| / L, rounded to the nearest
+bfloat16. Integers of 7 bits times scales of 8 are exact in float32. The largest weight of a row becomes ±L whichever way its
+scale was rounded, so that rounding once more changes nothing: what a file holds is what was measured, to the bit.
+
+In a file, a row is a stream of unsigned integers, each weight plus L, the highest bit first, filled up to whole bytes; the scales
+lie beside it. 16 bits are bfloat16. What has no rows of several numbers (biases, log q, means) stays float32.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from math import gcd, prod
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sll_zoo.choices import BITS
+from sll_zoo.errors import ConfigError, InputError, WeightsError
+from sll_zoo.layers import FAMILIES, UnitRowsLinear
+from sll_zoo.models import LipschitzClassifier
+
+# Of the name under which a row's scales are stored.
+SCALE = ".scale"
+# The smallest that is not subnormal: what is rounded to a multiple of it needs no scale below.
+SMALLEST_SCALE = 2.0**-126
+# The largest product of a scale and an integer: half of what float32 holds.
+LARGEST_PRODUCT = 2.0**127
+
+
+def quantize(model: LipschitzClassifier, bits: int = 8) -> LipschitzClassifier:
+    """Return a copy of a network with its weights rounded, in float32; the rescalings follow from the rounded weights.
+
+    The copy is the network that a packed file of :func:`~sll_zoo.zoo.publishing.save.export_model` gives back, to the bit. What
+    rounding costs is a matter of measuring it: ``sll_zoo.evaluate(sll_zoo.quantize(model), batches)``. It can be trained further.
+
+    Args:
+        model: A network of the zoo, not folded; it is not changed.
+        bits: Of a weight: 2 to 8, 16 for bfloat16, or 32, which changes nothing.
+
+    Raises:
+        ConfigError: Another number of bits.
+        InputError: Something else than a network of the zoo, or one with layers that do not compute their constraint.
+        WeightsError: Weights that are not finite, or above 1e38.
+
+    Example:
+        >>> from sll_zoo import create_model
+        >>> model = create_model("sll_nano.digits")
+        >>> len(quantize(model, bits=2).head.weight[0].unique()) <= 3
+        True
+    """
+    require_quantizable(model, bits)
+    copied = copy.deepcopy(model).float()
+    state = {key: value.cpu() for key, value in copied.state_dict().items()}
+    copied.load_state_dict(unpack(pack(state, bits), state, bits))
+    return copied
+
+
+def require_bits(bits: int) -> None:
+    """Raise ConfigError for a number of bits that no weight is packed with."""
+    if not isinstance(bits, int) or bits not in BITS:
+        raise ConfigError(f"bits={bits!r}", f"choose one of {', '.join(map(str, BITS))}")
+
+
+def require_quantizable(model: LipschitzClassifier, bits: int) -> None:
+    """Raise what :func:`quantize` raises of a network whatever its weights are.
+
+    Folded layers are refused: they would keep the rescaling of the weights before.
+    """
+    require_bits(bits)
+    if not isinstance(model, LipschitzClassifier):
+        raise InputError(f"quantising a {type(model).__name__}", "give a network of create_model")
+    known = (*FAMILIES[model.config.family].classes, UnitRowsLinear)
+    for name, layer in model.named_modules():
+        tensors = {**dict(layer.named_parameters(recurse=False)), **dict(layer.named_buffers(recurse=False))}
+        if type(layer) not in known and rounded_keys(tensors, bits):
+            raise InputError(
+                f"{name} is a {type(layer).__name__}, which does not compute its constraint", "quantise a network, then fold it"
+            )
+
+
+def pack(state: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
+    """Return tensors with the weights among them rounded and packed, and their scales under ``NAME.scale``.
+
+    Args:
+        state: By name, on the CPU in float32.
+        bits: One of ``BITS``.
+
+    Returns:
+        Of a weight (rows, ...) with n numbers in a row, uint8 (rows, ⌈n bits/8⌉) and bfloat16 (rows,); in bfloat16 for 16 bits.
+
+    Raises:
+        WeightsError: Weights that are not finite, or above 1e38.
+    """
+    packed = dict(state)
+    for key in rounded_keys(state, bits):
+        if bits == 16:
+            packed[key] = state[key].bfloat16()
+            possible = bool(packed[key].isfinite().all())
+        else:
+            rows = state[key].flatten(1)
+            scale = packed[key + SCALE] = _scale(rows, bits)
+            packed[key] = _stream(_round(rows, scale, bits), bits)
+            possible = _are_scales(scale.float(), bits)
+        if not possible:
+            raise WeightsError(f"{key} holds NaN, infinity, or too large a weight", "lower the learning rate and train again")
+    return packed
+
+
+def unpack(packed: Mapping[str, Tensor], expected: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
+    """Return what :func:`pack` was given, rounded, in float32.
+
+    Args:
+        packed: Tensors in which :func:`fault` finds nothing wrong.
+        expected: Tensors of the shapes that the unpacked ones have, on any device.
+        bits: Of a weight.
+    """
+    state = dict(packed)
+    for key in rounded_keys(expected, bits):
+        if bits == 16:
+            state[key] = state[key].float()
+        else:
+            shape, scale = expected[key].shape, state.pop(key + SCALE).float()
+            numbers = _codes(state[key], bits, prod(shape[1:])).float().sub_(_levels(bits))
+            state[key] = numbers.mul_(scale[:, None]).view(shape)
+    return state
+
+
+def fault(packed: Mapping[str, Tensor], expected: Mapping[str, Tensor], bits: int) -> str:
+    """Return in a few words why tensors cannot be unpacked, nothing if they can; the arguments are those of :func:`unpack`."""
+    for key in rounded_keys(expected, bits):
+        rows, row = len(expected[key]), prod(expected[key].shape[1:])
+        wanted = {key: ((rows, _row_bytes(row, bits)), torch.uint8), key + SCALE: ((rows,), torch.bfloat16)}
+        if bits == 16:
+            wanted = {key: (tuple(expected[key].shape), torch.bfloat16)}
+        for name, kind in wanted.items():
+            if name not in packed:
+                return f"{name} is absent in it"
+            found = (tuple(packed[name].shape), packed[name].dtype)
+            if found != kind:
+                return f"{name} is {found[0]} of {found[1]} in it, not {kind[0]} of {kind[1]} as {bits} bits a weight take"
+        if bits < 16 and not _are_scales(packed[key + SCALE].float(), bits):
+            return f"{key + SCALE} has numbers that are no scales"
+    return ""
+
+
+def rounded_keys(state: Mapping[str, Tensor], bits: int) -> list[str]:
+    """Return the names of those tensors that are rounded: all with rows of more than one number, which the means do not have."""
+    return [key for key, value in state.items() if bits < 32 and value.ndim >= 2 and prod(value.shape[1:]) > 1]
+
+
+def _levels(bits: int) -> int:
+    return (1 << bits - 1) - 1
+
+
+def _scale(rows: Tensor, bits: int) -> Tensor:
+    """Return the scale of each row, in bfloat16."""
+    return (rows.abs().amax(1) / _levels(bits)).clamp(min=SMALLEST_SCALE).bfloat16()
+
+
+def _round(rows: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """Return rows (rows, n) as unsigned integers in uint8."""
+    numbers = (rows.double() / scale.double()[:, None]).round()  # in float64 the quotient stays on its side of one half
+    return (numbers + _levels(bits)).to(torch.uint8)
+
+
+def _are_scales(scale: Tensor, bits: int) -> bool:
+    """Return whether each is a normal number that none of the integers that fit in the bits takes out of float32."""
+    return bool(((scale >= SMALLEST_SCALE) & (scale * (1 << bits - 1) <= LARGEST_PRODUCT)).all())
+
+
+def _group(bits: int) -> tuple[int, int]:
+    """Return the smallest number of integers that fill whole bytes, and how many bytes those are."""
+    return 8 // gcd(8, bits), bits // gcd(8, bits)
+
+
+def _row_bytes(n: int, bits: int) -> int:
+    return (n * bits + 7) // 8
+
+
+def _stream(codes: Tensor, bits: int) -> Tensor:
+    """Return integers (rows, n) as rows of bytes."""
+    size, width = _group(bits)
+    n = codes.shape[1]
+    groups = F.pad(codes, (0, -n % size)).view(len(codes), -1, size)
+    stream = groups.new_zeros(*groups.shape[:2], width)
+    for place in range(size):
+        byte, offset = divmod(place * bits, 8)
+        code, room = groups[..., place], 8 - offset - bits
+        stream[..., byte] |= code << room if room >= 0 else code >> -room
+        if room < 0:  # the rest of it begins the next byte
+            stream[..., byte + 1] |= code << (8 + room)
+    return stream.flatten(1)[:, : _row_bytes(n, bits)].contiguous()
+
+
+def _codes(stream: Tensor, bits: int, n: int) -> Tensor:
+    """Return rows of bytes as integers (rows, n)."""
+    size, width = _group(bits)
+    groups = F.pad(stream, (0, -stream.shape[1] % width)).view(len(stream), -1, width)
+    codes = groups.new_empty(*groups.shape[:2], size)
+    for place in range(size):
+        byte, offset = divmod(place * bits, 8)
+        code, room = groups[..., byte], 8 - offset - bits
+        code = code >> room if room >= 0 else (code << -room) | (groups[..., byte + 1] >> (8 + room))
+        codes[..., place] = code & (2**bits - 1)
+    return codes.flatten(1)[:, :n]

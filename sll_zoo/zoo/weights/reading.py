@@ -1,0 +1,214 @@
+"""Reading what others may have written: weights, configurations and checkpoints, of which nothing is executed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import safetensors
+import safetensors.torch
+import torch
+from timm.models import PretrainedCfg
+from torch import Tensor
+
+from sll_zoo.choices import BITS
+from sll_zoo.errors import WeightsError
+from sll_zoo.files import DAMAGE
+from sll_zoo.zoo.records.record import Record, from_dict
+from sll_zoo.zoo.weights.shards import PICKLE_FILE, WEIGHTS_FILE, convert_pickle
+
+CONFIG_FILE = "config.json"
+REEXPORT = "give a folder or repository that sll_zoo exported"
+TRAINED = "give a .ckpt that `sll-zoo fit` wrote"
+GIVE_NETWORK = "give one of its shape: CertifiedClassifier.load_from_checkpoint(PATH, name=model)"
+RESTORE = "restore it (in a checkout: git checkout checkpoints sll_zoo/zoo/records), or delete it to load it again from the Hub"
+# What is found in place of weights, by its first bytes, and what to do about it.
+NOT_WEIGHTS = (
+    (b"<", "an HTML or XML page", "a proxy or a login page may have answered: delete the file and load it again"),
+    (b"PK\x03\x04", "a pickle of torch.save, which can run code", "ask its author for model.safetensors"),
+    (b"\x80\x02", "a pickle, which can run code", "ask its author for model.safetensors"),
+    (b"version https://git-lfs", "a pointer of git-lfs", "run `git lfs pull`"),
+)
+
+
+def read_weights(paths: Sequence[Path], record: Record | None) -> dict[str, Tensor]:
+    """Return the tensors of safetensors files, of which nothing is executed.
+
+    Args:
+        paths: Of the files, in order.
+        record: That the files must agree with; None for any.
+
+    Raises:
+        WeightsError: A file of another kind or size or hash, or that holds NaN or infinity.
+    """
+    contents = {path: path.read_bytes() for path in paths}
+    try:
+        if record:
+            _require_size(contents, record)
+        with ThreadPoolExecutor(max_workers=1) as aside:  # hashing takes as long, and leaves other threads alone
+            hashing = aside.submit(_require_hash, contents, record)
+            try:
+                state = _tensors(contents)
+                broken = sorted(key for key, value in state.items() if not _is_finite(value))
+            finally:
+                hashing.result()  # if the hash is wrong, that says why anything else is
+    except WeightsError as error:
+        for path, content in contents.items():
+            for start, kind, remedy in NOT_WEIGHTS:
+                if content.lstrip().startswith(start):
+                    raise WeightsError(f"{path} ({len(content):,} bytes) is {kind}, not a safetensors file", remedy) from error
+        raise
+    if broken:
+        raise _not_finite(told(paths), broken)
+    return state
+
+
+def read_trained(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of the network in a checkpoint, those which validation measures and export writes.
+
+    They are its ``state_dict``, where Lightning keeps the averages if a training averages its weights.
+
+    Raises:
+        WeightsError: A file that is no checkpoint of a ``CertifiedClassifier``, or that holds NaN or infinity.
+    """
+    prefix = "model."
+    held = read_checkpoint(path)["state_dict"].items()
+    state = {key.removeprefix(prefix): value for key, value in held if isinstance(value, Tensor) and key.startswith(prefix)}
+    if broken := sorted(key for key, value in state.items() if not _is_finite(value)):
+        raise _not_finite(str(path), broken)
+    return state
+
+
+def _not_finite(what: str, broken: Sequence[str]) -> WeightsError:
+    return WeightsError(f"{what} has NaN or infinity in {', '.join(broken[:3])}", "train or load it again")
+
+
+def told(paths: Sequence[Path]) -> str:
+    """Return in words which files are meant.
+
+    Example:
+        >>> told([Path("model-00001-of-00002.safetensors"), Path("model-00002-of-00002.safetensors")])
+        'model-00001-of-00002.safetensors (the first of 2 files)'
+    """
+    return f"{paths[0]} (the first of {len(paths)} files)" if len(paths) > 1 else str(paths[0])
+
+
+def _tensors(contents: Mapping[Path, bytes]) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {}
+    for path, content in contents.items():
+        try:
+            state |= safetensors.torch.load(content)
+        except (safetensors.SafetensorError, KeyError) as error:  # KeyError: a dtype that torch does not have
+            raise WeightsError(f"{path} is not a safetensors file ({error})", "load or download it again") from error
+    return state
+
+
+def _is_finite(value: Tensor) -> bool:
+    # A finite sum has finite terms, and is found in a tenth of the time.
+    return bool(value.sum().isfinite() or value.isfinite().all())
+
+
+def _require_size(contents: Mapping[Path, bytes], record: Record) -> None:
+    size = sum(map(len, contents.values()))
+    if size != record.size:
+        kind = "is truncated" if size < record.size else "is too large"
+        raise WeightsError(f"{told(list(contents))} {kind}: it has {size:,} bytes, not {record.size:,}", RESTORE)
+
+
+def _require_hash(contents: Mapping[Path, bytes], record: Record | None) -> None:
+    if not record:
+        return
+    digest = hashlib.sha256()
+    for content in contents.values():
+        digest.update(content)
+    if (found := digest.hexdigest()) != record.sha256:
+        raise WeightsError(
+            f"{told(list(contents))} has sha256 {found[:12]}…, not {record.sha256[:12]}…: it is damaged or another file", RESTORE
+        )
+
+
+def read_bits(path: Path, record: Record | None) -> int:
+    """Return how many bits a weight has in a safetensors file that :func:`read_weights` has read, 32 where it does not say.
+
+    Raises:
+        WeightsError: A number that nothing is packed with, or another one than is recorded.
+    """
+    with safetensors.safe_open(path, "pt") as file:
+        stated = (file.metadata() or {}).get("bits", "32")
+    if stated not in map(str, BITS) or (record and record.bits != int(stated)):
+        wanted = f"the {record.bits} that are recorded" if record else f"one of {', '.join(map(str, BITS))}"
+        raise WeightsError(f"{path} says that a weight has {stated[:20]!r} bits, not {wanted}", REEXPORT)
+    return int(stated)
+
+
+def require_file(path: Path) -> Path:
+    """Return the path of a file that exists, and raise WeightsError for one that does not."""
+    if path.name == WEIGHTS_FILE and not path.exists() and path.with_name(PICKLE_FILE).is_file():
+        raise WeightsError(
+            f"{path.parent} has no {path.name} but {PICKLE_FILE}, a pickle, which is never loaded", convert_pickle(path.parent)
+        )
+    if not path.is_file():
+        raise WeightsError(f"{path} does not exist", f"give a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
+    return path
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return a model's config.json.
+
+    Raises:
+        WeightsError: It does not exist, or does not describe a model.
+    """
+    require_file(path)
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        cfg = PretrainedCfg(**config["pretrained_cfg"])
+        named, args, num_classes = config["architecture"], config.get("model_args", {}), config["num_classes"]
+        well_formed = all(map(isinstance, (named, args, num_classes, cfg.tag), (str, dict, int, str | None)))
+        well_formed &= len(cfg.input_size) == 3 and args.get("num_classes", num_classes) == num_classes
+        stated_record(config)
+    except msgspec.ValidationError as error:
+        raise WeightsError(f"{path} states a record that is none ({error})", REEXPORT) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        well_formed = False
+    if not well_formed:
+        raise WeightsError(f"{path} is no model's config.json", REEXPORT)
+    return cast("dict[str, Any]", config)
+
+
+def stated_record(config: dict[str, Any]) -> Record | None:
+    """Return the record that a config.json states of its weights, if it does."""
+    return from_dict(config["certified"]) if "certified" in config else None
+
+
+def read_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any]:
+    """Return what a checkpoint of a ``CertifiedClassifier`` holds; nothing of it is executed.
+
+    Raises:
+        WeightsError: A file that is no such checkpoint, or not a whole one, or one of a network without a name.
+    """
+    if not path.exists():
+        raise WeightsError(f"{path} does not exist", TRAINED)
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except (*DAMAGE, OSError):
+        checkpoint = None
+    if not isinstance(checkpoint, dict) or not _is_of_a_classifier(checkpoint):
+        raise WeightsError(f"{path} is no checkpoint, or not a whole one", TRAINED)
+    if checkpoint["hyper_parameters"]["name"] is None:
+        raise WeightsError(f"{path} is of a network that create_model did not build", GIVE_NETWORK)
+    return checkpoint
+
+
+def _is_of_a_classifier(checkpoint: dict[str, Any]) -> bool:
+    state, named = checkpoint.get("state_dict"), checkpoint.get("hyper_parameters")
+    if not isinstance(state, dict) or not isinstance(named, dict):
+        return False
+    name = named.get("name", 0)
+    # None written here names another checkpoint.
+    known = name is None or (isinstance(name, str) and not name.startswith("ckpt:"))
+    return known and isinstance(named.get("model_args") or {}, dict)

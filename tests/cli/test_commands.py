@@ -1,0 +1,215 @@
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from sll_zoo.cli.main import main
+from sll_zoo.zoo.entries import ARCHITECTURES, TAGS
+from tests.checkouts import ROOT
+from tests.folders import write_images
+
+
+@pytest.fixture(autouse=True)
+def _run_in_an_empty_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_help_lists_each_command_with_a_line(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for command in ("demo", "list", "certify", "attack", "fit", "validate", "test", "predict"):
+        assert f"    {command} " in text
+
+
+def test_the_module_runs_as_the_command():
+    run = subprocess.run([sys.executable, "-m", "sll_zoo", "list", "--pretrained"], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("sll_nano.digits: 207,242 parameters; 400 images of digits")
+    assert run.stderr == ""
+
+
+def test_list_names_every_architecture_and_its_tags(capsys):
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(ARCHITECTURES)
+    assert f"sll_small              {', '.join(TAGS['sll_small'])}" in lines
+
+
+def test_certify_prints_a_table_and_writes_nothing_unasked(capsys, tmp_path):
+    assert main(["certify", "sll_nano.digits", "digits"]) == 0
+    text = capsys.readouterr().out
+    for words in (
+        "images/s",
+        "clean accuracy",
+        "certified at 36/255",
+        "certified at 1 ",
+        "mean certified radius",
+        "400 images in",
+    ):
+        assert words in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_certify_writes_a_report_that_repeats_itself(capsys):
+    assert main(["certify", "sll_nano.digits", "digits", "--limit", "50", "--out", "a b/c"]) == 0
+    assert "report: a b/c/report.html" in capsys.readouterr().out
+    assert {path.name for path in Path("a b/c").iterdir()} == {"report.html", "report.json", "samples.csv", "curve.png"}
+    report = json.loads(Path("a b/c/report.json").read_text("utf-8"))
+    assert report["command"] == "sll-zoo certify sll_nano.digits digits --limit 50 --out 'a b/c'"
+    samples = Path("a b/c/samples.csv").read_text()
+    assert main(shlex.split(report["command"])[1:]) == 0
+    assert Path("a b/c/samples.csv").read_text() == samples
+    again = json.loads(Path("a b/c/report.json").read_text("utf-8"))
+    assert again | {"seconds": 0} == report | {"seconds": 0}
+
+
+def test_certify_takes_a_folder_of_class_folders(capsys, digits, tmp_path):
+    images, labels = digits.tensors("test")
+    write_images(tmp_path / "mine", images[:60], labels[:60])
+    assert main(["certify", "sll_nano.digits", "mine", "--out", "out"]) == 0
+    report = json.loads(Path("out/report.json").read_text("utf-8"))
+    assert (report["n"], report["data"]) == (60, "mine")
+    assert "60 images in" in capsys.readouterr().out
+
+
+def test_certify_finds_some_of_the_models_classes_by_name_and_refuses_others(capsys, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32), "tan").save(tmp_path / "mine" / name / "1.png")
+    assert main(["certify", "sll_tiny.cifar10_jpeg", "mine", "--out", "out"]) == 0
+    assert [row.split(",")[1] for row in Path("out/samples.csv").read_text().splitlines()] == ["label", "3", "5"]
+    (tmp_path / "mine" / "dog").rename(tmp_path / "mine" / "dogs")
+    capsys.readouterr()
+    assert main(["certify", "sll_tiny.cifar10_jpeg", "mine"]) == 2
+    told = "mine has 1 of 2 classes that the model does not have: dogs: rename them, or leave them out; the model's classes are"
+    assert told in capsys.readouterr().err
+
+
+def test_a_damaged_image_is_named_before_any_is_certified(capsys, digits, tmp_path):
+    images, labels = digits.tensors("test")
+    *_, last = sorted(write_images(tmp_path / "mine", images[:60], labels[:60]))
+    last.write_bytes(last.read_bytes()[:-20])
+    assert main(["certify", "sll_nano.digits", "mine", "--out", "out"]) == 2
+    captured = capsys.readouterr()
+    assert f"{last.relative_to(tmp_path)} cannot be read" in captured.err
+    assert "certifying" not in captured.out
+    assert not Path("out").exists()
+
+
+def test_demo_certifies_draws_fine_tunes_and_says_what_is_next(capsys, tmp_path):
+    assert main(["demo", "--picture", "pictures/curve.png"]) == 0
+    text = capsys.readouterr().out
+    for words in (
+        "clean accuracy",
+        "certified at 108/255",
+        "400 images in",
+        "fine-tuned with a Lightning Trainer",
+        "On record:",
+        "Next:",
+    ):
+        assert words in text
+    assert (tmp_path / "pictures" / "curve.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "COMMAND"),
+        (["dmeo"], "dmeo"),
+        (["certify"], "MODEL"),
+        (["certify", "sll_nanno", "digits"], "sll_nano"),
+        (["certify", "sll_small", "digits"], "no published weights"),
+        (["certify", "local-dir:/nowhere", "digits"], "/nowhere/config.json does not exist"),
+        (["certify", "hf-hub:org/name", "digits"], "cannot be reached"),
+        (["certify", "sll_nano.digits", "digit"], "no data set 'digit', and no folder of that name: nearest: digits"),
+        (["certify", "nothing", "mnist"], "no data set 'mnist'"),
+        (["certify", "nothing", "/dev/null"], "no data set '/dev/null'"),
+        (["certify", "nothing", "."], "has no class folders"),
+        (["certify", "nothing", str(ROOT / "configs")], "holds folders and no image"),
+        (["certify", "nothing", "digits", "--limit", "0"], "0: give an integer of at least 1"),
+        (["certify", "nothing", "digits", "--limit", "-3"], "-3: give an integer of at least 1"),
+        (["certify", "nothing", "digits", "--limit", "few"], "few: give an integer of at least 1"),
+        (["certify", "nothing", "digits", "--out", "/dev/null"], "/dev/null is a file: name a folder"),
+        (["certify", "nothing", "digits", "--out", "/dev/null/x"], "/dev/null is a file: name a folder"),
+        (["list", "--all"], "--all"),
+        (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["fit", "--model.name", "sll_nanno", "--data", "Digits"], "sll_nano"),
+        (["fit", "--model.name", "sll_nano.digits", "--data", "Nothing"], "Nothing"),
+        (["fit", "--model.nmae", "x"], "nmae"),
+        (["fit", "--model.name", "sll_nano.digits", "--data", "Digits", "--data.batch_size", "0"], "batch_size=0"),
+        (["test", "--model.name", "sll_nano.digits", "--data", "Digits", "--ckpt_path", "nowhere.ckpt"], "nowhere.ckpt"),
+    ],
+)
+def test_a_mistake_is_one_or_two_lines_and_status_2(arguments, words, capsys):
+    try:
+        status = main(arguments)
+    except SystemExit as stop:
+        status = stop.code
+    captured = capsys.readouterr()
+    assert status == 2
+    assert words in captured.err
+    assert 1 <= len(captured.err.strip().splitlines()) <= 2
+    assert "Traceback" not in captured.err
+
+
+def test_a_checkpoint_that_is_none_is_a_mistake_of_one_line(tmp_path, capsys):
+    (tmp_path / "x.ckpt").write_text("hello")
+    for option in (["--ckpt_path", "x.ckpt"], ["--ckpt_path=x.ckpt"]):
+        assert main(["test", "--model.name", "sll_nano.digits", "--data", "Digits", *option]) == 2
+        assert capsys.readouterr().err.splitlines()[-1].startswith("sll-zoo: x.ckpt is no checkpoint")
+
+
+def test_an_untrained_network_is_not_measured(capsys):
+    assert main(["test", "--model.name", "sll_nano.digits", "--data", "Digits"]) == 2
+    assert "test of an untrained sll_nano.digits" in capsys.readouterr().err
+    assert main(["test", "--model.name", "sll_nano.digits", "--model.pretrained", "true", "--data", "Digits"]) == 0
+
+
+def test_an_interrupted_training_says_so_and_exports_nothing(tmp_path):
+    command = [sys.executable, "-m", "sll_zoo", "fit", "--config", str(ROOT / "configs/digits/sll_nano.yaml")]
+    command += ["--trainer.max_epochs", "100000"]  # it does not end before the signal comes
+    errors = tmp_path / "errors"
+    # A shell starts what runs in its background deaf to SIGINT, and children inherit that.
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    with errors.open("w") as stderr, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, **heard) as run:
+        while run.poll() is None and not list(tmp_path.glob("outputs/**/*.ckpt")):
+            time.sleep(0.1)
+        run.send_signal(signal.SIGINT)
+        try:
+            run.wait(60)
+        finally:
+            run.kill()
+    (checkpoint,) = tmp_path.glob("outputs/**/last.ckpt")
+    told = f"sll-zoo: interrupted by SIGINT; go on from {checkpoint} with --ckpt_path last; nothing was exported"
+    assert (run.returncode, errors.read_text().splitlines()[-1]) == (130, told)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_output_may_be_cut_off():
+    run = subprocess.run(f"{sys.executable} -m sll_zoo list | true", shell=True, capture_output=True, text=True, check=False)
+    assert run.stderr == ""
+
+
+def test_fit_exports_where_it_is_told_and_the_checkpoint_serves_the_other_commands(tmp_path, capsys):
+    config = yaml.safe_load((ROOT / "configs/digits/sll_nano.yaml").read_text())
+    config["trainer"]["callbacks"][0]["init_args"] |= {"folder": "mine", "attacked": 0}
+    config["trainer"] |= {"max_epochs": 1, "enable_progress_bar": False, "enable_model_summary": False}
+    Path("mine.yaml").write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", "mine.yaml"]) == 0
+    assert "wrote mine: 207,242 parameters; 400 images of digits" in capsys.readouterr().out
+    assert main(["certify", "local-dir:mine", "digits"]) == 0
+    (checkpoint,) = tmp_path.glob("outputs/**/*.ckpt")
+    for command in ("validate", "test", "predict"):
+        assert main([command, "--config", "mine.yaml", "--ckpt_path", str(checkpoint)]) == 0
+    assert "wrote outputs/certificates.csv" in capsys.readouterr().out
+    rows = (tmp_path / "outputs" / "certificates.csv").read_text().splitlines()
+    assert rows[0] == "image,prediction,radius"
+    assert [row.split(",")[0] for row in rows[1:]] == [str(index) for index in range(400)]

@@ -1,0 +1,110 @@
+"""What is imported when: the package in no time, the models as soon as timm is there, everything else when it is used."""
+
+import json
+import pkgutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+import sll_zoo
+from sll_zoo.choices import DATA_SETS
+from sll_zoo.cli.parsers import command_line
+from sll_zoo.data import DATA
+
+# What `import sll_zoo` may load beside the standard library, and what it may add to timm's own.
+LOADED = {"sll_zoo", "lazy_loader", "wrapt"}
+ADDED = LOADED | {"jaxtyping", "jinja2", "markupsafe", "msgspec", "packaging", "xxhash"}
+
+
+def run(script):
+    """Return what a script prints, line by line, in a process that has imported nothing."""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()
+
+
+def loaded(script):
+    """Return the top-level packages that a script loads, but for those of the standard library."""
+    script += "\nimport json, sys\nprint(json.dumps([name.partition('.')[0] for name in sys.modules]))"
+    return set(json.loads(run(script)[-1])) - sys.stdlib_module_names - loaded_by_python()
+
+
+def loaded_by_python():
+    return set(json.loads(run("import json, sys; print(json.dumps([name.partition('.')[0] for name in sys.modules]))")[-1]))
+
+
+def test_the_import_loads_next_to_nothing():
+    assert loaded("import sll_zoo") <= LOADED
+
+
+def test_with_timm_it_adds_little():
+    timm = loaded("import timm")
+    assert loaded("import timm, sll_zoo") - timm <= ADDED
+    assert loaded("import sll_zoo; sll_zoo.create_model('sll_nano.digits', pretrained=True); sll_zoo.certify") - timm <= ADDED
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import sll_zoo; import timm",
+        "import timm; import sll_zoo; import importlib; importlib.reload(sll_zoo); importlib.reload(timm)",
+        "import sll_zoo.cli.main, importlib.util as iu; iu.find_spec('timm'); from timm.models import create_model; import timm",
+        "from timm import create_model; import sll_zoo.zoo.entries; import timm",
+        "from sll_zoo import create_model; import timm",
+        "import sll_zoo, threading as t; w = t.Thread(target=__import__, args=['timm']); w.start(); import timm; w.join()",
+        "import threading as t; w = t.Thread(target=__import__, args=['timm']); w.start(); import sll_zoo; import timm; w.join()",
+    ],
+)
+def test_timm_knows_the_models_whatever_is_imported_first(imports):
+    script = f"{imports}; print(len(timm.list_models('sll_*')), type(timm.create_model('sll_nano.digits')).__name__)"
+    assert run(script) == [f"{len(sll_zoo.list_models('sll_*'))} LipNet"]
+
+
+def test_timm_stays_as_it_is_without_the_package_and_is_not_imported_by_it():
+    assert run("import timm; print(timm.list_models('sll_*'))") == ["[]"]
+    assert run("import sll_zoo, sys; print('timm' in sys.modules)") == ["False"]
+
+
+def test_a_network_travels_in_a_pickle(tmp_path):
+    save = f"import sll_zoo, torch; torch.save(sll_zoo.create_model('sll_nano'), '{tmp_path}/x.pt')"
+    load = f"import torch; print(torch.load('{tmp_path}/x.pt', weights_only=False)(torch.rand(2, 1, 8, 8)).shape)"
+    assert run(f"{save}\n{load}") == run(load) == ["torch.Size([2, 10])"]
+
+
+def test_every_public_name_is_there_and_listed():
+    scope = {}
+    exec("from sll_zoo import *", scope)  # noqa: S102 - what a user would write
+    assert set(sll_zoo.__all__) == scope.keys() - {"__builtins__"}
+    assert set(sll_zoo.__all__) <= set(dir(sll_zoo))
+    assert all(getattr(sll_zoo, name) is not None for name in dir(sll_zoo))
+    assert isinstance(sll_zoo.__version__, str)
+    with pytest.raises(AttributeError, match="nothing"):
+        sll_zoo.nothing  # noqa: B018 - asked for its error
+
+
+def test_help_comes_at_once_and_without_torch():
+    script = (
+        "import sys\nfrom sll_zoo.cli.main import main\ntry:\n    main({arguments})\nexcept SystemExit:\n    pass\n"
+        "print(sorted({{'torch', 'timm', 'lightning', 'jsonargparse', 'numpy'}} & sys.modules.keys()))"
+    )
+    start = time.perf_counter()
+    for command in ([], ["certify"], ["classify"], ["attack"], ["quantize"], ["export"], ["list"], ["publish"]):
+        assert run(script.format(arguments=[*command, "--help"]))[-1] == "[]"
+    assert run(script.format(arguments=["dmeo"]))[-1] == "[]"
+    assert (time.perf_counter() - start) / 9 < 1.5  # 0.2 s on an idle machine; torch alone takes 2
+
+
+def test_every_command_names_a_function():
+    (commands,) = (action for action in command_line()._actions if action.dest == "==SUPPRESS==")
+    names = {name: parser.get_default("run") for name, parser in commands.choices.items()}
+    assert [name for name, run in names.items() if not run] == ["fit", "validate", "test", "predict"]
+    for name, run in names.items():
+        if run:
+            assert run.endswith(f":run_{name}")
+            assert callable(pkgutil.resolve_name(f"sll_zoo.cli.{run}"))
+
+
+def test_the_data_sets_of_the_help_are_those_that_open():
+    assert {name: data.name for name, data in DATA.items()} == dict(zip(DATA_SETS, DATA_SETS, strict=True))

@@ -1,0 +1,184 @@
+import json
+import shutil
+
+import pytest
+import safetensors.torch
+import torch
+
+import sll_zoo
+from sll_zoo.errors import PublishError, WeightsError
+from sll_zoo.zoo.weights import loading as weights
+from sll_zoo.zoo.weights.reading import CONFIG_FILE
+from sll_zoo.zoo.weights.shards import WEIGHTS_FILE
+
+NAME = "sll_nano.digits"
+
+
+@pytest.fixture
+def checkout(folder, monkeypatch):
+    """A checkout of its own, whose file a test may spoil."""
+    monkeypatch.setattr(weights, "CHECKPOINTS", folder.parent)
+    return folder
+
+
+def forget_hash(folder):
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    del config["certified"]
+    (folder / CONFIG_FILE).write_text(json.dumps(config))
+
+
+def change(folder, edit):
+    state = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+    edit(state)
+    safetensors.torch.save_file(state, folder / WEIGHTS_FILE)
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (flip_a_byte, "damaged or another file: restore it"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "is truncated: it has 830,795 bytes, not 830,796: restore it"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"0"), "is too large: it has 830,797 bytes"),
+        (lambda path: path.write_bytes(b""), "is truncated: it has 0 bytes"),
+        (lambda path: path.write_text("<html>Not found</html>"), "is an HTML or XML page"),
+        (lambda path: torch.save({}, path), "is a pickle of torch.save"),
+    ],
+)
+def test_a_file_that_is_not_the_pinned_one_is_refused(checkout, damage, words):
+    sll_zoo.create_model(NAME, pretrained=True)
+    damage(checkout / WEIGHTS_FILE)
+    with pytest.raises(WeightsError, match=words):
+        sll_zoo.create_model(NAME, pretrained=True)
+
+
+def test_a_folder_states_the_hash_of_its_weights(folder):
+    flip_a_byte(folder / WEIGHTS_FILE)
+    with pytest.raises(WeightsError, match="damaged"):
+        sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
+
+
+def test_weights_without_a_record_are_not_published(folder):
+    forget_hash(folder)
+    with pytest.raises(PublishError, match="has no record of its weights"):
+        sll_zoo.publish(str(folder), "zoo/name", dry_run=True)
+
+
+@pytest.mark.parametrize("size", [-1, 200])
+def test_a_truncated_file_without_a_hash_is_refused(folder, size):
+    forget_hash(folder)
+    path = folder / WEIGHTS_FILE
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(WeightsError, match="not a safetensors file"):
+        sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
+
+
+def test_nan_weights_are_refused(folder):
+    forget_hash(folder)
+    change(folder, lambda state: state["head.bias"].__setitem__(0, torch.nan))
+    with pytest.raises(WeightsError, match=r"NaN or infinity in head\.bias"):
+        sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda state: state.pop("head.bias"), "head.bias is absent in it"),
+        (lambda state: state.update(extra=torch.zeros(1)), "extra is .* in it and absent in the model"),
+        (lambda state: state.update({"head.bias": torch.zeros(3)}), r"head.bias is \(3,\)"),
+        (lambda state: state.update({"head.bias": state["head.bias"].long()}), "head.bias is torch.int64 in it"),
+        (lambda state: state.update(extra=torch.zeros(1).byte()), "extra is torch.uint8 in it and absent in the model"),
+    ],
+)
+def test_tensors_of_another_model_are_refused(folder, edit, words):
+    forget_hash(folder)
+    change(folder, edit)
+    with pytest.raises(WeightsError, match=words):
+        sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
+
+
+def test_weights_of_another_shape_than_asked_for_are_refused():
+    with pytest.raises(WeightsError, match="does not fit the model"):
+        sll_zoo.create_model(NAME, pretrained=True, conv_inner=8)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("not json", "no model's config.json"),
+        ("[]", "no model's config.json"),
+        ("[" * 100_000, "no model's config.json"),
+        ({"architecture": ["sll_nano"]}, "no model's config.json"),
+        ({"architecture": "resnet18"}, "architecture 'resnet18'"),
+        ({"certified": None}, "states a record that is none"),
+        ({"certified": {"sha256": "0"}}, "states a record that is none"),
+        ({"pretrained_cfg": None}, "no model's config.json"),
+        ({"pretrained_cfg": {"unknown": 1}}, "no model's config.json"),
+        ({"model_args": None}, "no model's config.json"),
+        ({"num_classes": "ten"}, "no model's config.json"),
+        ({"pretrained_cfg": {"input_size": None}}, "no model's config.json"),
+    ],
+)
+def test_a_config_that_is_not_ours_is_refused(folder, content, words):
+    path = folder / CONFIG_FILE
+    path.write_text(content if isinstance(content, str) else json.dumps(json.loads(path.read_text()) | content))
+    with pytest.raises((WeightsError, LookupError), match=words):
+        sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
+
+
+def test_a_folder_without_weights_is_refused(folder):
+    (folder / WEIGHTS_FILE).unlink()
+    sll_zoo.create_model(f"local-dir:{folder}")
+    with pytest.raises(WeightsError, match=r"model\.safetensors does not exist"):
+        sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
+
+
+def test_a_named_file_takes_the_place_of_the_published_one(folder):
+    path = str(folder / WEIGHTS_FILE)
+    model = sll_zoo.create_model(NAME, pretrained=True, pretrained_cfg_overlay={"file": path})
+    assert torch.equal(model.head.bias, safetensors.torch.load_file(path)["head.bias"])
+
+
+def test_without_a_checkout_and_without_a_network_the_message_names_the_remedies(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "CHECKPOINTS", tmp_path)
+    with pytest.raises(WeightsError, match="cannot be reached: connect to the network; or copy a folder"):
+        sll_zoo.create_model(NAME, pretrained=True)
+
+
+def test_the_hubs_cache_serves_without_a_network(tmp_path, monkeypatch, folder):
+    monkeypatch.setattr(weights, "CHECKPOINTS", tmp_path / "none")
+    repository = tmp_path / "cache" / "models--sll-zoo--sll_nano.digits"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "v1.0").write_text("0" * 40)
+    shutil.copytree(folder, repository / "snapshots" / ("0" * 40))
+    model = sll_zoo.create_model(NAME, pretrained=True, cache_dir=tmp_path / "cache")
+    assert torch.equal(model.head.bias, safetensors.torch.load_file(folder / WEIGHTS_FILE)["head.bias"])
+    flip_a_byte(repository / "snapshots" / ("0" * 40) / WEIGHTS_FILE)
+    with pytest.raises(WeightsError, match="not in the cache"):
+        sll_zoo.create_model(NAME, pretrained=True, cache_dir=tmp_path / "cache")
+
+
+def test_a_repository_cannot_send_us_to_a_local_file(tmp_path, folder):
+    foreign = shutil.copy(folder / WEIGHTS_FILE, tmp_path / "foreign.safetensors")
+    repository = tmp_path / "cache" / "models--org--name"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    snapshot = shutil.copytree(folder, repository / "snapshots" / ("0" * 40))
+    config = json.loads((snapshot / CONFIG_FILE).read_text())
+    config["pretrained_cfg"]["file"] = str(foreign)
+    (snapshot / CONFIG_FILE).write_text(json.dumps(config))
+    sll_zoo.create_model("hf-hub:org/name", pretrained=True, cache_dir=tmp_path / "cache")
+    flip_a_byte(snapshot / WEIGHTS_FILE)
+    with pytest.raises(WeightsError, match="damaged"):
+        sll_zoo.create_model("hf-hub:org/name", pretrained=True, cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["org/name", "org/name@v1.0"])
+def test_a_repository_that_cannot_be_had_is_one_sentence(name):
+    with pytest.raises(WeightsError, match="cannot be reached"):
+        sll_zoo.create_model(f"hf-hub:{name}", pretrained=True)
