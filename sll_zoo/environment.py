@@ -29,7 +29,7 @@ def versions_of(packages: Iterable[str]) -> dict[str, str]:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:  # on the path without being installed
+    except PackageNotFoundError:  # the package is on the path without being installed
         return str(import_module(package).__version__)
 
 

@@ -25,7 +25,7 @@ from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
 from sll_zoo.functional.fast.products import full_precision
 
-# Of its certified radius, in which each image is attacked: where a radius that is too large shows first.
+# Fraction of the certified radius within which each image is attacked: a radius that is too large shows there first.
 JUST_BELOW = 0.999
 
 
@@ -146,14 +146,14 @@ def attack(
     images = images.to(radius.device, torch.float64)
     labels = _checked_labels(labels, images, network).to(radius.device)
 
-    # No ball reaches beyond the diagonal of [0, 1]; where no other class can overtake, the radius is infinite.
+    # An infinite radius (no other class can win) is cut to the diagonal of [0, 1]: no image is farther away.
     own = (JUST_BELOW * radius).clamp_max(math.sqrt(images[0].numel()))
     balls = [(ascend, own), *((search, torch.full_like(radius, value)) for value in radii)]
     batches = torch.split(torch.arange(len(images), device=images.device), batch_size)
     searches = [(find, ball, rows) for find, ball in balls for rows in batches]
     adversarial, new, distance = images.clone(), prediction.clone(), torch.full_like(radius, torch.inf)
     for find, ball, rows in progress(searches):
-        todo = rows[(ball[rows] > 0) & (distance[rows] > ball[rows])]  # the others are broken already
+        todo = rows[(ball[rows] > 0) & (distance[rows] > ball[rows])]  # images without a violation so far
         if len(todo):
             with full_precision(images.device.type):
                 found = find(searched, images[todo].float(), prediction[todo], ball[todo].float()).to(images)

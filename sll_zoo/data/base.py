@@ -18,7 +18,7 @@ from sll_zoo.data.sources import Pixels, Source
 from sll_zoo.errors import ConfigError, UnknownNameError
 
 PARTS = ("train", "validation", "test")
-# More readers than this have not more to do.
+# Most reading processes by default: more were not faster.
 MOST_WORKERS = 8
 
 
@@ -133,7 +133,7 @@ class ImageData(LightningDataModule, ABC):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ARG002 - Lightning's signature
         """Augment a training batch, on the device that it is on by now."""
-        # An example_input_array, for summaries and graphs of the network, is images alone.
+        # Lightning also passes example_input_array (for summaries and graphs): images without labels.
         if isinstance(batch, Tensor) or not (self.trainer and self.trainer.training):
             return batch
         images, labels = batch

@@ -14,7 +14,7 @@ from sll_zoo.data.sources import Pixels, Source
 
 TEST_IMAGES = 400
 VALIDATION_IMAGES = 197
-# The brightest of the 17 grey levels.
+# White: grey levels run from 0 to 16.
 WHITE = 16
 
 
@@ -42,7 +42,7 @@ class Digits(ImageData):
         pixels, labels = load_digits(return_X_y=True)
         digits = Pixels(torch.from_numpy(pixels).byte().view(-1, 1, 8, 8), torch.from_numpy(labels), WHITE)
         order = np.random.default_rng(0).permutation(len(digits))
-        # The held-out images come first, so that they stay the same whatever becomes of the rest.
+        # Held-out images are drawn first: they stay the same if the split of the others changes.
         test, validation, train_images = np.split(order, [TEST_IMAGES, TEST_IMAGES + VALIDATION_IMAGES])
         parts = {"train": train_images, "validation": validation, "test": test}
         return {name: digits.select(index.tolist()) for name, index in parts.items()}

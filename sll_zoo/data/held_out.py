@@ -23,7 +23,7 @@ from sll_zoo.data.tiny_imagenet import TinyImageNet
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError
 
 DATA: dict[str, Callable[[], ImageData]] = dict(zip(DATA_SETS, (Digits, CIFAR10, CIFAR100, TinyImageNet), strict=True))
-# Enough to keep the processors busy, and few enough for a progress bar that moves.
+# Images of a batch: enough to keep the processors busy, few enough for a progress bar that moves.
 BATCH_SIZE = 64
 
 
@@ -132,7 +132,7 @@ def _among(
 
     Names that are the numbers from 0 on stand for a network of whose classes nobody knows more, unless the data's are such, too.
     """
-    if found == known:  # also where two classes have the same name
+    if found == known:  # equal lists need no look-up, which fails where two classes have the same name
         return known, range(num_classes)
     strangers = [name for name in found if name not in known]
     if not strangers:

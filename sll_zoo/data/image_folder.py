@@ -19,9 +19,9 @@ from sll_zoo.errors import ConfigError, InputError
 log = logging.getLogger(__name__)
 Samples = list[tuple[str, int]]
 ENDINGS = ", ".join(IMG_EXTENSIONS)
-# What a part is called, here or elsewhere; a class is not called so.
+# Folder names of the parts, here and in other tools; no class may have one of them.
 PART_NAMES = ("train", "val", "valid", "validation", "test")
-# What file managers leave, beside hidden files.
+# Files that file managers leave (besides hidden ones): skipped.
 LITTER = ("thumbs.db", "desktop.ini")
 LAYOUT = "put images into ROOT/CLASS/, or into ROOT/train/CLASS/ and the same of test/, of val/ or of both, in lower case"
 

@@ -17,9 +17,9 @@ from sll_zoo.data.reading import ImageReader
 Sample = tuple[Tensor, Tensor | int]
 In = TypeVar("In")
 Out = TypeVar("Out")
-# Every tenth image is held out, where a data set does not say which.
+# One image in this many is held out where a data set does not say which.
 SHARE = 10
-# So many files are a thread's task: handing over small ones one by one takes longer than reading them.
+# Files that a thread reads at a time: handing small ones over one by one takes longer than reading them.
 CHUNK = 64
 
 

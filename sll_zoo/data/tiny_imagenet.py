@@ -100,7 +100,7 @@ class TinyImageNet(ImageData):
 
     def _names(self, numbers: list[str]) -> tuple[str, ...]:
         """Return what ``words.txt`` calls the classes: number and names, between them a tab, of many more than the classes."""
-        whole = self._text("words.txt").split("\n")[:-1]  # no newline after it: a line that was cut
+        whole = self._text("words.txt").split("\n")[:-1]  # text after the last newline is a line that was cut off
         words = {number: name.strip() for number, _, name in (line.partition("\t") for line in whole)}
         if unnamed := [number for number in numbers if not words.get(number)]:
             raise InputError(f"{self.folder / 'words.txt'} is damaged: it has no name for the class {unnamed[0]}", _AGAIN)

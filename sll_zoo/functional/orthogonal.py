@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from sll_zoo.compat import is_traced
 from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 
-# The condition of I + A grows with the square of the norm: to 1e6 at a norm of 1e3, of which float64 leaves ten digits.
+# Limit of the norm of W: the condition number of I + A grows with its square, to 1e6 at 1e3, where float64 keeps ten digits.
 LOG_NORM_LIMIT = math.log(1e3)
 # torch.compile cannot trace dtype.to_complex().
 COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
@@ -32,7 +32,7 @@ def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch ro
     if rows < cols:
         return cayley(m.mH).mH
     u, v = m[..., :cols, :], m[..., cols:, :]
-    square = rows == cols  # of an empty V, torch.compile cannot derive the products
+    square = rows == cols  # without this branch torch.compile fails on the products with an empty V
     a = u - u.mH if square else u - u.mH + v.mH @ v
     identity = torch.eye(cols, dtype=m.dtype, device=m.device)
     inverse = torch.linalg.inv(identity + a)
@@ -66,7 +66,7 @@ def kernel_to_frequencies(kernel: Float[Tensor, "out c k k"], size: tuple[int, i
 def from_frequencies(x: Inexact[Tensor, "h half_w c batch"], size: tuple[int, int]) -> Float[Tensor, "batch c h2 w2"]:
     """Return the images (batch, c, *size) of which :func:`to_frequencies` gave ``x``."""
     images = _transformed(partial(torch.fft.irfft2, s=size), x.permute(3, 2, 0, 1))
-    return images.contiguous()  # as of other convolutions: ``view`` works
+    return images.contiguous()  # contiguous as other convolutions return it, so that ``view`` works
 
 
 def _transformed(transform: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def trace(model: LipschitzClassifier, images: Tensor) -> tuple[list[Call], Tenso
 
     def record(name: str) -> Callable[..., None]:
         return lambda layer, args, kwargs, y: calls.append(
-            Call(name, layer, [*args, *kwargs.values()][0].clone(), y.clone())  # what comes later may change them in place
+            Call(name, layer, [*args, *kwargs.values()][0].clone(), y.clone())  # later layers may write in place
         )
 
     hooks = [module.register_forward_hook(record(name), with_kwargs=True) for name, module in _layers(model)]

@@ -11,7 +11,7 @@ from sll_zoo.errors import ConfigError, UnknownNameError
 from sll_zoo.layers import FAMILIES
 
 MAY_BE_ZERO = ("conv_layers", "dense_layers", "num_classes")
-MOST_BLOCKS = 16  # 2^16 is more than the edge of any image
+MOST_BLOCKS = 16  # each block halves the image, and no image has an edge of 2^16 pixels
 
 
 class Divisor(NamedTuple):
@@ -45,7 +45,7 @@ class NetworkConfig:
     in_chans: int = 3
     img_size: tuple[int, int] = (32, 32)
     num_classes: int = 10
-    mean: tuple[float, ...] = (0.5,)  # the middle of [0, 1]
+    mean: tuple[float, ...] = (0.5,)  # the middle of the range [0, 1]
 
     def __post_init__(self) -> None:
         size, mean = self.img_size, self.mean
@@ -192,7 +192,7 @@ class LipConvNetConfig(NetworkConfig):
     @property
     def depth(self) -> int:
         """Number of layers with weights of their own, without the head."""
-        return self.blocks * self.block_layers + 2  # the one in front of the blocks, and the dense one behind them
+        return self.blocks * self.block_layers + 2  # plus the first convolution and the last dense layer
 
     def thinnest(self) -> Self:
         """Return the network of the same structure with the fewest channels, to examine that structure at little cost."""

@@ -27,7 +27,7 @@ from sll_zoo.reports.words import percent
 PAGE, NUMBERS, SAMPLES, CURVE = FILES = ("report.html", "report.json", "samples.csv", "curve.png")
 TEMPLATE = "certification.html.jinja"
 PACKAGES = ("sll_zoo", "torch", "timm", "numpy")
-# Images at each end of the order by radius: two rows of six on a screen, four of three on a phone.
+# Number of images shown with the largest radius, and with the smallest: two rows of six, or four of three on a phone.
 SHOWN = 12
 
 
@@ -132,7 +132,7 @@ def write_report(folder: Path, report: Report, evaluation: Evaluation, data: Hel
         evaluation: The measurement.
         data: The images.
     """
-    # What takes time comes first, so that an interruption hardly ever leaves files of two measurements side by side.
+    # Slow parts are computed before the first file is written: an interruption hardly ever leaves files of two measurements.
     curve = plot_certified_accuracy({report.model: evaluation}, f"{report.data}: {report.n} images", folder / CURVE)
     page = render_page(report, evaluation, data, curve.read_bytes())
     with atomic_write(folder / NUMBERS) as temporary:

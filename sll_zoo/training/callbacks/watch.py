@@ -51,7 +51,7 @@ class FiniteWatch(Callback):
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None and not _scaled(trainer)]
         if trainer.strategy.reduce_boolean_decision(_finite([self._loss, *gradients])):
             return
-        # The lowest is the most telling: a process with finite images and outputs learns of the fault by its gradients only.
+        # The lowest rank of fault wins: a process with finite images and outputs sees only gradients that are not finite.
         _, found = min(_from_all(trainer, _find(trainer, pl_module, self._batch, self._loss)))
         raise DivergedError(f"{found} (epoch {trainer.current_epoch}, step {trainer.global_step})", REMEDY)
 
