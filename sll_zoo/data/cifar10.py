@@ -5,28 +5,44 @@ Source: Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images"
 
 from __future__ import annotations
 
+import logging
+import pickle
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from torch.utils.data import DataLoader
 from torchvision import datasets
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from sll_zoo.data.archive import download, require
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
-from sll_zoo.data.sources import Pixels, Source, split
+from sll_zoo.data.fingerprint import fingerprint
+from sll_zoo.data.image_folder import class_folders, is_litter
+from sll_zoo.data.reading import ImageReader
+from sll_zoo.data.sources import Files, Pixels, Source, split
+from sll_zoo.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 class CIFAR10(ImageData):
     """45,000 images to train on, 5,000 to validate (a fixed tenth of each class), and the 10,000 official test images.
 
-    Held in memory, in 184 MB.
+    They are read from the published archive, ``ROOT/cifar-10-batches-py/``, or from class folders of images with the file names
+    that the archive notes, ``ROOT/train/airplane/aeroplane_s_000004.png`` and the same of ``test/``, in ROOT or ROOT/cifar10.
+    Either way they are the same, in the same order: by class, then by file name. Held in memory, in 184 MB.
+
+    Images that are not those that were published, such as JPEG copies, are called ``not-genuine-cifar10`` in log and record.
 
     Args:
-        root: Folder in which the published archive is unpacked.
+        root: Folder in which the published archive is unpacked, or with the class folders.
         batch_size: Images in a training batch, of all processes together.
         augment: What happens to training images at random: ``none``, ``flip``, ``crop_flip``, or ``paper``: colours, too.
-        download: Whether to fetch the archive (170 MB) if its files are not there.
+        download: Whether to fetch the archive (170 MB) if there are no images.
 
     Raises:
         ConfigError: A batch size below 1.
@@ -34,8 +50,18 @@ class CIFAR10(ImageData):
 
     name = "cifar10"
     held_out_arguments = ("root",)
-    # What reads the files, and knows their names, checksums and address.
-    reader: Any = datasets.CIFAR10
+    # torchvision's class: it knows the archive's files, checksums and address.
+    archive: Any = datasets.CIFAR10
+    classes = 10
+    remedy = "restore the published images"
+    # Images of each class.
+    counts: ClassVar[dict[str, int]] = {"train": 5_000, "test": 1_000}
+    # Fingerprints of the published images in the order above.
+    genuine: ClassVar[dict[str, str]] = {
+        "train": "b11808053e1ee2a0aa4c517613f96cd8976c4a68ab8002141172f44ff23521ac",
+        "validation": "0133b66b1fa713302deea0a12f704b6fcab28eb16eeacef38049149d7cb9b1cf",
+        "test": "585c240ffb62448eb06f9fab8c8f55146419731964c05d094c368ab0a4006a5e",
+    }
 
     def __init__(
         self, root: str = "data", batch_size: int = 256, augment: Augmentation = "paper", download: bool = False
@@ -50,29 +76,77 @@ class CIFAR10(ImageData):
         Raises:
             InputError: Files that cannot be had, or are not there.
         """
-        files = self._files()
+        if self._folder():
+            return
+        files = self._archived()
         if self.download and not all(path.exists() for path, _ in files):
-            download(self.reader.url, self.root, self.reader.tgz_md5)
+            download(self.archive.url, self.root, self.archive.tgz_md5)
         for path, _ in files:
-            require(path, self.reader.url)
+            require(path, self.archive.url)
 
     def read(self, train: bool) -> dict[str, Source]:
-        """Return the images, once the checksums of all files are right."""
-        for path, md5 in self._files():
-            require(path, self.reader.url, md5)
-        test = self._pixels(train=False)
-        if not train:
-            return {"test": test}
-        train_images, validation = split(self._pixels(train=True))
-        return {"train": train_images, "validation": validation, "test": test}
+        """Return the images: as many of each class as were published, each once."""
+        folder = self._folder()
+        read = self._from_archive if folder is None else lambda part: self._from_folders(folder / part, self.counts[part])
+        parts: dict[str, Source] = {"test": read("test")}
+        if train:
+            parts["train"], parts["validation"] = split(read("train"))
+        self._compare(parts)
+        return parts
 
-    def _files(self) -> list[tuple[Path, str]]:
-        """Return path and md5 of each file."""
-        folder, meta = self.root / self.reader.base_folder, self.reader.meta
-        listed = [*self.reader.train_list, *self.reader.test_list, (meta["filename"], meta["md5"])]
-        return [(folder / name, md5) for name, md5 in listed]
+    def _folder(self) -> Path | None:
+        """Return the folder with train/ and test/; None for the archive, which may not be there yet."""
+        archive = self.root / self.archive.base_folder
+        folders = (folder for folder in (self.root, self.root / type(self).name))
+        found = [folder for folder in folders if any((folder / part).is_dir() for part in self.counts)]
+        if len(both := [*found, *([archive] if archive.exists() else [])]) > 1:
+            raise InputError(f"{both[0]} and {both[1]} both hold images", "remove one, or give a root that holds one")
+        return found[0] if found else None
 
-    def _pixels(self, train: bool) -> Pixels:
-        read = self.reader(str(self.root), train=train)
-        self.class_names = tuple(read.classes)
-        return Pixels(torch.from_numpy(read.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(read.targets))
+    def _archived(self) -> list[tuple[Path, str]]:
+        """Return path and md5 of each file of the archive."""
+        meta = self.archive.meta
+        listed = [*self.archive.train_list, *self.archive.test_list, (meta["filename"], meta["md5"])]
+        return [(self.root / self.archive.base_folder / name, md5) for name, md5 in listed]
+
+    def _from_archive(self, part: str) -> Pixels:
+        """Return the images of a part, once the checksums of all files are right."""
+        contents = {}
+        for path, md5 in self._archived():
+            require(path, self.archive.url, md5)
+            contents[path.name] = pickle.loads(path.read_bytes(), encoding="latin1")  # noqa: S301 - of a known checksum
+        self.class_names = tuple(contents[self.archive.meta["filename"]][self.archive.meta["key"]])
+        batches = [contents[name] for name, _ in (self.archive.train_list if part == "train" else self.archive.test_list)]
+        labels = [label for batch in batches for label in batch.get("labels") or batch["fine_labels"]]
+        names = [name for batch in batches for name in batch["filenames"]]
+        keys = [(label, Path(name).stem) for label, name in zip(labels, names, strict=True)]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        images = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
+        return Pixels(torch.from_numpy(images[order]), torch.tensor(labels)[order])
+
+    def _from_folders(self, folder: Path, count: int) -> Pixels:
+        """Return the images in class folders, ``count`` in each."""
+        self.class_names = tuple(class_folders(folder))
+        if len(self.class_names) != self.classes:
+            raise InputError(f"{folder} has {len(self.class_names)} class folders, not {self.classes}", self.remedy)
+        samples = [(path, label) for label, name in enumerate(self.class_names) for path in self._files(folder / name, count)]
+        reader = ImageReader((3, 32, 32), remedy=f"{self.remedy}: all images have 32 x 32 pixels")
+        return Files([(str(path), label) for path, label in samples], reader).decoded()
+
+    def _files(self, folder: Path, count: int) -> list[Path]:
+        """Return the images of a class by name, once each name is there once and nothing else is."""
+        paths = sorted((path for path in folder.iterdir() if not is_litter(path.name)), key=lambda path: path.stem)
+        if strays := [path for path in paths if path.suffix.lower() not in IMG_EXTENSIONS]:
+            raise InputError(f"{strays[0]} is no image", "remove it")
+        if twice := [second for first, second in pairwise(paths) if first.stem == second.stem]:
+            raise InputError(f"{twice[0]} has the name of another image", "remove one of them")
+        if len(paths) != count:
+            raise InputError(f"{folder} has {len(paths)} images, not {count}", self.remedy)
+        return paths
+
+    def _compare(self, parts: dict[str, Source]) -> None:
+        """Take another name if the images are not those that were published."""
+        other = [name for name, images in parts.items() if fingerprint(DataLoader(images, batch_size=500)) != self.genuine[name]]
+        self.name = f"not-genuine-{type(self).name}" if other else type(self).name
+        if other:
+            log.warning("%s: the %s images in %s are not the published ones", self.name, " and ".join(other), self.root)

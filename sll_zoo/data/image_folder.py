@@ -165,12 +165,17 @@ def list_images(root: Path, class_names: tuple[str, ...]) -> Samples:
     return samples
 
 
+def is_litter(name: str) -> bool:
+    """Return whether a file of this name is hidden, or left by a file manager."""
+    return name.startswith(".") or name.lower() in LITTER
+
+
 def log_skipped(folders: Iterable[Path]) -> None:
     """Log how many files in the class folders of some parts are left out, as their names are not those of images."""
     classes = [path for folder in folders for path in folder.iterdir() if path.is_dir()]
     names = [name.lower() for path in classes for _, _, files in os.walk(path, followlinks=True) for name in files]
-    visible = [name for name in names if not name.startswith(".") and name not in LITTER]
-    skipped = Counter(Path(name).suffix or "no suffix" for name in visible if not name.endswith(IMG_EXTENSIONS))
+    kept = [name for name in names if not is_litter(name)]
+    skipped = Counter(Path(name).suffix or "no suffix" for name in kept if not name.endswith(IMG_EXTENSIONS))
     if skipped:
         kinds = ", ".join(f"{suffix}: {count}" for suffix, count in sorted(skipped.items()))
         log.warning("%d files in class folders are left out (%s): images end in %s", skipped.total(), kinds, ENDINGS)

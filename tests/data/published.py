@@ -34,24 +34,34 @@ def served(folder):
 
 
 def cifar(reader, root, classes):
-    """Write the archive of 20 images of each class to train on and two to test; return ``reader`` with its checksums."""
+    """Write the archive of 20 images of each class to train on and two to test; return ``reader`` with its checksums.
+
+    The same images are written to class folders in ``root/folders``.
+    """
     random = np.random.default_rng(0)
     unpacked = root / "unpacked"
     folder = unpacked / reader.base_folder
     folder.mkdir(parents=True)
     label_key, names_key = ("labels", "label_names") if classes == 10 else ("fine_labels", "fine_label_names")
 
-    def write(name, labels):
+    numbers = iter(random.permutation(10_000))
+
+    def write(name, labels, part):
         pixels = random.integers(0, 256, (len(labels), 3072), dtype=np.uint8)
+        names = [f"thing_s_{next(numbers):06}.png" for _ in labels]
+        for image, label, file in zip(pixels, labels, names, strict=True):
+            path = root / "folders" / part / f"class_{label:02}" / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.reshape(3, 32, 32).transpose(1, 2, 0)).save(path)
         # Version 2 is what Python 2 wrote.
-        (folder / name).write_bytes(pickle.dumps({"data": pixels, label_key: labels}, protocol=2))
+        (folder / name).write_bytes(pickle.dumps({"data": pixels, label_key: labels, "filenames": names}, protocol=2))
         return [name, md5(folder / name)]
 
     batches = np.array_split(np.arange(20 * classes) % classes, len(reader.train_list))
-    train = [write(name, part.tolist()) for (name, _), part in zip(reader.train_list, batches, strict=True)]
-    test = [write(name, [index % classes for index in range(2 * classes)]) for name, _ in reader.test_list]
+    train = [write(name, part.tolist(), "train") for (name, _), part in zip(reader.train_list, batches, strict=True)]
+    test = [write(name, [index % classes for index in range(2 * classes)], "test") for name, _ in reader.test_list]
     meta = folder / reader.meta["filename"]
-    meta.write_bytes(pickle.dumps({names_key: [f"class {index}" for index in range(classes)]}, protocol=2))
+    meta.write_bytes(pickle.dumps({names_key: [f"class_{index:02}" for index in range(classes)]}, protocol=2))
     meta_md5 = md5(meta)
     archive = root / reader.filename
     shutil.make_archive(str(archive).removesuffix(".tar.gz"), "gztar", unpacked)

@@ -1,5 +1,8 @@
 """CIFAR and Tiny-ImageNet: the same code as for the published files, with the addresses, checksums and numbers of small ones."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from sll_zoo.errors import InputError
 from tests.data import published
 
 ROOT = "data"  # where data modules look unless they are told otherwise
+COUNTS = {"train": 20, "test": 2}  # images of each class
 
 
 @pytest.fixture(autouse=True)
@@ -26,14 +30,38 @@ def there(tmp_path):
         yield tmp_path / "there", address
 
 
-@pytest.fixture(params=[(CIFAR10, datasets.CIFAR10, 10), (CIFAR100, datasets.CIFAR100, 100)], ids=["cifar10", "cifar100"])
-def cifar(request, monkeypatch, there):
-    """Give the data module, and leave the archive to be downloaded."""
-    module, reader, classes = request.param
-    small = published.cifar(reader, there[0], classes)
-    monkeypatch.setattr(small, "url", f"{there[1]}/{reader.filename}")
-    monkeypatch.setattr(module, "reader", small)
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """Give each CIFAR with an archive and class folders of a few images, where they are, and their fingerprints."""
+    made = {}
+    for module, reader, classes in ((CIFAR10, datasets.CIFAR10, 10), (CIFAR100, datasets.CIFAR100, 100)):
+        folder = tmp_path_factory.mktemp(module.name)
+        archive = published.cifar(reader, folder, classes)
+        same = type(module.__name__, (module,), {"archive": archive, "classes": classes, "counts": COUNTS})
+        data = same(root=folder / "folders")
+        made[module] = archive, folder, {part: data.fingerprint(part) for part in module.genuine}
+    return made
+
+
+def _served_cifar(module, small, there, monkeypatch):
+    archive, folder, genuine = small[module]
+    shutil.copytree(folder, there[0], dirs_exist_ok=True)
+    own = type(archive.__name__, (archive,), {"url": f"{there[1]}/{archive.filename}"})
+    for name, value in {"archive": own, "counts": COUNTS, "genuine": genuine}.items():
+        monkeypatch.setattr(module, name, value)
     return module
+
+
+@pytest.fixture(params=[CIFAR10, CIFAR100], ids=["cifar10", "cifar100"])
+def cifar(request, small, monkeypatch, there):
+    """Give the data module, and leave the archive to be downloaded."""
+    return _served_cifar(request.param, small, there, monkeypatch)
+
+
+@pytest.fixture
+def cifar10(small, monkeypatch, there):
+    """Give the smaller one."""
+    return _served_cifar(CIFAR10, small, there, monkeypatch)
 
 
 @pytest.fixture
@@ -66,9 +94,11 @@ def test_cifar_is_downloaded_on_request_only_then_read_whole(cifar):
         (2 * classes, 3, 32, 32),
         torch.float32,
     )
-    published_images, published_labels = zip(*data.reader(ROOT, train=False), strict=True)
-    assert labels.tolist() == list(published_labels)
-    assert torch.equal(255 * images[3], torch.from_numpy(np.array(published_images[3])).permute(2, 0, 1).float())
+    read, labels_read = zip(*data.archive(ROOT, train=False), strict=True)  # torchvision's own way
+    assert labels.tolist() == sorted(labels_read)
+    pixels = {(label, np.array(image).tobytes()) for image, label in zip(read, labels_read, strict=True)}
+    ours = images.mul(255).permute(0, 2, 3, 1).byte().numpy()
+    assert {(label, image.tobytes()) for image, label in zip(ours, labels.tolist(), strict=True)} == pixels
     # A tenth of each class is held out of the training images.
     train, validation = (data.tensors(part)[1].bincount().tolist() for part in ("train", "validation"))
     assert (train, validation) == ([18] * classes, [2] * classes)
@@ -76,8 +106,8 @@ def test_cifar_is_downloaded_on_request_only_then_read_whole(cifar):
 
 def test_a_damaged_file_of_cifar_is_named(cifar):
     cifar(download=True).prepare_data()
-    name, checksum = cifar.reader.train_list[-1]
-    path = cifar().root / cifar.reader.base_folder / name
+    name, checksum = cifar.archive.train_list[-1]
+    path = cifar().root / cifar.archive.base_folder / name
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole[:500] + bytes([whole[500] ^ 1]) + whole[501:]):
         path.write_bytes(damaged)
@@ -92,11 +122,71 @@ def test_a_damaged_file_of_cifar_is_named(cifar):
     assert path.read_bytes() == whole
 
 
+def _parts(module, root):
+    data = module(root=root)
+    data.setup()
+    return data.name, data.class_names, {part: data.fingerprint(part) for part in data.genuine}
+
+
+def test_archive_and_class_folders_give_the_same_images_in_the_same_order(cifar, there, caplog):
+    cifar(download=True).prepare_data()
+    assert _parts(cifar, ROOT) == _parts(cifar, there[0] / "folders") == (cifar.name, _parts(cifar, ROOT)[1], cifar.genuine)
+    assert caplog.text == ""
+    shutil.rmtree(ROOT)
+    shutil.copytree(there[0] / "folders", Path(ROOT, cifar.name))  # where it is looked for, too
+    assert _parts(cifar, ROOT)[0] == cifar.name
+
+
+def test_other_images_are_named_so_and_train_all_the_same(cifar10, there, caplog):
+    path = next((there[0] / "folders" / "test" / "class_03").iterdir())
+    published.write_image(path, np.random.default_rng(1), (32, 32))
+    name, _, parts = _parts(cifar10, there[0] / "folders")
+    assert name == f"not-genuine-{cifar10.name}"
+    assert "the test images in" in caplog.text
+    assert {part for part in parts if parts[part] != cifar10.genuine[part]} == {"test"}
+    # Renamed, an image may take another place.
+    caplog.clear()
+    names = sorted((there[0] / "folders" / "train" / "class_03").iterdir())
+    names[0].rename(names[0].with_name("zzz.png"))
+    assert _parts(cifar10, there[0] / "folders")[0] == f"not-genuine-{cifar10.name}"
+
+
+def _image(folder, number=0):
+    return sorted((folder / "train" / "class_04").iterdir())[number]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda folder: _image(folder).unlink(), "class_04 has 19 images, not 20"),
+        (lambda folder: shutil.copy(_image(folder), _image(folder).with_name("another.png")), "class_04 has 21 images, not 20"),
+        (lambda folder: shutil.copy(_image(folder), _image(folder).with_suffix(".bmp")), "has the name of another image"),
+        (lambda folder: (folder / "train" / "class_04" / "notes.txt").touch(), "notes.txt is no image"),
+        (lambda folder: _cut(_image(folder)), "cannot be read"),
+        (lambda folder: published.write_image(_image(folder), np.random.default_rng(0), (32, 31)), "has 31 x 32 pixels"),
+        (lambda folder: shutil.rmtree(folder / "test" / "class_01"), "class folders, not"),
+    ],
+)
+def test_what_is_wrong_with_class_folders_is_named(cifar10, there, change, told):
+    change(there[0] / "folders")
+    with pytest.raises(InputError, match=told):
+        cifar10(root=there[0] / "folders").setup()
+
+
+def test_two_layouts_at_once_are_refused(cifar10, there):
+    shutil.copytree(there[0] / "folders", ROOT)
+    cifar10(download=True).prepare_data()  # nothing to download
+    assert not Path(ROOT, cifar10.archive.base_folder).exists()
+    Path(ROOT, cifar10.archive.base_folder).mkdir()
+    with pytest.raises(InputError, match="both hold images"):
+        cifar10().setup()
+
+
 def test_what_was_downloaded_is_what_was_published(cifar, monkeypatch):
-    monkeypatch.setattr(cifar.reader, "tgz_md5", "0" * 32)
+    monkeypatch.setattr(cifar.archive, "tgz_md5", "0" * 32)
     with pytest.raises(InputError, match=r"cannot be downloaded .*corrupted.*: fetch it by other means and unpack it in data"):
         cifar(download=True).prepare_data()
-    monkeypatch.setattr(cifar.reader, "url", cifar.reader.url + "x")
+    monkeypatch.setattr(cifar.archive, "url", cifar.archive.url + "x")
     with pytest.raises(InputError, match=r"gzx cannot be downloaded \(HTTP Error 404"):
         cifar(download=True).prepare_data()
 
