@@ -12,6 +12,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_datas
 
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
+from sll_zoo.data.groups import groups_of, require_apart
 from sll_zoo.data.reading import ImageReader, fitting, size_of
 from sll_zoo.data.sources import Files, Source, split
 from sll_zoo.errors import ConfigError, InputError
@@ -44,13 +45,16 @@ class ImageFolder(ImageData):
         augment: What happens to training images at random: ``none``, ``flip``, ``crop_flip``, or ``paper``: colours, too.
         in_memory: Whether to read all images once and hold them in memory, on the device that trains.
         num_workers: Processes that read files ahead otherwise; by default as many as there are processors, up to 8.
+        groups: Images of one group (frames of a video, pictures of a patient) are never divided among the parts. A regular
+            expression, and the group is what it finds in CLASS/NAME: ``[^_]*`` finds ``cat/0007`` in ``cat/0007_3.png``. Or a CSV
+            file with the columns ``file``, the path from ROOT, and ``group``.
 
     Raises:
-        ConfigError: A batch or image size below 1, or a negative number of workers.
+        ConfigError: A batch or image size below 1, a negative number of workers, or groups that are no regular expression.
         InputError: Another number of channels.
     """
 
-    held_out_arguments = ("root", "image_size", "channels")
+    held_out_arguments = ("root", "image_size", "channels", "groups")
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class ImageFolder(ImageData):
         augment: Augmentation = "paper",
         in_memory: bool = False,
         num_workers: int | None = None,
+        groups: str | None = None,
     ) -> None:
         super().__init__(batch_size, augment, num_workers)
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -72,6 +77,7 @@ class ImageFolder(ImageData):
         self.image_size = (size[0], size[1]) if size else None
         self.channels = channels
         self.in_memory = in_memory
+        self.groups = groups
         self.preparation = ", ".join(filter(None, (fitting(*size) if size else "", "made grey" if channels == 1 else "")))
 
     def prepare_data(self) -> None:
@@ -98,10 +104,25 @@ class ImageFolder(ImageData):
         _check_classes(folders["train"], self.class_names, samples["train"])
         reader = self._reader(samples["train"])
         parts = {name: Files(listed, reader) for name, listed in samples.items()}
+        groups = self._groups(folders, samples)
         for name in ("test", "validation"):
             if name not in parts:
-                parts["train"], parts[name] = split(parts["train"])
+                whole = parts["train"]
+                parts["train"], parts[name] = split(whole, [groups[path] for path, _ in whole.samples] if groups else None)
+        if empty := [name for name, part in parts.items() if not part.samples]:
+            raise InputError(
+                f"{self.root} has {len(set(groups.values()))} groups: none is left for {empty[0]}", "give more, or smaller ones"
+            )
         return parts
+
+    def _groups(self, folders: dict[str, Path], samples: dict[str, Samples]) -> dict[str, str]:
+        """Return the group of each image by its path; nothing if there are no groups."""
+        if self.groups is None:
+            return {}
+        paths = {name: [path for path, _ in listed] for name, listed in samples.items()}
+        found = {name: groups_of(listed, folders[name], self.root, self.groups) for name, listed in paths.items()}
+        require_apart(found)
+        return {path: group for name in paths for path, group in zip(paths[name], found[name], strict=True)}
 
     def _reader(self, samples: Samples) -> ImageReader:
         if self.image_size:

@@ -1,0 +1,79 @@
+"""Groups of images that show one thing: frames of a video, pictures of a patient, views of one traffic sign.
+
+A network that was trained on one image of a group knows the others: they are tested on only if none of them was trained on.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sll_zoo.errors import ConfigError, InputError
+
+REMEDY = "the first line is file,group; then each image once, its path from the root, and the name of its group"
+
+
+def groups_of(images: Sequence[str], folder: Path, root: Path, groups: str) -> list[str]:
+    """Return the group of each image.
+
+    Args:
+        images: Their paths.
+        folder: That holds the class folders of these images.
+        root: ``folder``, or what it is a part of.
+        groups: A CSV file, its name ending in ``.csv``, with paths from ``root``; or a regular expression, and the group is what
+            it finds in an image's path from ``folder``: ``[^_]*`` finds ``cat/0007`` in ``cat/0007_3.png``.
+
+    Raises:
+        ConfigError: No regular expression.
+        InputError: An image without a group, a CSV file that is missing or damaged, or that names an image twice.
+    """
+    if groups.lower().endswith(".csv"):
+        return _listed(Path(groups), [Path(image).relative_to(root).as_posix() for image in images])
+    return _found(groups, [Path(image).relative_to(folder).as_posix() for image in images])
+
+
+def require_apart(groups_of_parts: Mapping[str, Sequence[str]]) -> None:
+    """Raise InputError for a group with images in two parts."""
+    part_of: dict[str, str] = {}
+    for part, groups in groups_of_parts.items():
+        for group in sorted(set(groups)):
+            if part_of.setdefault(group, part) != part:
+                raise InputError(f"the group {group!r} is in {part_of[group]} and in {part}", "move its images to one of them")
+
+
+def _found(pattern: str, names: Sequence[str]) -> list[str]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(
+            f"groups={pattern!r} is no regular expression ({error})", "give one, or the name of a .csv file"
+        ) from error
+    matches = [compiled.search(name) for name in names]
+    found = [match[0] if match else "" for match in matches]
+    if "" in found:
+        raise InputError(
+            f"groups={pattern!r} finds nothing in {names[found.index('')]}", "give a pattern that finds the group of each image"
+        )
+    return found
+
+
+def _listed(path: Path, names: Sequence[str]) -> list[str]:
+    """Return the group of each image that a CSV file lists."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read ({error})", REMEDY) from error
+    if not rows or rows[0] != ["file", "group"] or any(len(row) != 2 or not all(row) for row in rows):
+        wrong = next((number for number, row in enumerate(rows, 1) if len(row) != 2 or not all(row)), 1)
+        raise InputError(f"line {wrong} of {path} is not what it should be", REMEDY)
+    listed: dict[str, str] = {}
+    for name, group in rows[1:]:
+        if name in listed:
+            raise InputError(f"{path} names {name} twice", REMEDY)
+        listed[name] = group
+    if without := [name for name in names if name not in listed]:
+        raise InputError(f"{path} has no group for {without[0]}", REMEDY)
+    return [listed[name] for name in names]
