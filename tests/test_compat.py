@@ -137,8 +137,3 @@ def test_a_strategy_is_told_once_what_to_do_before_a_transfer_or_not_at_all(monk
     assert done == [1]
     monkeypatch.delattr(Strategy, "batch_to_device")
     assert not compat.before_transfer(Strategy(), list)
-
-
-def test_a_strategy_that_cannot_be_told_its_size_is_refused():
-    with pytest.raises(ConfigError, match="ddp"):
-        compat.set_data_parallel_size(SimpleNamespace(), 2)
