@@ -46,7 +46,8 @@ Forward, symmetry leaves half of the products, backward all of them, whole as we
 
 ## A training
 `sll_xlarge` ({parameters} parameters), NAdam, float32, batches of {batch} random images over {world} processes of a thread each:
-the median time of {steps} steps after the first, and the most memory that one of the processes had. One process alone, of one thread, has all images of the batch.
+the median time of {steps} steps after the first, and the most memory that one of the processes had. One process alone, of one
+thread, has all images of the batch.
 
 {trainings}
 
