@@ -26,6 +26,7 @@ from sll_zoo.layers import (
     PadChannels,
     PixelUnshuffle,
     ResidualStack,
+    SLLLinear,
     TruncateChannels,
     UnitRowsLinear,
 )
@@ -110,9 +111,15 @@ def _attached(module: nn.Module) -> str:
     for name, value in vars(module).items():
         if isinstance(value, Tensor | nn.Module) or any(name in kind for kind in registered):
             return f"its {name} is neither parameter nor buffer nor layer"
-        if callable(getattr(type(module), name, None)) or (callable(value) and not name.startswith("_")):
+        by_hand = callable(getattr(type(module), name, None)) or (callable(value) and not name.startswith("_"))
+        if by_hand and not _is_for_training_alone(module, name):
             return f"its {name} was put there by hand, and nothing is known of it"
     return ""
+
+
+def _is_for_training_alone(module: nn.Module, name: str) -> bool:
+    """Return whether a layer ignores what is set there but in the steps of a training, on which no certificate rests."""
+    return isinstance(module, SLLLinear) and name == "product"
 
 
 def _problem_of(name: str, module: nn.Module) -> str:

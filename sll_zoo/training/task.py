@@ -21,6 +21,7 @@ from sll_zoo.models import LipschitzClassifier
 from sll_zoo.training.network import kept_of, made_or_given, without_path
 from sll_zoo.training.optimizers import ScheduledModule
 from sll_zoo.training.schedules import TriangularLR
+from sll_zoo.training.strategies import require_whole_network
 
 Batch = tuple[Tensor, Tensor]
 
@@ -159,7 +160,8 @@ class CertifiedClassifier(ScheduledModule):
         self.on_predict_start()
 
     def on_predict_start(self) -> None:
-        """Fold the network in float64, once for the whole run."""
+        """Fold the network in float64, once for the whole run; refuse one of which a process has a part."""
+        require_whole_network(self.trainer, self, "test and predict with strategy auto or ddp, which read its checkpoints")
         # In a list, so that it is no submodule and stays out of checkpoints.
         self._frozen = [cast("LipschitzClassifier", evaluation_form(self.model))]
 

@@ -22,7 +22,7 @@ from sll_zoo.files import obstacle
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.training.callbacks.repeats import read_repeats
-from sll_zoo.training.strategies import network_of
+from sll_zoo.training.strategies import require_whole_network
 from sll_zoo.zoo.entries import recipe
 from sll_zoo.zoo.folder import require_not_shipped
 from sll_zoo.zoo.publishing.recording import measurement
@@ -74,21 +74,10 @@ class ExportModel(Callback):
         self._seconds_before = state_dict["seconds"]
         self._images = state_dict.get("images")  # a checkpoint of a time when nobody counted has none
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
-        """Check that the network can be certified and quantised, before a strategy shards it."""
-        if stage != "fit":
-            return
-        model = cast("LipschitzClassifier", pl_module.model)
-        if recipe(model) is None:
-            raise ConfigError(
-                "ExportModel of a network that create_model did not build", "leave it out, or train one that it builds"
-            )
-        model.require_structure()
-        if self.bits < 32:
-            require_quantizable(model, self.bits)
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
-        """Check, before any work, that there will be something to measure on and somewhere to write."""
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check, before any work, that there will be something to write and to measure on, and somewhere to write."""
+        require_whole_network(trainer, self)
+        _require_exportable(cast("LipschitzClassifier", pl_module.model), self.bits)
         data = _datamodule(trainer)
         if data is None or not hasattr(data, "name") or not hasattr(data, "class_names"):
             raise ConfigError(f"ExportModel with data module {data!r}", "fit with one that has name, class_names and test images")
@@ -107,9 +96,9 @@ class ExportModel(Callback):
         """Measure and write, on one process."""
         if getattr(trainer, "fast_dev_run", False) or trainer.interrupted:
             return
-        model, device = network_of(pl_module), trainer.strategy.root_device
         if not trainer.is_global_zero:
             return
+        model, device = cast("LipschitzClassifier", pl_module.model), trainer.strategy.root_device
         training_yaml, data = _training_yaml(trainer), _datamodule(trainer)
         training = Training(
             command="sll-zoo fit --config training.yaml" if training_yaml else None,
@@ -176,6 +165,14 @@ class ExportModel(Callback):
         data.setup("test")
         found = fingerprint(_all(data.test_dataloader()))
         return read_repeats(self.repeats, training_yaml, torch.initial_seed(), found)
+
+
+def _require_exportable(model: LipschitzClassifier, bits: int) -> None:
+    if recipe(model) is None:
+        raise ConfigError("ExportModel of a network that create_model did not build", "leave it out, or train one that it builds")
+    model.require_structure()
+    if bits < 32:
+        require_quantizable(model, bits)
 
 
 def _training_yaml(trainer: Trainer) -> str:

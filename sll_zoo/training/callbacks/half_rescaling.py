@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from sll_zoo.layers import SLLLinear
+from sll_zoo.training.products import change_products, restore_products
 
 
 class BFloat16Rescaling(Callback):
@@ -20,18 +20,12 @@ class BFloat16Rescaling(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Tell the layers."""
-        _set(pl_module, torch.bfloat16)
+        change_products(pl_module, compute_dtype=torch.bfloat16)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Take it back."""
-        _set(pl_module, None)
+        restore_products(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
         """Take it back."""
-        _set(pl_module, None)
-
-
-def _set(pl_module: LightningModule, factors: torch.dtype | None) -> None:
-    for module in pl_module.modules():
-        if isinstance(module, SLLLinear):
-            module.factors = factors
+        restore_products(pl_module)
