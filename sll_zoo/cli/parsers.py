@@ -73,6 +73,7 @@ UNRECORDED = _shared("--data", metavar="DATA", help=f"to measure on, if nothing 
 LIMIT = _shared("--limit", type=_positive, metavar="N", help="take N images only, evenly spaced, always the same")
 DEVICE = _shared("--device", type=_device, choices=("cpu", "cuda"), default="cpu", help="where to compute (%(default)s)")
 JSON = _shared("--json", dest="as_json", action="store_true", help="print JSON")
+MEASURING = (MODEL, DATA, LIMIT, DEVICE)
 OUT = _shared("--out", type=Path, required=True, metavar="DIR", help="where the folder goes")
 
 
@@ -91,9 +92,9 @@ def command_line(typed: Sequence[str] = ()) -> argparse.ArgumentParser:
     """
     parser = _Parser(prog="sll-zoo", description="Image classifiers whose robustness is proved.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_zoo(commands)
     _add_measuring(commands, shlex.join(["sll-zoo", *typed]))
     _add_deployment(commands)
+    _add_zoo(commands)
     for name, text in TRAINING.items():
         commands.add_parser(name, help=text)
     return parser
@@ -104,6 +105,47 @@ def _add(commands: Any, run: str, text: str, *shared: argparse.ArgumentParser) -
     command: argparse.ArgumentParser = commands.add_parser(run.partition(":run_")[2], help=text, description=text, parents=shared)
     command.set_defaults(run=run)
     return command
+
+
+def _add_measuring(commands: Any, typed: str) -> None:
+    command = _add(commands, "demo:run_demo", "certify, draw and fine-tune the shipped digits classifier, in half a minute")
+    command.add_argument("--picture", type=Path, default="outputs/sll_nano.digits.png", help="where it is drawn (%(default)s)")
+
+    command = _add(commands, "measure:run_certify", "measure clean and certified accuracy of a model", *MEASURING)
+    command.set_defaults(command=typed)
+    command.add_argument("--sound", action="store_true", help="subtract from each radius what rounding may have added to it")
+    command.add_argument("--out", type=Path, metavar="DIR", help="write report.html, report.json, samples.csv, curve.png there")
+
+    command = _add(commands, "measure:run_classify", "class, runner-up and certified radius of images in files", MODEL, JSON)
+    command.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="of any size; resized as needed, and said so")
+    command.add_argument("--out", type=Path, metavar="DIR", help="write classified.html and classified.json there")
+
+    _add(commands, "measure:run_audit", "check every layer of a model; status 1 if one breaks its claim", MODEL, JSON)
+
+    text = "search for images that refute a certificate; status 1 if there are any"
+    command = _add(commands, "measure:run_attack", text, *MEASURING)
+    command.add_argument(
+        "--method", choices=("pgd", "autoattack"), default="pgd", help="autoattack needs sll-zoo[attack] (%(default)s)"
+    )
+    command.add_argument("--eps", type=radius, nargs="+", help="L2 radii such as 0.5 or 36/255 (the paper's four)")
+    command.add_argument("--steps", type=int, default=100, help="of a run of PGD (%(default)s)")
+    command.add_argument("--restarts", type=int, default=5, help="runs of PGD (%(default)s)")
+    command.add_argument("--out", type=Path, default="outputs/refuted.npz", help="where images that refute go (%(default)s)")
+    command.add_argument("--record", action="store_true", help="write accuracies into the model's config.json and README.md")
+
+
+def _add_deployment(commands: Any) -> None:
+    command = _add(commands, "deploy:run_export", "write a model as one .onnx or .pt2 file, with its certified radii", MODEL)
+    command.epilog = RADII
+    command.add_argument(
+        "out",
+        type=Path,
+        metavar="OUT",
+        help="model.onnx, which needs sll-zoo[onnx], or model.pt2 of torch.export; replaced whole",
+    )
+    command.add_argument(
+        "--dtype", choices=("float32", "float64"), default="float32", help="of images, logits and radii (%(default)s)"
+    )
 
 
 def _add_zoo(commands: Any) -> None:
@@ -137,59 +179,3 @@ def _add_zoo(commands: Any) -> None:
         "--bits", type=int, choices=(4, 6, 8, 16, 32), default=8, help="of a weight; 16 is bfloat16 (%(default)s)"
     )
     command.add_argument("--data", required=True, metavar="DATA", help=IMAGES)
-
-
-def _add_measuring(commands: Any, typed: str) -> None:
-    command = _add(commands, "demo:run_demo", "certify, draw and fine-tune the shipped digits classifier, in half a minute")
-    command.add_argument(
-        "--picture", type=Path, default="outputs/sll_nano.digits.png", help="where the picture goes (%(default)s)"
-    )
-
-    command = _add(commands, "measure:run_certify", "measure clean and certified accuracy of a model", MODEL, DATA, LIMIT, DEVICE)
-    command.set_defaults(command=typed)
-    command.add_argument("--sound", action="store_true", help="subtract from each radius what rounding may have added to it")
-    command.add_argument(
-        "--out", type=Path, metavar="DIR", help="write a report there: report.html, report.json, samples.csv, curve.png"
-    )
-
-    command = _add(commands, "measure:run_classify", "class, runner-up and certified radius of images in files", MODEL, JSON)
-    command.add_argument(
-        "images", nargs="+", type=Path, metavar="IMAGE", help="of any size: cropped and resized as the model needs, and said so"
-    )
-    command.add_argument("--out", type=Path, metavar="DIR", help="write classified.html and classified.json there")
-
-    _add(commands, "measure:run_audit", "check every layer of a model; status 1 if one breaks its claim", MODEL, JSON)
-
-    command = _add(
-        commands,
-        "measure:run_attack",
-        "search for images that refute a certificate; status 1 if there are any",
-        MODEL,
-        DATA,
-        LIMIT,
-        DEVICE,
-    )
-    command.add_argument(
-        "--method", choices=("pgd", "autoattack"), default="pgd", help="autoattack needs sll-zoo[attack] (%(default)s)"
-    )
-    command.add_argument("--eps", type=radius, nargs="+", help="L2 radii such as 0.5 or 36/255 (the paper's four)")
-    command.add_argument("--steps", type=int, default=100, help="of a run of PGD (%(default)s)")
-    command.add_argument("--restarts", type=int, default=5, help="runs of PGD (%(default)s)")
-    command.add_argument("--out", type=Path, default="outputs/refuted.npz", help="where images that refute go (%(default)s)")
-    command.add_argument(
-        "--record", action="store_true", help="write the accuracies into config.json and README.md of the model's folder"
-    )
-
-
-def _add_deployment(commands: Any) -> None:
-    command = _add(commands, "deploy:run_export", "write a model as one .onnx or .pt2 file, with its certified radii", MODEL)
-    command.epilog = RADII
-    command.add_argument(
-        "out",
-        type=Path,
-        metavar="OUT",
-        help="model.onnx, which needs sll-zoo[onnx], or model.pt2 of torch.export; replaced whole",
-    )
-    command.add_argument(
-        "--dtype", choices=("float32", "float64"), default="float32", help="of images, logits and radii (%(default)s)"
-    )
