@@ -11,6 +11,7 @@ from lightning import Trainer, seed_everything
 
 from sll_zoo.certificates.certification import certify
 from sll_zoo.certificates.evaluation import evaluate
+from sll_zoo.cli.quiet import quiet_lightning
 from sll_zoo.data import Digits
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models.nearest import NearestNeighbour
@@ -34,6 +35,7 @@ NEXT = """Next:
 
 def run_demo(picture: Path) -> None:
     """Certify the held-out digits with the shipped weights, draw the result, and fine-tune the same weights."""
+    quiet_lightning()
     data = Digits()
     data.setup()
     model = create_model(MODEL, pretrained=True).eval()

@@ -20,8 +20,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from sll_zoo.choices import TRAINING
 from sll_zoo.cli.mistakes import mistake_of, mistakes
+from sll_zoo.cli.parsers import TRAINING
 from sll_zoo.cli.quiet import quiet_lightning
 from sll_zoo.errors import ConfigError, Interrupted, SllZooError, UntrainedHeadWarning, WeightsError
 from sll_zoo.files import atomic_write

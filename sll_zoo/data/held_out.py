@@ -11,7 +11,6 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from sll_zoo.choices import DATA_SETS
 from sll_zoo.data.base import ImageData
 from sll_zoo.data.cifar10 import CIFAR10
 from sll_zoo.data.cifar100 import CIFAR100
@@ -22,7 +21,7 @@ from sll_zoo.data.sources import Files, Source, evenly_spaced
 from sll_zoo.data.tiny_imagenet import TinyImageNet
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError
 
-DATA: dict[str, Callable[[], ImageData]] = dict(zip(DATA_SETS, (Digits, CIFAR10, CIFAR100, TinyImageNet), strict=True))
+DATA: dict[str, Callable[[], ImageData]] = {data.name: data for data in (Digits, CIFAR10, CIFAR100, TinyImageNet)}
 # Images of a batch: enough to keep the processors busy, few enough for a progress bar that moves.
 BATCH_SIZE = 64
 

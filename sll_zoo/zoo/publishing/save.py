@@ -6,13 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sll_zoo.certificates.evaluation import Evaluation
-from sll_zoo.choices import Bits
 from sll_zoo.environment import versions_of
 from sll_zoo.errors import WeightsError
 from sll_zoo.files import atomic_write
@@ -64,7 +63,7 @@ def export_model(
         family=model.config.family,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         **write_weights(folder, _packed(model, bits), bits, LARGEST),
-        bits=cast("Bits", bits),
+        bits=bits,
         origin=origin,
         training=training,
         measured=measured,

@@ -16,14 +16,15 @@ import torch
 from timm.models import PretrainedCfg
 from torch import Tensor
 
-from sll_zoo.choices import BITS
 from sll_zoo.errors import WeightsError
 from sll_zoo.files import DAMAGE
 from sll_zoo.zoo.records.record import Record, from_dict
+from sll_zoo.zoo.weights.packing import BITS
 from sll_zoo.zoo.weights.shards import PICKLE_FILE, WEIGHTS_FILE, convert_pickle
 
 CONFIG_FILE = "config.json"
 REEXPORT = "give a folder or repository that sll_zoo exported"
+REQUANTIZE = "quantise the network again: `sll-zoo quantize --help`"
 TRAINED = "give a .ckpt that `sll-zoo fit` wrote"
 GIVE_NETWORK = "give one of its shape: CertifiedClassifier.load_from_checkpoint(PATH, name=model)"
 RESTORE = "restore it (in a checkout: git checkout checkpoints sll_zoo/zoo/records), or delete it to load it again from the Hub"
@@ -142,7 +143,7 @@ def read_bits(path: Path, record: Record | None) -> int:
         stated = (file.metadata() or {}).get("bits", "32")
     if stated not in map(str, BITS) or (record and record.bits != int(stated)):
         wanted = f"the {record.bits} that are recorded" if record else f"one of {', '.join(map(str, BITS))}"
-        raise WeightsError(f"{path} says that a weight has {stated[:20]!r} bits, not {wanted}", REEXPORT)
+        raise WeightsError(f"{path} says that a weight has {stated[:20]!r} bits, not {wanted}", REQUANTIZE)
     return int(stated)
 
 

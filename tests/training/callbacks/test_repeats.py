@@ -58,7 +58,7 @@ def test_what_differs_in_more_than_the_seed_is_refused_before_the_training(fit, 
     assert [fit(1), fit(2, epochs=2), fit(3, bits=8)] == [0, 0, 0]
     for repeats, words in (
         ("export-2", "it has trainer.max_epochs 2 instead of 1"),
-        ("export-3", "it has callbacks.sll_zoo.callbacks.ExportModel.bits 8 instead of 32"),
+        ("export-3", "it has callbacks.sll_zoo.training.callbacks.ExportModel.bits 8 instead of 32"),
         ("export-1, export-1", "it has the seed 1, as another of them"),
         ("nowhere", "nowhere/config.json does not exist"),
     ):
