@@ -80,6 +80,9 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
 def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
     """Return the network on which certificates rest: the model itself if it is frozen, or folded in float64, else made so.
 
+    Orthogonal and sandwich convolutions stay as they are in a network where their matrices would take more than 4 GB, and in
+    one of another's own, of which nobody knows the sizes of the images in it.
+
     Args:
         model: A network that :func:`certify` accepts, in train mode too; it is not changed.
         sound: Whether to freeze it.

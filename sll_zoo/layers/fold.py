@@ -54,9 +54,9 @@ def fold(module: nn.Module, dtype: torch.dtype | None = None, size: Size | None 
     it is.
 
     Orthogonal and sandwich convolutions are stored as one matrix for each frequency of the images that they take, and the copy
-    takes images of this size alone. In float64 a layer takes 16 h (w // 2 + 1) rows cols bytes, with in + out rows and out
-    columns of a sandwich: networks of these two families on 32 × 32 images 0.4 and 0.8 GB (small), 3.5 and 7.1 GB (large),
-    8.8 and 17.5 GB (xlarge), and nearly four times as much on 64 × 64.
+    takes images of this size alone. In float64 a layer takes 16 h (w // 2 + 1) rows cols bytes, with out rows and in columns, of a
+    sandwich in + out rows and out columns: a network of these two families on 32 × 32 images 0.4 and 0.7 GB (small), 3.5 and
+    7.1 GB (large), 8.8 and 17.5 GB (xlarge), and nearly four times as much on 64 × 64. A kernel of one pixel is one real matrix.
 
     Args:
         module: A network or a layer.
@@ -161,11 +161,11 @@ def _circular(module: nn.Module) -> list[CircularConv2d]:
 
 def _sizes(module: nn.Module, size: Size | None) -> dict[CircularConv2d, Size]:
     """Return the size of the images that each circular convolution takes, as far as it is known."""
-    sizes = dict.fromkeys(_circular(module), size) if size else {}
-    for network in module.modules():
-        if isinstance(network, Structured):
+    sizes: dict[CircularConv2d, Size] = {}
+    for network in reversed([*module.modules()]):  # what wraps a network comes after it, and has nothing new to show
+        if isinstance(network, Structured) and not sizes.keys() >= set(_circular(network)):
             sizes |= _sizes_in(network, network.config.input_shape)
-    return sizes
+    return {**dict.fromkeys(_circular(module), size), **sizes} if size else sizes
 
 
 @torch.no_grad()
@@ -180,8 +180,7 @@ def _sizes_in(network: nn.Module, input_shape: tuple[int, int, int]) -> dict[Cir
 
     for layer in layers:
         vars(layer)["forward"] = partial(note, layer)
-    if layers:
-        network(layers[0].weight.new_zeros(1, *input_shape))
+    network(layers[0].weight.new_zeros(1, *input_shape))
     for layer in layers:
         del vars(layer)["forward"]
     return sizes
