@@ -63,9 +63,17 @@ def _linear_bound(layer: FoldedLinearForm, x: Tensor) -> tuple[float, float]:
     return _norm(_largest_ratio(layer.weight, ones, x, layer.padding_mode) ** 0.5)
 
 
-def _matrices_bound(layer: FoldedCircular | FoldedSandwich, _: Tensor) -> tuple[float, float]:
-    """Take the norm of Q, or of Aᴴ over Bᴴ, whose bound of 1 is the condition of a sandwich: of each matrix as it is stored."""
-    return _norm(float(torch.linalg.matrix_norm(layer.matrices(), 2).amax()))
+def _circular_bound(layer: FoldedCircular, _: Tensor) -> tuple[float, float]:
+    return _norm(_largest_norm(layer.matrices()))
+
+
+def _sandwich_bound(layer: FoldedSandwich, _: Tensor) -> tuple[float, float]:
+    """Take the norm of Aᴴ over Bᴴ, whose bound of 1 is the condition of a sandwich with a positive Ψ."""
+    return _norm(_largest_norm(layer.matrices())) if (layer.psi > 0).all() else (float("nan"), float("inf"))
+
+
+def _largest_norm(matrices: Tensor) -> float:
+    return float(torch.linalg.matrix_norm(matrices, 2).amax())
 
 
 def _head_bound(layer: zoo_layers.UnitRowsLinear, _: Tensor) -> tuple[float, float]:
@@ -90,8 +98,8 @@ def _norm(norm: float) -> tuple[float, float]:
 UPPER_BOUNDS: dict[type, Callable[..., tuple[float, float]]] = {
     FoldedResidual: _residual_bound,
     FoldedLinearForm: _linear_bound,
-    FoldedCircular: _matrices_bound,
-    FoldedSandwich: _matrices_bound,
+    FoldedCircular: _circular_bound,
+    FoldedSandwich: _sandwich_bound,
     zoo_layers.UnitRowsLinear: _head_bound,
     zoo_layers.NormOneAvgPool2d: _pool_bound,
     nn.AdaptiveMaxPool2d: _max_pool_bound,

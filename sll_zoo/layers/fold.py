@@ -55,8 +55,9 @@ def fold(module: nn.Module, dtype: torch.dtype | None = None, size: Size | None 
 
     Orthogonal and sandwich convolutions are stored as one matrix for each frequency of the images that they take, and the copy
     takes images of this size alone. In float64 a layer takes 16 h (w // 2 + 1) rows cols bytes, with out rows and in columns, for
-    a sandwich in + out rows and out columns. A network of these two families takes 0.4 and 0.7 GB (small), 3.5 and 7.1 GB (large),
-    8.8 and 17.5 GB (xlarge) on 32 × 32 images, and nearly four times as much on 64 × 64. A kernel of one pixel is one real matrix.
+    a sandwich in + out rows and out columns. A network of these two families on 32 × 32 images takes 0.4 and 0.7 GB (small), 3.5
+    and 7.1 GB (large), 8.8 and 17.5 GB (xlarge), and nearly four times as much on 64 × 64. A kernel of one pixel is one real
+    matrix.
 
     Args:
         module: A network or a layer.

@@ -96,10 +96,13 @@ def test_constants_of_ones_own_and_a_head_without_a_proof_are_found():
     assert sll_zoo.audit(net).problems == ["head (Linear): a layer of this kind has no proof of being 1-Lipschitz"]
 
 
-def test_a_sandwich_without_weight_and_a_step_below_zero_have_a_verdict():
+def test_a_sandwich_without_weight_or_psi_and_a_step_below_zero_have_a_verdict():
     net = network("sandwich")
     net.denses[0].weight.data.zero_()
     assert sll_zoo.audit(net).problems == []
+    net = sll_zoo.fold(net, torch.float64)
+    net.denses[0].psi[0] = 0.0
+    assert "no proof" in sll_zoo.audit(net).problems[0]
     net = sll_zoo.fold(network(), torch.float64)
     net.denses[0].step[0] = -1.0
     assert "no proof" in sll_zoo.audit(net).problems[0]
