@@ -151,7 +151,7 @@ def _audit_layer(call: Call, family: str, claimed: Tensor) -> LayerAudit:
     broken = [key for key, value in layer.state_dict().items() if not value.isfinite().all()]
     if broken:
         return replace(about, problem=f"NaN or infinity in {broken[0]}")
-    folded = fold(layer)
+    folded = fold(layer, size=(x.shape[2], x.shape[3]) if x.ndim == 4 else None)
     margin, upper = lipschitz_upper_bound(folded, x)
     lower = lipschitz_estimate(folded, x)
     problem = ""

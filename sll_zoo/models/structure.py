@@ -18,8 +18,10 @@ from sll_zoo.layers import (
     FAMILIES,
     Absolute,
     Center,
+    FoldedCircular,
     FoldedLinearForm,
     FoldedResidual,
+    FoldedSandwich,
     Householder,
     MaxMin,
     NormOneAvgPool2d,
@@ -37,7 +39,7 @@ Class = TypeVar("Class", bound=type)
 CONTAINERS = (nn.Sequential, ResidualStack)
 LAYERS = (
     *(kind for family in FAMILIES.values() for kind in family.classes),
-    *(FoldedLinearForm, FoldedResidual, UnitRowsLinear),
+    *(FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, UnitRowsLinear),
     *(Center, PadChannels, TruncateChannels, NormOneAvgPool2d, MaxMin, Householder, Absolute),
     *(nn.Identity, nn.Flatten, nn.ReLU, nn.PixelUnshuffle, PixelUnshuffle, nn.AdaptiveMaxPool2d),
 )

@@ -31,6 +31,9 @@ def test_folding_gives_the_same_logits_and_constants_in_every_family(family, con
     folded, exact = fold(net, torch.float64), net.double()(x)
     assert (folded(x) - exact).abs().max() <= tol.FOLD * exact.abs().max()
     assert torch.equal(folded.pairwise_lipschitz(), net.pairwise_lipschitz())
+    assert is_folded(folded)
+    assert not is_folded(net)
+    assert not any(isinstance(layer, FAMILIES[family].classes) for layer in folded.modules())
 
 
 def _rewrite(net):
@@ -102,10 +105,11 @@ def test_folding_leaves_the_original_alone():
     assert sum(isinstance(module, FoldedResidual) for module in folded.modules()) == 4
 
 
-def test_a_folded_network_does_no_rescaling(monkeypatch):
-    folded = fold(LipNet(CONFIG), torch.float64)
-    monkeypatch.setattr("sll_zoo.layers.sll.tightened", None)
-    monkeypatch.setattr("sll_zoo.layers.sll.row_sums", None)
+@pytest.mark.parametrize("family", ["sll", "orthogonal", "sandwich"])
+def test_a_folded_network_does_no_rescaling(family, monkeypatch):
+    folded = fold(random_network(CONVNET, family), torch.float64)
+    for name in ("sll.tightened", "sll.row_sums", "orthogonal.cayley", "sandwich.cayley"):
+        monkeypatch.setattr(f"sll_zoo.layers.{name}", None)
     folded(torch.rand(1, 3, 8, 8, dtype=torch.float64))
 
 
@@ -186,13 +190,14 @@ def test_a_folded_layer_that_was_changed_has_no_certificate(edit):
             road()
 
 
-def test_what_only_moves_a_folded_network_leaves_it_intact():
-    x, folded = torch.rand(2, 3, 8, 8), fold(LipNet(CONFIG), torch.float64)
+@pytest.mark.parametrize("family", ["sll", "orthogonal", "sandwich"])
+def test_what_only_moves_a_folded_network_leaves_it_intact(family):
+    x, folded = torch.rand(2, 3, 8, 8), fold(random_network(CONFIG, family), torch.float64)
     radius = certify(folded, x).radius
     for moved in (copy.deepcopy(folded), folded.to(memory_format=torch.channels_last), pickle.loads(pickle.dumps(folded))):
         torch.testing.assert_close(certify(moved, x).radius, radius)  # convolutions sum in another order
     folded.float().pairwise_lipschitz()  # for float32's own precision
-    for rounded in (folded, folded.double(), fold(LipNet(CONFIG)).double()):
+    for rounded in (folded, folded.double(), fold(random_network(CONFIG, family)).double()):
         with pytest.raises(InputError, match="folded in less than float64"):
             certify(rounded, x)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from sll_zoo.certificates.bounds import lipschitz_upper_bound
 from sll_zoo.certificates.soundness.arithmetic import DOUBLE, arithmetic_of
 from sll_zoo.certificates.soundness.contraction import absolute, loss_of_proof, operators, shrunk_until_proved
-from sll_zoo.certificates.soundness.fourier import StoredMatrices, stored
 from sll_zoo.certificates.soundness.rounding import LARGEST_NORM, Rounding, rounding_of, rounding_of_logit
 from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.functional.fast.products import full_precision
-from sll_zoo.layers import Center, FoldedLinearForm, FoldedResidual, UnitRowsLinear, fold
+from sll_zoo.layers import Center, FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, UnitRowsLinear, fold
 from sll_zoo.layers.seal import Sealed, changed, require_intact
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.chain import Call, first_break, trace
@@ -28,6 +27,8 @@ from sll_zoo.models.structure import attachments, require_structure
 
 # Covers the rounding of the bounds themselves: some hundred operations in float64.
 ROOM = 1 + 1e-9
+# What is shrunk of each folded form until the layer is proved to be 1-Lipschitz.
+SHRUNK = {FoldedResidual: "step", FoldedLinearForm: "weight", FoldedCircular: "stored", FoldedSandwich: "stored"}
 
 
 class FrozenNetwork(Sealed):
@@ -132,18 +133,7 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
         WeightsError: A layer whose condition cannot be proved.
     """
     _check(model, dtype)
-    exact = cast("LipschitzClassifier", fold(model, torch.float64))
-    network = copy.deepcopy(exact).to(dtype)
-    head = cast("UnitRowsLinear", exact.head)
-    bias = None if head.bias is None else head.bias.to(dtype)
-    network.head = FoldedLinearForm(head.unit_rows().to(dtype), bias, "zeros")
-    for call in _chain_of(network)[1:-1]:
-        layer = exact.get_submodule(call.name)
-        if replacement := stored(layer, call.x, dtype):
-            network.set_submodule(call.name, replacement)
-            _store_contractions(call.name, replacement, stored(layer, call.x, torch.float64))
-        else:
-            _make_sound(call, layer)
+    network = _proved(cast("LipschitzClassifier", model), dtype)
     _, *calls, _ = _chain_of(network)
     # At the mean the layers take what their biases make of 0.
     middle = network.center.mean.double().expand(1, *network.config.input_shape)
@@ -155,7 +145,8 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
         )
     arithmetic = arithmetic_of(dtype)
     chain = [(rounding_of(call.layer, call.x, arithmetic), norm) for call, norm in zip(calls, norms[:-1], strict=True)]
-    return FrozenNetwork(network, chain, (rounding_of_logit(network.head, arithmetic), norms[-1]))
+    of_logit = rounding_of_logit(cast("FoldedLinearForm", network.head), arithmetic)
+    return FrozenNetwork(network, chain, (of_logit, norms[-1]))
 
 
 def _check(model: nn.Module, dtype: torch.dtype) -> None:
@@ -174,6 +165,18 @@ def _check(model: nn.Module, dtype: torch.dtype) -> None:
     require_intact(model)
 
 
+def _proved(model: LipschitzClassifier, dtype: torch.dtype) -> LipschitzClassifier:
+    """Return a network folded, with a plain linear map for a head, and every layer before that proved to be 1-Lipschitz."""
+    exact = cast("LipschitzClassifier", fold(model, torch.float64))
+    network = copy.deepcopy(exact).to(dtype)
+    head = cast("UnitRowsLinear", exact.head)
+    bias = None if head.bias is None else head.bias.to(dtype)
+    network.head = FoldedLinearForm(head.unit_rows().to(dtype), bias, "zeros")
+    for call in _chain_of(network)[1:-1]:
+        _make_sound(call, exact.get_submodule(call.name))
+    return network
+
+
 def _chain_of(network: LipschitzClassifier) -> list[Call]:
     """Return the layers with an input each, from the mean to the head."""
     image = torch.rand(1, *network.config.input_shape, generator=torch.Generator().manual_seed(0))
@@ -186,36 +189,35 @@ def _chain_of(network: LipschitzClassifier) -> list[Call]:
     return calls
 
 
-def _store_contractions(name: str, layer: StoredMatrices, exact: StoredMatrices | None) -> None:
-    """Shrink the matrices of a layer until each is proved to be a contraction."""
-    original = cast("StoredMatrices", exact).matrices
-
-    def matrices(shrinkage: float) -> Tensor:
-        layer.matrices.copy_(original * (1 - shrinkage))
-        return layer.matrices.to(original.dtype)
-
-    bound = original.abs().flatten(0, -3).amax(0) if original.ndim > 2 else original.abs()
-    shrunk_until_proved(name, matrices, loss_of_proof(bound, terms=1))
-
-
 def _make_sound(call: Call, exact: nn.Module) -> None:
     """Shrink what a layer stores until it is proved to be 1-Lipschitz; ``exact`` is the same layer in float64."""
     layer = call.layer
-    if type(layer) is FoldedResidual and isinstance(exact, FoldedResidual):
-        values, original = layer.step, exact.step
-    elif type(layer) is FoldedLinearForm and isinstance(exact, FoldedLinearForm):
-        values, original = layer.weight, exact.weight
-    else:
+    if type(layer) not in SHRUNK or type(exact) is not type(layer):
         if not lipschitz_upper_bound(layer, call.x)[1] <= 1:
             raise ConfigError(f"{call.name}, a {type(layer).__name__}, is not known to be 1-Lipschitz", "audit the network")
         return
+    values, original = (getattr(form, SHRUNK[type(layer)]) for form in (layer, exact))
 
     def matrices(shrinkage: float) -> Tensor:
         values.copy_(original * (1 - shrinkage))
-        return operators(_contraction(layer), call.x, layer.padding_mode)
+        return _contractions(layer, call.x)
 
-    bound = absolute(_contraction(exact))
-    shrunk_until_proved(call.name, matrices, loss_of_proof(bound, terms=layer.weight[0, 0].numel()))
+    shrunk_until_proved(call.name, matrices, _loss_of_proof(exact))
+
+
+def _contractions(layer: Any, x: Tensor) -> Tensor:
+    """Return, in float64, the matrices of a folded layer whose norms must be at most 1, for inputs like ``x``."""
+    if isinstance(layer, FoldedCircular | FoldedSandwich):
+        return layer.matrices().to(torch.complex128 if layer.size else torch.float64)
+    return operators(_contraction(layer), x, layer.padding_mode)
+
+
+def _loss_of_proof(layer: Any) -> float:
+    """Return what the proof of these matrices loses."""
+    if isinstance(layer, FoldedCircular | FoldedSandwich):
+        entries = layer.matrices().abs()
+        return loss_of_proof(entries.view(-1, *entries.shape[-2:]).amax(0), terms=1)
+    return loss_of_proof(absolute(_contraction(layer)), terms=layer.weight[0, 0].numel())
 
 
 def _contraction(layer: FoldedResidual | FoldedLinearForm) -> Tensor:
