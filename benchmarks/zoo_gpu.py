@@ -87,22 +87,22 @@ def described(config: Path) -> tuple[dict[str, Any], str, str]:
 
 
 def train(settings: dict[str, Any], minutes: float, work: Path) -> None:
-    """Train a network for so many minutes, and export it to ``work/trained``; go on if that was begun."""
+    """Train a network for so many minutes, and save it to ``work/trained``; go on if that was begun."""
     final = work / "training.yaml"
     if not final.exists():
-        (export,) = (one for one in settings["trainer"]["callbacks"] if one["class_path"].endswith("ExportModel"))
-        export["init_args"]["folder"] = str(work / "trained")
-        settings["trainer"]["max_epochs"] = max(1, int(60 * minutes / epoch_seconds(settings, export, work / "trial")))
+        (save,) = (one for one in settings["trainer"]["callbacks"] if one["class_path"].endswith("SavePretrained"))
+        save["init_args"]["folder"] = str(work / "trained")
+        settings["trainer"]["max_epochs"] = max(1, int(60 * minutes / epoch_seconds(settings, save, work / "trial")))
         print(f"{settings['trainer']['max_epochs']} epochs in {minutes:g} minutes", flush=True)
         write(final, settings)
     begun = ["--ckpt_path", "last"] if list((work / "checkpoints").glob("*.ckpt")) else []
     fit(final, work / "checkpoints", *begun)
 
 
-def epoch_seconds(settings: dict[str, Any], export: dict[str, Any], trial: Path) -> float:
+def epoch_seconds(settings: dict[str, Any], save: dict[str, Any], trial: Path) -> float:
     """Return what the second epoch of the training, which has no validation, takes with its checkpoint; show where time goes."""
     report = {"class_path": "sll_zoo.training.callbacks.TrainingReport", "init_args": {"folder": str(trial)}}
-    callbacks = [report, *(one for one in settings["trainer"]["callbacks"] if one is not export)]
+    callbacks = [report, *(one for one in settings["trainer"]["callbacks"] if one is not save)]
     profiler = {
         "class_path": "lightning.pytorch.profilers.SimpleProfiler",
         "init_args": {"dirpath": str(trial), "filename": "profile"},

@@ -31,8 +31,8 @@ def test_a_network_is_trained_packed_and_attacked_once(tmp_path):
     root = checkout(tmp_path / "checkout")
     shutil.rmtree(root / "checkpoints" / MODEL)
     settings = yaml.safe_load((root / "configs/digits/sll_nano.yaml").read_text("utf-8"))
-    (export,) = settings["trainer"]["callbacks"]
-    export["init_args"] = {"folder": "elsewhere"}
+    (save,) = settings["trainer"]["callbacks"]
+    save["init_args"] = {"folder": "elsewhere"}
     (root / "training.yaml").write_text(yaml.safe_dump(settings), "utf-8")
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT],

@@ -65,7 +65,7 @@ def _add_zoo(commands: Any) -> None:
     publishing.add_argument("--dry-run", action="store_true", help="check everything, show files and card, send nothing")
     publishing.set_defaults(run="zoo:run_publish")
 
-    shipping = commands.add_parser("ship", help="check exported weights and put them into checkpoints/, with record and tables")
+    shipping = commands.add_parser("ship", help="check saved weights and put them into checkpoints/, with record and tables")
     shipping.add_argument("folder", type=Path, metavar="FOLDER", help="that `sll-zoo fit` or `quantize` wrote")
     shipping.set_defaults(run="zoo:run_ship")
 

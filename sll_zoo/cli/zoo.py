@@ -79,7 +79,7 @@ def _warn(warning: str) -> None:
 
 
 def run_ship(options: argparse.Namespace) -> None:
-    """Put exported weights into checkpoints/."""
+    """Put saved weights into checkpoints/."""
     found = ship(options.folder, AUDITING)
     _warn(found.warning)
     print(f"{found.folder}: {found.record.name}, {describe(found.record)}")

@@ -41,7 +41,7 @@ ARCHITECTURES = {f"{family}_{size}": replace(config, family=family) for family i
 
 
 @dataclass(frozen=True)
-class DataSet:
+class TagData:
     """What a tag says of its images.
 
     Attributes:
@@ -60,12 +60,12 @@ class DataSet:
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # Means of CIFAR and Tiny-ImageNet: those of the paper's released code. Digits: of the 1,200 training images.
 # cifar10_jpeg: JPEG copies of CIFAR-10's images.
-DATASETS = {
-    "digits": DataSet((1, 8, 8), 10, (0.3051,), tuple("0123456789")),
-    "cifar10": DataSet((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
-    "cifar100": DataSet((3, 32, 32), 100, (0.5071, 0.4865, 0.4409)),
-    "cifar10_jpeg": DataSet((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
-    "tiny_imagenet": DataSet((3, 64, 64), 200, (0.485, 0.456, 0.406)),
+DATA_OF_TAG = {
+    "digits": TagData((1, 8, 8), 10, (0.3051,), tuple("0123456789")),
+    "cifar10": TagData((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
+    "cifar100": TagData((3, 32, 32), 100, (0.5071, 0.4865, 0.4409)),
+    "cifar10_jpeg": TagData((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
+    "tiny_imagenet": TagData((3, 64, 64), 200, (0.485, 0.456, 0.406)),
 }
 
 # The data sets that each architecture is registered for; the first is what its bare name means.
@@ -76,7 +76,7 @@ TAGS = {
 
 
 def _pretrained_cfg(name: str, tag: str, published: bool) -> dict[str, Any]:
-    data = DATASETS[tag]
+    data = DATA_OF_TAG[tag]
     return {
         "hf_hub_id": f"{HUB_ORGANISATION}/{name}.{tag}@{REVISION}" if published else None,
         "input_size": data.input_size,
@@ -217,8 +217,8 @@ def _config(name: str, cfg: PretrainedCfg, kwargs: dict[str, Any]) -> LipNetConf
         # The comparison gives its networks for 64 x 64 images a sixth block, and half the width.
         sizes |= {"blocks": 6, "width": architecture.width // 2}
     sizes |= kwargs
-    if cfg.tag in DATASETS and "mean" not in kwargs:
-        mean = DATASETS[cfg.tag].mean
+    if cfg.tag in DATA_OF_TAG and "mean" not in kwargs:
+        mean = DATA_OF_TAG[cfg.tag].mean
         sizes["mean"] = mean if sizes["in_chans"] == len(mean) else (sum(mean) / len(mean),)
     return replace(architecture, **sizes)
 

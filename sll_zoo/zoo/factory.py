@@ -16,7 +16,7 @@ from sll_zoo.models import LipschitzClassifier, build
 from sll_zoo.models.structure import faults
 from sll_zoo.zoo.entries import ARCHITECTURES, TAGS, recipe, refuse_features_only, trained_cfg, what_there_is
 from sll_zoo.zoo.weights import hub
-from sll_zoo.zoo.weights.reading import CONFIG_FILE, REEXPORT, TRAINED, read_checkpoint, read_config, stated_record
+from sll_zoo.zoo.weights.reading import CONFIG_FILE, SAVE_AGAIN, TRAINED, read_checkpoint, read_config, stated_record
 from sll_zoo.zoo.weights.shards import weights_files
 
 # Numbers in the first layer's output for one image, if it took no patches: half a gigabyte in float32.
@@ -64,7 +64,7 @@ def _from_folder(folder: Path, pretrained: bool, kwargs: dict[str, Any]) -> Lips
     architecture = config["architecture"]
     if architecture not in ARCHITECTURES:
         raise UnknownNameError(f"{folder / CONFIG_FILE} is of architecture {architecture!r}", what_there_is(architecture))
-    _require_own(folder / CONFIG_FILE, architecture, config.get("model_args", {}), REEXPORT)
+    _require_own(folder / CONFIG_FILE, architecture, config.get("model_args", {}), SAVE_AGAIN)
     return _checked(folder, timm.create_model(f"local-dir:{folder}", pretrained=pretrained, **kwargs), pretrained)
 
 

@@ -11,7 +11,7 @@ import pytest
 import sll_zoo
 from sll_zoo.choices import DATA_SETS
 from sll_zoo.cli.parsers import command_line
-from sll_zoo.data import DATA
+from sll_zoo.data import DATA_MODULES
 
 # What `import sll_zoo` may load beside the standard library, and what it may add to timm's own.
 LOADED = {"sll_zoo", "lazy_loader", "wrapt"}
@@ -107,4 +107,4 @@ def test_every_command_names_a_function():
 
 
 def test_the_data_sets_of_the_help_are_those_that_open():
-    assert {name: data.name for name, data in DATA.items()} == dict(zip(DATA_SETS, DATA_SETS, strict=True))
+    assert {name: data.name for name, data in DATA_MODULES.items()} == dict(zip(DATA_SETS, DATA_SETS, strict=True))

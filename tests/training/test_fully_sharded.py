@@ -1,4 +1,4 @@
-"""Two processes that each keep half of the weights train as one does, go on from its checkpoint, and export the whole."""
+"""Two processes that each keep half of the weights train as one does, go on from its checkpoint, and save the whole."""
 
 from functools import partial
 
@@ -16,10 +16,10 @@ from sll_zoo import CertifiedClassifier, create_model, quantize
 from sll_zoo.errors import ConfigError
 from sll_zoo.layers import SLLConv2d, SLLLinear
 from sll_zoo.training.callbacks import (
-    ExportModel,
     FiniteWatch,
     LogDiagnostics,
     ResumableCheckpoint,
+    SavePretrained,
     SeededBatches,
     ShardRescaling,
 )
@@ -33,7 +33,7 @@ LOCAL = ("train/loss", "train/loss_step")
 
 
 class Named(Dealt):
-    """The same with what an export asks for."""
+    """The same with what saving asks for."""
 
     name, class_names = "digits", tuple("0123456789")
 
@@ -70,9 +70,9 @@ def weights_of(folder):
 
 
 def fit(rank, folder):  # noqa: ARG001 - as on_ranks calls it
-    """Train for one epoch and go on for another, which an export follows; return what can be compared with one process."""
+    """Train for one epoch and go on for another, after which it is saved; return what can be compared with one process."""
     train(trainer(folder, max_epochs=1))
-    run = trainer(folder, ExportModel(str(folder / "export"), bits=8), ShardRescaling(), max_epochs=2)
+    run = trainer(folder, SavePretrained(str(folder / "saved"), bits=8), ShardRescaling(), max_epochs=2)
     task = train(run, last=True)
     parts = sum(isinstance(parameter, DTensor) for parameter in task.model.parameters())
     refused = [refusal(lambda: run.test(task, Named())), refusal(lambda: train(trainer(folder / "ema", EMAWeightAveraging())))]
@@ -118,5 +118,5 @@ def test_processes_with_half_of_the_weights_train_as_one_with_all(tmp_path):
         torch.testing.assert_close(sharded, whole, rtol=0, atol=1e-12)
     torch.testing.assert_close(weights_of(tmp_path), weights_of(alone), rtol=0, atol=1e-9)
     task.load_state_dict(weights_of(alone))
-    exported = create_model(f"local-dir:{tmp_path / 'export'}", pretrained=True)
-    torch.testing.assert_close(exported.state_dict(), quantize(task.model.float(), 8).state_dict(), rtol=0, atol=1e-7)
+    saved = create_model(f"local-dir:{tmp_path / 'saved'}", pretrained=True)
+    torch.testing.assert_close(saved.state_dict(), quantize(task.model.float(), 8).state_dict(), rtol=0, atol=1e-7)

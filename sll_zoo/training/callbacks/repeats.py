@@ -16,7 +16,7 @@ from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, stated_record
 
 
 def read_repeats(folders: Sequence[Path], training_yaml: str, seed: int, fingerprint: str) -> dict[int, Accuracies]:
-    """Return what the same training, exported to folders before, has reached with other seeds, by seed.
+    """Return what the same training, saved to folders before, has reached with other seeds, by seed.
 
     Args:
         folders: Each of a training by the command line.
@@ -55,6 +55,6 @@ def _without_seed(training_yaml: str) -> dict[str, Any]:
     callbacks = {}
     for callback in given if isinstance(given, list) else [given]:
         kind, arguments = callback["class_path"], callback.get("init_args") or {}
-        kept = {"bits"} if kind.endswith(".ExportModel") else arguments.keys() - {"folder"}
+        kept = {"bits"} if kind.endswith(".SavePretrained") else arguments.keys() - {"folder"}
         callbacks[kind] = {name: arguments[name] for name in sorted(kept) if name in arguments}
     return {**defining(options), "callbacks": callbacks, "seed_everything": None}

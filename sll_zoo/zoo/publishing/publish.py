@@ -21,7 +21,7 @@ from sll_zoo.zoo.folder import write_card
 from sll_zoo.zoo.publishing.pull import pull
 from sll_zoo.zoo.publishing.recertify import remeasure
 from sll_zoo.zoo.publishing.recording import measurement
-from sll_zoo.zoo.publishing.save import export_model
+from sll_zoo.zoo.publishing.save import save_pretrained
 from sll_zoo.zoo.publishing.upload import Publication, require_login, require_names, upload
 from sll_zoo.zoo.records.data_source import source_of
 from sll_zoo.zoo.records.record import Record
@@ -78,7 +78,7 @@ def publish(
             raise PublishError(
                 f"{source} has no record of its weights", "export it with `sll-zoo fit`, or publish its checkpoint"
             )
-        warning = require_sound(model, folder, record, progress)
+        warning = check_publishable(model, folder, record, progress)
         write_card(folder, record, config, f"hf-hub:{repo_id}{f'@{tag}' if tag else ''}")
         found = Publication(
             repo_id=repo_id,
@@ -104,10 +104,10 @@ def convert(official: Path, folder: Path, data: str | None = None, progress: Pro
     """
     model = convert_checkpoint(official)
     with TemporaryDirectory(prefix="sll-zoo-") as staged:
-        record = export_model(model, Path(staged), label_names=_label_names(model), origin=f"{CONVERTED} `{official.name}`.")
+        record = save_pretrained(model, Path(staged), label_names=_label_names(model), origin=f"{CONVERTED} `{official.name}`.")
         if data:
             record = _measure(model, Path(staged), data)
-        require_sound(model, Path(staged), record, progress)
+        check_publishable(model, Path(staged), record, progress)
         pull(f"local-dir:{staged}", folder)
     return record
 
@@ -137,7 +137,7 @@ def _measure(model: LipschitzClassifier, folder: Path, data: str) -> Record:
         )
     held_out = open_data(data, model.config.input_shape, model.num_classes, label_names(model))
     evaluation = evaluate(model, held_out.batches())
-    return export_model(
+    return save_pretrained(
         model,
         folder,
         label_names=held_out.class_names,
@@ -150,7 +150,7 @@ def _measure(model: LipschitzClassifier, folder: Path, data: str) -> Record:
 
 
 @torch.no_grad()
-def require_sound(model: LipschitzClassifier, folder: Path, record: Record, progress: Progress) -> str:
+def check_publishable(model: LipschitzClassifier, folder: Path, record: Record, progress: Progress) -> str:
     """Raise PublishError for weights that do not keep what their card will say; return what could not be checked.
 
     Args:

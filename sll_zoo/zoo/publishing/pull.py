@@ -79,10 +79,10 @@ def locate(name: str) -> Path | hub.Repository:
 
 def _export(model: LipschitzClassifier, to: Path) -> Path:
     """Write a network of a checkpoint as the Hub holds it, which nobody has measured, nor said what its classes are."""
-    from sll_zoo.zoo.publishing.save import export_model  # which draws pictures, and needs what draws them
+    from sll_zoo.zoo.publishing.save import save_pretrained  # which draws pictures, and needs what draws them
 
     _require_folder(to)
-    export_model(model.eval(), to, label_names=[str(label) for label in range(model.num_classes)])
+    save_pretrained(model.eval(), to, label_names=[str(label) for label in range(model.num_classes)])
     for filename in (CURVE_FILE, TRAINING_FILE):  # of another model
         (to / filename).unlink(missing_ok=True)
     return to

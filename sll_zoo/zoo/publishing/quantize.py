@@ -14,9 +14,9 @@ from sll_zoo.errors import ConfigError
 from sll_zoo.models.labels import label_names
 from sll_zoo.zoo import create_model, pull, quantize
 from sll_zoo.zoo.folder import require_not_shipped
-from sll_zoo.zoo.publishing.publish import Progress, require_sound
+from sll_zoo.zoo.publishing.publish import Progress, check_publishable
 from sll_zoo.zoo.publishing.recording import measurement
-from sll_zoo.zoo.publishing.save import export_model
+from sll_zoo.zoo.publishing.save import save_pretrained
 from sll_zoo.zoo.records.card import TRAINING_FILE
 from sll_zoo.zoo.records.data_source import source_of
 from sll_zoo.zoo.records.record import Measurement, Record
@@ -84,7 +84,7 @@ def _quantize(staged: Path, folder: Path, data: str, bits: int, device: str, pro
     yaml = staged / TRAINING_FILE
 
     def write(to: Path) -> Record:
-        return export_model(
+        return save_pretrained(
             quantized,
             to,
             label_names=held_out.class_names,
@@ -97,7 +97,7 @@ def _quantize(staged: Path, folder: Path, data: str, bits: int, device: str, pro
         )
 
     quantized.cpu()
-    require_sound(quantized, staged, write(staged), progress)
+    check_publishable(quantized, staged, write(staged), progress)
     if not yaml.exists():
         (folder / TRAINING_FILE).unlink(missing_ok=True)  # of another model
     return Quantized(before, after, size, write(folder))

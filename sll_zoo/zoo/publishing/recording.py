@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from sll_zoo.certificates.attacking import Attack
 from sll_zoo.certificates.evaluation import Evaluation
 from sll_zoo.data import HeldOut, fingerprint
-from sll_zoo.data.sources import evenly_spaced
+from sll_zoo.data.images import evenly_spaced
 from sll_zoo.errors import ConfigError
 from sll_zoo.files import json_number, obstacle
 from sll_zoo.functional.certificate import radius_label

@@ -27,7 +27,7 @@ from sll_zoo.zoo.weights.shards import LARGEST, write_weights
 PACKAGES = ("sll_zoo", "torch", "timm", "numpy")
 
 
-def export_model(
+def save_pretrained(
     model: LipschitzClassifier,
     folder: Path,
     *,

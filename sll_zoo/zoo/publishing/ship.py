@@ -13,7 +13,7 @@ from sll_zoo.models import LipschitzClassifier
 from sll_zoo.zoo import create_model, pull
 from sll_zoo.zoo.entries import TAGS
 from sll_zoo.zoo.folder import describe_folder
-from sll_zoo.zoo.publishing.publish import Progress, require_sound
+from sll_zoo.zoo.publishing.publish import Progress, check_publishable
 from sll_zoo.zoo.records.record import Record
 from sll_zoo.zoo.weights.loading import CHECKPOINTS
 from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, read_weights, stated_record
@@ -42,7 +42,7 @@ def ship(folder: Path, progress: Progress = iter) -> Shipped:
     folder of ``checkpoints/`` makes its card, record and tables anew.
 
     Args:
-        folder: That :class:`~sll_zoo.training.callbacks.ExportModel` or ``sll-zoo quantize`` wrote; it stays as it is.
+        folder: That :class:`~sll_zoo.training.callbacks.SavePretrained` or ``sll-zoo quantize`` wrote; it stays as it is.
         progress: Wraps the list of layers that are audited, such as ``rich.progress.track``.
 
     Raises:
@@ -60,7 +60,7 @@ def ship(folder: Path, progress: Progress = iter) -> Shipped:
         raise PublishError(f"nobody has measured the weights in {folder}", "export them with `sll-zoo fit` or `sll-zoo quantize`")
     model = create_model(f"local-dir:{folder}", pretrained=True).eval()
     _require_named(record.name, model)
-    warning = require_sound(model, folder, record, progress)
+    warning = check_publishable(model, folder, record, progress)
     shipped = pull(f"local-dir:{folder}", CHECKPOINTS / record.name)
     record = _divided(shipped, record)
     describe_folder(shipped, record, config)

@@ -23,7 +23,7 @@ from sll_zoo.zoo.records.record import Record, from_dict
 from sll_zoo.zoo.weights.shards import PICKLE_FILE, WEIGHTS_FILE, convert_pickle
 
 CONFIG_FILE = "config.json"
-REEXPORT = "give a folder or repository that sll_zoo exported"
+SAVE_AGAIN = "give a folder or repository that sll_zoo exported"
 TRAINED = "give a .ckpt that `sll-zoo fit` wrote"
 GIVE_NETWORK = "give one of its shape: CertifiedClassifier.load_from_checkpoint(PATH, name=model)"
 RESTORE = "restore it (in a checkout: git checkout checkpoints sll_zoo/zoo/records), or delete it to load it again from the Hub"
@@ -142,7 +142,7 @@ def read_bits(path: Path, record: Record | None) -> int:
         stated = (file.metadata() or {}).get("bits", "32")
     if stated not in map(str, BITS) or (record and record.bits != int(stated)):
         wanted = f"the {record.bits} that are recorded" if record else f"one of {', '.join(map(str, BITS))}"
-        raise WeightsError(f"{path} says that a weight has {stated[:20]!r} bits, not {wanted}", REEXPORT)
+        raise WeightsError(f"{path} says that a weight has {stated[:20]!r} bits, not {wanted}", SAVE_AGAIN)
     return int(stated)
 
 
@@ -172,11 +172,11 @@ def read_config(path: Path) -> dict[str, Any]:
         well_formed &= len(cfg.input_size) == 3 and args.get("num_classes", num_classes) == num_classes
         stated_record(config)
     except msgspec.ValidationError as error:
-        raise WeightsError(f"{path} states a record that is none ({error})", REEXPORT) from error
+        raise WeightsError(f"{path} states a record that is none ({error})", SAVE_AGAIN) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         well_formed = False
     if not well_formed:
-        raise WeightsError(f"{path} is no model's config.json", REEXPORT)
+        raise WeightsError(f"{path} is no model's config.json", SAVE_AGAIN)
     return cast("dict[str, Any]", config)
 
 

@@ -73,7 +73,7 @@ def test_a_mistake_is_told_before_anything_is_written(options, words, capsys, tm
     assert not list(tmp_path.iterdir())
 
 
-def test_a_training_exports_and_measures_what_it_packs(digits):
+def test_a_training_saves_and_measures_what_it_packs(digits):
     config = yaml.safe_load((ROOT / "configs/digits/sll_nano.yaml").read_text())
     config["trainer"]["callbacks"][0]["init_args"] |= {"folder": "mine", "attacked": 0, "baseline": False, "bits": 3}
     config["trainer"] |= {"max_epochs": 1, "enable_progress_bar": False, "enable_model_summary": False}
