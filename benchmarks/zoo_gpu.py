@@ -23,8 +23,8 @@ from sll_zoo.certificates.attacking import METHODS
 from sll_zoo.data import open_data
 from sll_zoo.files import atomic_write
 from sll_zoo.reports.attack import name_of
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
-from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, stated_record
+from sll_zoo.zoo.folder import CHECKPOINTS, ModelFolder
+from sll_zoo.zoo.weights.reading import CONFIG_FILE
 
 CONFIGS = HERE.parent / "configs/cifar10_jpeg"
 # In the order of training; of training alone.
@@ -72,7 +72,7 @@ def attack(config: Path, device: str) -> None:
     _, name, data = described(config)
     folder = CHECKPOINTS / name
     for method in METHODS:
-        record = stated_record(read_config(folder / CONFIG_FILE))
+        record = ModelFolder.read(folder).record
         measured = record.measured if record else None
         done = {(attacked.method, attacked.n) for attacked in measured.empirical} if measured else set()
         if measured and (name_of(method, STEPS, RESTARTS), min(ATTACKED, measured.n)) not in done:

@@ -9,7 +9,7 @@ import yaml
 
 import sll_zoo
 from sll_zoo.reports.attack import AUTOATTACK
-from sll_zoo.zoo.weights.reading import read_config, stated_record
+from sll_zoo.zoo.folder import ModelFolder
 from tests.checkouts import checkout, environment
 
 MODEL = "sll_nano.digits"
@@ -48,7 +48,7 @@ def test_a_network_is_trained_packed_and_attacked_once(tmp_path):
     assert commands == ["fit", "fit", "quantize", "ship", "attack", "attack"]
     assert not (root / "elsewhere").exists()
     folder = root / "checkpoints" / MODEL
-    record = stated_record(read_config(folder / "config.json"))
+    record = ModelFolder.read(folder).record
     assert record.bits < 32
     assert [(attacked.method, attacked.n) for attacked in record.measured.empirical] == [
         ("PGD (2 steps, 1 restarts)", 2),

@@ -28,7 +28,8 @@ from sll_zoo.reports.progress import track_images
 from sll_zoo.reports.tables import print_evaluation
 from sll_zoo.zoo import create_model
 from sll_zoo.zoo.entries import TAGS, full_name
-from sll_zoo.zoo.publishing.recording import record_attack, recording_folder
+from sll_zoo.zoo.factory import load
+from sll_zoo.zoo.publishing.recording import record_attack, recording_folder, require_measured_on
 from sll_zoo.zoo.records.record import read_records
 
 
@@ -81,9 +82,11 @@ def run_attack(options: argparse.Namespace) -> int:
     eps = options.eps or RADII
     require_npz(options.out)
     check_source(options.data)
-    model = create_model(options.model, pretrained=True).eval().to(options.device)
+    folder = recording_folder(options.model, eps) if options.record else None
+    model = (load(folder) if folder else create_model(options.model, pretrained=True)).eval().to(options.device)
     data = open_data(options.data, model.config.input_shape, model.num_classes, label_names(model))
-    folder = recording_folder(options.model, data, eps) if options.record else None
+    if folder:
+        require_measured_on(folder, data)
     if options.limit:
         data = data.limited(options.limit)
     images, labels = (torch.cat(part) for part in zip(*data.batches(), strict=True))
@@ -101,7 +104,7 @@ def run_attack(options: argparse.Namespace) -> int:
     if found.violations.any():
         print(write_violations(found, options.model, options.out), file=sys.stderr)
     elif folder:
-        record_attack(folder, found, name_of(options.method, options.steps, options.restarts))
+        record_attack(folder.path, found, name_of(options.method, options.steps, options.restarts))
     return bool(found.violations.any())
 
 

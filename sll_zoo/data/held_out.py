@@ -96,10 +96,10 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int, 
     """Return the images of a data set that are held out to test, for a network.
 
     Args:
-        source: A key of ``DATA_MODULES``, whose files are looked for where that looks by default. Or else a folder of class folders:
-            all its images, or those of ``test/``, else ``val/``, where it has ``train/``, else those of that. (A folder
-            of a data set's name is meant by ``./digits``.) Images keep their pixels: nothing is resized or cropped, since a
-            radius is a statement about the image that the network saw.
+        source: A key of ``DATA_MODULES``, whose files are looked for where its data module looks by default. Or else a folder of
+            class folders: all its images, or those of ``test/``, else ``val/``, where it has ``train/``, else those of that. (A
+            folder of a data set's name is meant by ``./digits``.) Images keep their pixels: nothing is resized or cropped, since
+            a radius is a statement about the image that the network saw.
         input_shape: (channels, height, width) that the network takes.
         num_classes: Number of its logits.
         label_names: Of its classes, by which those of the data are found among them, all or some; without names, the data must

@@ -12,7 +12,7 @@ from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError, WeightsError
 from sll_zoo.models import LipNet, LipNetConfig
 from sll_zoo.training.callbacks import SavePretrained
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
+from sll_zoo.zoo.folder import CHECKPOINTS
 from tests.plants import Longer
 from tests.training.test_task import trainer
 

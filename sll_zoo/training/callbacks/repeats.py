@@ -10,9 +10,9 @@ import yaml
 
 from sll_zoo.errors import ConfigError
 from sll_zoo.training.checkpoint_files import defining, difference
+from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.records.card import TRAINING_FILE
 from sll_zoo.zoo.records.record import Accuracies
-from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, stated_record
 
 
 def read_repeats(folders: Sequence[Path], training_yaml: str, seed: int, fingerprint: str) -> dict[int, Accuracies]:
@@ -31,7 +31,7 @@ def read_repeats(folders: Sequence[Path], training_yaml: str, seed: int, fingerp
     reached: dict[int, Accuracies] = {}
     own = _without_seed(training_yaml)
     for folder in folders:
-        record, path = stated_record(read_config(folder / CONFIG_FILE)), folder / TRAINING_FILE
+        record, path = ModelFolder.read(folder).record, folder / TRAINING_FILE
         if not record or not record.measured or not record.training or not record.training.seeds or not path.is_file():
             raise ConfigError(f"{folder} holds no training by the command line that was measured", "leave it out of repeats")
         repeated = record.training.seeds[0]

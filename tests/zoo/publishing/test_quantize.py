@@ -10,9 +10,9 @@ import sll_zoo
 from sll_zoo.cli.main import main
 from sll_zoo.data import open_data
 from sll_zoo.reports.words import percent
+from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.publishing.recertify import recertify
 from sll_zoo.zoo.records.record import read_records
-from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, stated_record
 from sll_zoo.zoo.weights.shards import WEIGHTS_FILE
 from tests.checkouts import ROOT
 
@@ -25,7 +25,7 @@ def _run_in_an_empty_folder(monkeypatch, tmp_path):
 
 
 def record_of(folder):
-    return stated_record(read_config(Path(folder) / CONFIG_FILE))
+    return ModelFolder.read(Path(folder)).record
 
 
 def test_the_command_measures_both_and_writes_a_folder_that_is_certified_again(capsys, digits):

@@ -12,11 +12,11 @@ import sll_zoo
 from sll_zoo.cli.main import main
 from sll_zoo.data import ImageFolder, fingerprint
 from sll_zoo.errors import PublishError
+from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.publishing.recertify import remeasure
 from sll_zoo.zoo.publishing.recording import measurement
 from sll_zoo.zoo.publishing.save import save_pretrained
 from sll_zoo.zoo.records.data_source import source_of
-from sll_zoo.zoo.weights.reading import read_config, stated_record
 from tests.data.published import write_image
 
 ROOT = "data/cifar10-jpeg"
@@ -74,7 +74,7 @@ def test_a_record_of_the_time_before_is_measured_on_a_named_data_set_or_not_at_a
         remeasure(pretrained, msgspec.structs.replace(measured, fingerprint="0" * 64))
     model, before = (
         sll_zoo.create_model(f"local-dir:{saved}", pretrained=True).eval(),
-        stated_record(read_config(saved / "config.json")),
+        ModelFolder.read(saved).record,
     )
     for dataset in ("cifar10-jpeg", ROOT, str(Path(ROOT).resolve())):
         old = msgspec.structs.replace(before.measured, source=None, dataset=dataset)
@@ -83,7 +83,7 @@ def test_a_record_of_the_time_before_is_measured_on_a_named_data_set_or_not_at_a
 
 def test_a_network_that_was_measured_by_the_command_line_is_measured_again(saved):
     assert main(["quantize", f"local-dir:{saved}", "--data", f"{ROOT}/test", "--out", "packed"]) == 0
-    assert stated_record(read_config(Path("packed/config.json"))).measured.source.init_args == {"source": f"{ROOT}/test"}
+    assert ModelFolder.read(Path("packed")).record.measured.source.init_args == {"source": f"{ROOT}/test"}
     assert not sll_zoo.publish("packed", "zoo/mine", dry_run=True).warning
     Path(ROOT).rename("data/elsewhere")
     assert "no folder of that name" in sll_zoo.publish("packed", "zoo/mine", dry_run=True).warning

@@ -9,10 +9,10 @@ import pytest
 
 from sll_zoo.cli.main import main
 from sll_zoo.errors import PublishError, UnknownNameError, WeightsError
+from sll_zoo.zoo.folder import CHECKPOINTS
 from sll_zoo.zoo.publishing.ship import ship
 from sll_zoo.zoo.records.card import BEGIN, END, render_models
 from sll_zoo.zoo.records.record import from_dict, read_records
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
 from sll_zoo.zoo.weights.reading import CONFIG_FILE
 from tests.checkouts import checkout, environment
 

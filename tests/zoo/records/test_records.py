@@ -13,6 +13,7 @@ import sll_zoo
 from sll_zoo.data import fingerprint
 from sll_zoo.errors import PublishError, WeightsError
 from sll_zoo.reports.words import percent
+from sll_zoo.zoo.folder import CHECKPOINTS
 from sll_zoo.zoo.publishing.recertify import recertify, remeasure
 from sll_zoo.zoo.publishing.recording import measurement
 from sll_zoo.zoo.publishing.save import save_pretrained
@@ -20,7 +21,6 @@ from sll_zoo.zoo.records.card import BEGIN, END, render_card, render_models
 from sll_zoo.zoo.records.data_source import open_recorded
 from sll_zoo.zoo.records.record import RECORDS as FOLDER
 from sll_zoo.zoo.records.record import from_dict, read_records, to_dict, write_record
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
 from sll_zoo.zoo.weights.reading import CONFIG_FILE
 from sll_zoo.zoo.weights.shards import WEIGHTS_FILE
 from tests.checkouts import ROOT

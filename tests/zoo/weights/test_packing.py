@@ -12,8 +12,8 @@ from lightning import Trainer
 import sll_zoo
 from sll_zoo.errors import ConfigError, InputError, UntrainedHeadWarning, WeightsError
 from sll_zoo.layers import FAMILIES
+from sll_zoo.zoo.folder import CHECKPOINTS
 from sll_zoo.zoo.publishing.save import save_pretrained
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
 from sll_zoo.zoo.weights.packing import BITS, SCALE, pack, unpack
 from sll_zoo.zoo.weights.reading import CONFIG_FILE
 from sll_zoo.zoo.weights.shards import WEIGHTS_FILE

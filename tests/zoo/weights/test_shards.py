@@ -9,10 +9,10 @@ import torch
 
 import sll_zoo
 from sll_zoo.errors import WeightsError
+from sll_zoo.zoo import folder as folders
 from sll_zoo.zoo.publishing import save
 from sll_zoo.zoo.publishing.save import save_pretrained
 from sll_zoo.zoo.records import record
-from sll_zoo.zoo.weights import loading as weights
 from sll_zoo.zoo.weights.shards import INDEX_FILE, WEIGHTS_FILE, weights_files
 
 LARGEST = 300_000
@@ -74,11 +74,11 @@ def test_another_save_and_another_pull_leave_none_of_the_files_before(shards, pr
 
 def test_a_checkout_that_lacks_a_file_asks_the_hub(shards, monkeypatch):
     stated = record.from_dict(json.loads((shards / "config.json").read_text())["certified"])
-    monkeypatch.setattr(weights, "CHECKPOINTS", shards.parent)
+    monkeypatch.setattr(folders, "CHECKPOINTS", shards.parent)
     shards.rename(shards.parent / stated.name)
-    assert len(weights.shipped_files(stated)) == 3
+    assert len(folders.shipped_files(stated)) == 3
     split(shards.parent / stated.name)[2].unlink()
-    assert weights.shipped_files(stated) == ()
+    assert folders.shipped_files(stated) == ()
 
 
 def test_the_hub_takes_them_and_gives_them_back(served, client, shards, folder, tmp_path):
