@@ -13,6 +13,7 @@ from sll_zoo.errors import InputError
 from sll_zoo.layers import FAMILIES
 from sll_zoo.models import build
 from sll_zoo.zoo.entries import ARCHITECTURES
+from tests.thinnest import thinnest
 
 QUIET = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False}
 # Those that differ in more than their widths and depths, which are made small.
@@ -26,7 +27,7 @@ SHAPES = {
 
 def network(family, size="nano"):
     """Return a network of the structure of a named one."""
-    return build(replace(ARCHITECTURES[f"{family}_{size}"].thinnest(), **SHAPES[size])).eval()
+    return build(replace(thinnest(ARCHITECTURES[f"{family}_{size}"]), **SHAPES[size])).eval()
 
 
 def nothing(model, dtype=torch.float32):

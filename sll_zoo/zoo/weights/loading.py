@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -43,10 +43,6 @@ class FoundCfg(PretrainedCfg):
     """timm's description of weights that were found before timm's factory was called, which hands it on as it is."""
 
     found: WeightsSource | None = None
-
-    def plain(self) -> PretrainedCfg:
-        """Return what timm knows of."""
-        return PretrainedCfg(**{field.name: getattr(self, field.name) for field in fields(PretrainedCfg)})
 
 
 def find_weights(cfg: PretrainedCfg, record: Record | None) -> WeightsSource | None:
