@@ -16,7 +16,6 @@ from sll_zoo.models import LipNet, build
 from sll_zoo.models.structure import faults
 from sll_zoo.zoo.entries import ARCHITECTURES
 from tests.plants import Longer, network
-from tests.thinnest import thinnest
 
 LABELS = torch.tensor([0, 1])
 ROADS = {
@@ -81,11 +80,12 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("changes", [{}, {"kernel_size": 1}, {"num_classes": 0}, {"kernel_size": 5, "in_chans": 1}])
+@pytest.mark.parametrize("changes", [{}, {"kernel_size": 1, "num_classes": 0}])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_no_configuration_gives_a_network_that_is_refused(name, changes):
     """So that a stranger's config.json need not be examined when it is loaded."""
-    assert list(faults(build(thinnest(replace(ARCHITECTURES[name], **changes))).eval())) == []
+    with torch.device("meta"):
+        assert list(faults(build(replace(ARCHITECTURES[name], **changes)))) == []
 
 
 @pytest.mark.parametrize("message", EDITS)
