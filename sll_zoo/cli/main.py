@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Interrupted, KeyboardInterrupt) as stop:
         signum, message = (stop.signum, stop.message) if isinstance(stop, Interrupted) else (signal.SIGINT, "interrupted")
         if message:
-            print(f"sll-zoo: {message}; nothing was exported", file=sys.stderr)
+            print(f"sll-zoo: {message}; nothing was saved", file=sys.stderr)
         return 128 + signum
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read the output has had enough of it

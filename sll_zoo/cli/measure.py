@@ -26,7 +26,8 @@ from sll_zoo.reports.progress import track_images
 from sll_zoo.reports.tables import print_evaluation
 from sll_zoo.zoo import create_model
 from sll_zoo.zoo.entries import TAGS, full_name
-from sll_zoo.zoo.publishing.recording import record_attack, recording_folder
+from sll_zoo.zoo.factory import load
+from sll_zoo.zoo.publishing.recording import record_attack, recording_folder, require_measured_on
 from sll_zoo.zoo.records.record import read_records
 
 
@@ -77,9 +78,11 @@ def run_attack(
     radii = eps or RADII
     require_npz(out)
     check_source(data)
-    network = create_model(model, pretrained=True).eval().to(device)
+    folder = recording_folder(model, radii) if record else None
+    network = (load(folder) if folder else create_model(model, pretrained=True)).eval().to(device)
     held_out = open_data(data, network.config.input_shape, network.num_classes, label_names(network))
-    folder = recording_folder(model, held_out, radii) if record else None
+    if folder:
+        require_measured_on(folder, held_out)
     if limit:
         held_out = held_out.limited(limit)
     images, labels = (torch.cat(part) for part in zip(*held_out.batches(), strict=True))
@@ -89,7 +92,7 @@ def run_attack(
     if found.violations.any():
         print(write_violations(found, model, out), file=sys.stderr)
     elif folder:
-        record_attack(folder, found, name_of(method, steps, restarts))
+        record_attack(folder.path, found, name_of(method, steps, restarts))
     return bool(found.violations.any())
 
 

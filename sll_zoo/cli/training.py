@@ -26,11 +26,11 @@ from sll_zoo.cli.quiet import quiet_lightning
 from sll_zoo.errors import ConfigError, Interrupted, SllZooError, UntrainedHeadWarning, WeightsError
 from sll_zoo.files import atomic_write
 from sll_zoo.training.callbacks import (
-    ExportModel,
     FiniteWatch,
     ImageProgressBar,
     LogDiagnostics,
     ResumableCheckpoint,
+    SavePretrained,
     SeededBatches,
     TrainingReport,
     WriteCertificates,
@@ -40,7 +40,7 @@ from sll_zoo.training.memory import keep_freed_memory
 from sll_zoo.training.task import CertifiedClassifier
 
 TRACEBACK = Path("outputs/traceback.txt")
-WRITERS = (ExportModel, TrainingReport, WriteCertificates)
+WRITERS = (SavePretrained, TrainingReport, WriteCertificates)
 
 
 class _CLI(LightningCLI):

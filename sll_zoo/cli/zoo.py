@@ -72,7 +72,7 @@ def _warn(warning: str) -> None:
 
 
 def run_ship(folder: Path) -> None:
-    """Put exported weights into checkpoints/."""
+    """Put saved weights into checkpoints/."""
     found = ship(folder, AUDITING)
     _warn(found.warning)
     print(f"{found.folder}: {found.record.name}, {describe(found.record)}")

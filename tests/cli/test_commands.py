@@ -173,7 +173,7 @@ def test_an_untrained_network_is_not_measured(capsys):
     assert main(["test", "--model.name", "sll_nano.digits", "--model.pretrained", "true", "--data", "Digits"]) == 0
 
 
-def test_an_interrupted_training_says_so_and_exports_nothing(tmp_path):
+def test_an_interrupted_training_says_so_and_saves_nothing(tmp_path):
     command = [sys.executable, "-m", "sll_zoo", "fit", "--config", str(ROOT / "configs/digits/sll_nano.yaml")]
     command += ["--trainer.max_epochs", "100000"]  # it does not end before the signal comes
     errors = tmp_path / "errors"
@@ -188,7 +188,7 @@ def test_an_interrupted_training_says_so_and_exports_nothing(tmp_path):
         finally:
             run.kill()
     (checkpoint,) = tmp_path.glob("outputs/**/last.ckpt")
-    told = f"sll-zoo: interrupted by SIGINT; go on from {checkpoint} with --ckpt_path last; nothing was exported"
+    told = f"sll-zoo: interrupted by SIGINT; go on from {checkpoint} with --ckpt_path last; nothing was saved"
     assert (run.returncode, errors.read_text().splitlines()[-1]) == (130, told)
     assert not (tmp_path / "checkpoints").exists()
 
@@ -198,7 +198,7 @@ def test_output_may_be_cut_off():
     assert run.stderr == ""
 
 
-def test_fit_exports_where_it_is_told_and_the_checkpoint_serves_the_other_commands(tmp_path, capsys):
+def test_fit_saves_where_it_is_told_and_the_checkpoint_serves_the_other_commands(tmp_path, capsys):
     config = yaml.safe_load((ROOT / "configs/digits/sll_nano.yaml").read_text())
     config["trainer"]["callbacks"][0]["init_args"] |= {"folder": "mine", "attacked": 0}
     config["trainer"] |= {"max_epochs": 1, "enable_progress_bar": False, "enable_model_summary": False}

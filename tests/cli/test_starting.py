@@ -12,7 +12,7 @@ import pytest
 import sll_zoo
 from sll_zoo.certificates.attacking import METHODS
 from sll_zoo.cli.parsers import IMAGES, command_line
-from sll_zoo.data import DATA
+from sll_zoo.data import DATA_MODULES
 from sll_zoo.zoo.weights.packing import BITS
 
 # What `import sll_zoo` may load beside the standard library, and what it may add to timm's own.
@@ -119,4 +119,4 @@ def test_the_choices_of_the_help_are_those_that_there_are():
     choices = {(name, action.dest): action.choices for name, parser in commands().items() for action in parser._actions}
     assert choices["quantize", "bits"] == BITS
     assert choices["attack", "method"] == METHODS
-    assert f"of {', '.join(DATA)};" in IMAGES
+    assert f"of {', '.join(DATA_MODULES)};" in IMAGES

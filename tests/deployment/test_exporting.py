@@ -15,8 +15,8 @@ from sll_zoo.deployment.plain import in_plain_operations
 from sll_zoo.errors import ConfigError, ExportError, WeightsError
 from sll_zoo.layers import FAMILIES, Householder, SLLConv2d, SLLLinear, fold
 from sll_zoo.models import LipschitzClassifier
+from sll_zoo.zoo.folder import CHECKPOINTS
 from sll_zoo.zoo.records.record import read_records
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
 from tests import tolerances as tol
 
 SHAPE = {"width": 4, "conv_layers": 1, "conv_inner": 3, "dense_layers": 1, "dense_inner": 5, "pool": 2, "img_size": (8, 6)}

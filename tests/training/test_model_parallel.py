@@ -16,10 +16,10 @@ from sll_zoo import CertifiedClassifier, certify, create_model
 from sll_zoo.errors import ConfigError
 from sll_zoo.training.callbacks import (
     BFloat16Rescaling,
-    ExportModel,
     FiniteWatch,
     LogDiagnostics,
     ResumableCheckpoint,
+    SavePretrained,
     SeededBatches,
     ShardRescaling,
 )
@@ -28,7 +28,7 @@ from tests.processes import on_ranks
 from tests.training.test_sharding import SHAPE, Dealt
 
 WORLD = 2
-REFUSED = ("ExportModel", "FiniteWatch", "LogDiagnostics", "ShardRescaling")
+REFUSED = ("SavePretrained", "FiniteWatch", "LogDiagnostics", "ShardRescaling")
 
 
 class Sharded(CertifiedClassifier):
@@ -66,7 +66,7 @@ def fit(rank, folder):  # noqa: ARG001 - as on_ranks calls it
     task = fresh(Sharded)
     sharded_trainer(folder).fit(task, datamodule=Named())
     sharded_trainer(folder / "half", BFloat16Rescaling()).fit(fresh(Sharded), datamodule=Named())
-    refused = [ExportModel(str(folder / "export")), FiniteWatch(), LogDiagnostics(), ShardRescaling()]
+    refused = [SavePretrained(str(folder / "export")), FiniteWatch(), LogDiagnostics(), ShardRescaling()]
     runs = [partial(sharded_trainer(folder / "refused", callback).fit, fresh(Sharded), Named()) for callback in refused]
     runs.append(partial(sharded_trainer(folder / "refused").test, fresh(Sharded), Named()))
     return [isinstance(parameter, DTensor) for parameter in task.model.parameters()], [refusal(run) for run in runs]

@@ -34,7 +34,7 @@ class ResumableCheckpoint(ModelCheckpoint):
 
     SIGTERM, SIGINT (Ctrl-C) and, under SLURM, SIGUSR1 let the batch end, write a checkpoint and raise
     :class:`~sll_zoo.errors.Interrupted`; SIGUSR1 asks SLURM to start the job again, too. A signal during a
-    validation waits for its end. Before the first batch and, on the command line, while data are read and a network is exported,
+    validation waits for its end. Before the first batch and, on the command line, while data are read and a network is saved,
     SIGTERM and SIGUSR1 end at once, with the checkpoints as they are.
 
     A new training leaves the checkpoint of an earlier one where it is, and writes ``last-v1.ckpt`` and so on. While a training

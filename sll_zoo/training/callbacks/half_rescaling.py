@@ -11,7 +11,7 @@ from sll_zoo.training.products import change_products, restore_products
 class BFloat16Rescaling(Callback):
     """Let the products for T of every dense SLL layer, and for its derivatives, be of bfloat16 in the steps of a training.
 
-    T is then off by less than a hundredth. Validation, certificates and the export compute T as always, from the weights: no
+    T is then off by less than a hundredth. Validation, certificates and what is saved compute T as always, from the weights: no
     certificate rests on it. How fast it is, and what it costs: ``benchmarks/half_rescaling.md``. Layers of other families and of
     ``power`` above 1 stay as they are, and so do convolutions.
 

@@ -18,7 +18,7 @@ class ShardRescaling(Callback):
     without this callback, but for rounding. Two vectors of a layer's inner size, the row sums of ``|WᵀW| q`` and the gradient by
     them, are summed over the processes in every pass; where that takes longer than what it saves, leave the callback out.
 
-    Validation, certificates and the export compute T whole, as do convolutions and the layers of other families and of ``power``
+    Validation and certificates compute T whole, as do convolutions and the layers of other families and of ``power``
     above 1, whose T is made in another way. With one process nothing changes.
 
     In a configuration, ``class_path: sll_zoo.training.callbacks.ShardRescaling`` among ``trainer.callbacks``.

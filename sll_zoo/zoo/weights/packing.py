@@ -36,8 +36,9 @@ LARGEST_PRODUCT = 2.0**127
 def quantize(model: LipschitzClassifier, bits: int = 8) -> LipschitzClassifier:
     """Return a copy of a network with its weights rounded, in float32; the rescalings follow from the rounded weights.
 
-    The copy is the network that a packed file of :func:`~sll_zoo.zoo.publishing.save.export_model` gives back, to the bit. What
-    rounding costs is a matter of measuring it: ``sll_zoo.evaluate(sll_zoo.quantize(model), batches)``. It can be trained further.
+    The copy is the network that a packed file of :func:`~sll_zoo.zoo.publishing.save.save_pretrained` gives back, to the bit.
+    What rounding costs is a matter of measuring it: ``sll_zoo.evaluate(sll_zoo.quantize(model), batches)``. It can be trained
+    further.
 
     Args:
         model: A network of the zoo, not folded; it is not changed.

@@ -1,29 +1,26 @@
-"""Reading what others may have written: weights, configurations and checkpoints, of which nothing is executed."""
+"""Reading what others may have written: weights and checkpoints, of which nothing is executed."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import msgspec
 import safetensors
 import safetensors.torch
 import torch
-from timm.models import PretrainedCfg
 from torch import Tensor
 
 from sll_zoo.errors import WeightsError
 from sll_zoo.files import DAMAGE
-from sll_zoo.zoo.records.record import Record, from_dict
+from sll_zoo.zoo.records.record import Record
 from sll_zoo.zoo.weights.packing import BITS
 from sll_zoo.zoo.weights.shards import PICKLE_FILE, WEIGHTS_FILE, convert_pickle
 
 CONFIG_FILE = "config.json"
-REEXPORT = "give a folder or repository that sll_zoo exported"
+SAVE_AGAIN = "give a folder or repository that sll_zoo saved"
 REQUANTIZE = "quantise the network again: `sll-zoo quantize --help`"
 TRAINED = "give a .ckpt that `sll-zoo fit` wrote"
 GIVE_NETWORK = "give one of its shape: CertifiedClassifier.load_from_checkpoint(PATH, name=model)"
@@ -70,7 +67,7 @@ def read_weights(paths: Sequence[Path], record: Record | None) -> dict[str, Tens
 
 
 def read_trained(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of the network in a checkpoint, those which validation measures and export writes.
+    """Return the tensors of the network in a checkpoint, those which validation measures and that are saved.
 
     They are its ``state_dict``, where Lightning keeps the averages if a training averages its weights.
 
@@ -156,34 +153,6 @@ def require_file(path: Path) -> Path:
     if not path.is_file():
         raise WeightsError(f"{path} does not exist", f"give a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
     return path
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Return a model's config.json.
-
-    Raises:
-        WeightsError: It does not exist, or does not describe a model.
-    """
-    require_file(path)
-    try:
-        config = json.loads(path.read_text("utf-8"))
-        cfg = PretrainedCfg(**config["pretrained_cfg"])
-        named, args, num_classes = config["architecture"], config.get("model_args", {}), config["num_classes"]
-        well_formed = all(map(isinstance, (named, args, num_classes, cfg.tag), (str, dict, int, str | None)))
-        well_formed &= len(cfg.input_size) == 3 and args.get("num_classes", num_classes) == num_classes
-        stated_record(config)
-    except msgspec.ValidationError as error:
-        raise WeightsError(f"{path} states a record that is none ({error})", REEXPORT) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        well_formed = False
-    if not well_formed:
-        raise WeightsError(f"{path} is no model's config.json", REEXPORT)
-    return cast("dict[str, Any]", config)
-
-
-def stated_record(config: dict[str, Any]) -> Record | None:
-    """Return the record that a config.json states of its weights, if it does."""
-    return from_dict(config["certified"]) if "certified" in config else None
 
 
 def read_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any]:

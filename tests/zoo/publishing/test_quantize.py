@@ -10,9 +10,9 @@ import sll_zoo
 from sll_zoo.cli.main import main
 from sll_zoo.data import open_data
 from sll_zoo.reports.words import percent
+from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.publishing.recertify import recertify
 from sll_zoo.zoo.records.record import read_records
-from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, stated_record
 from sll_zoo.zoo.weights.shards import WEIGHTS_FILE
 from tests.checkouts import ROOT
 
@@ -25,7 +25,7 @@ def _run_in_an_empty_folder(monkeypatch, tmp_path):
 
 
 def record_of(folder):
-    return stated_record(read_config(Path(folder) / CONFIG_FILE))
+    return ModelFolder.read(Path(folder)).record
 
 
 def test_the_command_measures_both_and_writes_a_folder_that_is_certified_again(capsys, digits):
@@ -73,7 +73,7 @@ def test_a_mistake_is_told_before_anything_is_written(options, words, capsys, tm
     assert not list(tmp_path.iterdir())
 
 
-def test_a_training_exports_and_measures_what_it_packs(digits):
+def test_a_training_saves_and_measures_what_it_packs(digits):
     config = yaml.safe_load((ROOT / "configs/digits/sll_nano.yaml").read_text())
     config["trainer"]["callbacks"][0]["init_args"] |= {"folder": "mine", "attacked": 0, "baseline": False, "bits": 4}
     config["trainer"] |= {"max_epochs": 1, "enable_progress_bar": False, "enable_model_summary": False}
