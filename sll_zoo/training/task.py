@@ -14,7 +14,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from sll_zoo.certificates.certification import certify, check_images, check_range, evaluation_form
 from sll_zoo.errors import ConfigError
 from sll_zoo.functional.certificate import RADII
-from sll_zoo.losses import CertificateLoss, OffsetCrossEntropy
+from sll_zoo.losses import OffsetCrossEntropy
+from sll_zoo.losses.base import apply_loss
 from sll_zoo.metrics import CertifiedAccuracy, MeanCertifiedRadius
 from sll_zoo.metrics.padding import require_each_once
 from sll_zoo.models import LipschitzClassifier
@@ -182,9 +183,7 @@ class CertifiedClassifier(ScheduledModule):
         return vars(certify(self._frozen[0], images))
 
     def _loss(self, logits: Tensor, target: Tensor, progress: float) -> Tensor:
-        more = (self.model.pairwise_lipschitz(), progress) if isinstance(self.loss, CertificateLoss) else ()
-        loss: Tensor = self.loss(_at_least_float32(logits), target, *more)
-        return loss
+        return apply_loss(self.loss, _at_least_float32(logits), target, self.model.pairwise_lipschitz, progress)
 
     def _log_certificates(self, stage: str, accuracy: CertifiedAccuracy, radius: MeanCertifiedRadius) -> None:
         clean, *certified = accuracy.compute().reshape(-1)
