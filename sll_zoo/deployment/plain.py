@@ -22,7 +22,7 @@ from sll_zoo.deployment.operations import (
 )
 from sll_zoo.layers import FoldedLinearForm, FoldedResidual, NormOneAvgPool2d, UnitRowsLinear
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.models.chain import trace
+from sll_zoo.models.chain import random_images, trace
 
 
 def in_plain_operations(folded: LipschitzClassifier, by_products: bool) -> LipschitzClassifier:
@@ -33,8 +33,7 @@ def in_plain_operations(folded: LipschitzClassifier, by_products: bool) -> Lipsc
         by_products: Whether a convolution is written as a matrix product, for runtimes that have none in float64.
     """
     network = copy.deepcopy(folded)
-    calls, _ = trace(network, torch.zeros(1, *network.config.input_shape, dtype=torch.float64))
-    for call in calls:
+    for call in trace(network, random_images(network, 1)).calls:
         weight = getattr(call.layer, "weight", None)
         # To a kernel of one pixel, every pixel is an image of its own.
         pixelwise = weight is not None and weight.shape[2:] == (1, 1)

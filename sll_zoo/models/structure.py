@@ -29,7 +29,7 @@ from sll_zoo.layers import (
     TruncateChannels,
     UnitRowsLinear,
 )
-from sll_zoo.models.chain import first_break, trace
+from sll_zoo.models.chain import random_images, trace
 from sll_zoo.models.classifier import LipschitzClassifier
 
 Class = TypeVar("Class", bound=type)
@@ -146,12 +146,11 @@ def _problem_of_network(network: LipschitzClassifier) -> str:
 
 def _break_of(network: LipschitzClassifier) -> str:
     """Return where a network is no chain from one layer to the next, by a few images."""
-    images = torch.rand(3, *network.config.input_shape, generator=torch.Generator().manual_seed(0)).to(network.center.mean)
     with torch.no_grad():
-        calls, y = trace(network, images)
-    if name := first_break(calls, images, y):
-        return f"{name} does not take what the layer before it gives"
-    return "" if [call.layer for call in calls].count(network.head) == 1 else "its head is not the last layer, once"
+        traced = trace(network, random_images(network, 3))
+    if breaks := traced.breaks():
+        return f"{breaks[0]} does not take what the layer before it gives"
+    return "" if traced.ends_with(network.head) else "its head is not the last layer, once"
 
 
 def _is_sharded(module: nn.Module) -> bool:

@@ -20,10 +20,10 @@ from sll_zoo.certificates.soundness.fourier import StoredMatrices, stored
 from sll_zoo.certificates.soundness.rounding import LARGEST_NORM, Rounding, rounding_of, rounding_of_logit
 from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.functional.fast.products import full_precision
-from sll_zoo.layers import Center, FoldedLinearForm, FoldedResidual, UnitRowsLinear, fold
+from sll_zoo.layers import FoldedLinearForm, FoldedResidual, UnitRowsLinear, fold
 from sll_zoo.layers.seal import Sealed, changed, require_intact
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.models.chain import Call, first_break, trace
+from sll_zoo.models.chain import Call, random_images, trace
 from sll_zoo.models.structure import attachments, require_structure
 
 # Covers the rounding of the bounds themselves: some hundred operations in float64.
@@ -137,18 +137,18 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
     head = cast("UnitRowsLinear", exact.head)
     bias = None if head.bias is None else head.bias.to(dtype)
     network.head = FoldedLinearForm(head.unit_rows().to(dtype), bias, "zeros")
-    for call in _chain_of(network)[1:-1]:
+    for call in _between_mean_and_head(network):
         layer = exact.get_submodule(call.name)
         if replacement := stored(layer, call.x, dtype):
             network.set_submodule(call.name, replacement)
             _store_contractions(call.name, replacement, stored(layer, call.x, torch.float64))
         else:
             _make_sound(call, layer)
-    _, *calls, _ = _chain_of(network)
+    calls = _between_mean_and_head(network)
     # At the mean the layers take what their biases make of 0.
     middle = network.center.mean.double().expand(1, *network.config.input_shape)
-    at_zero, _ = trace(copy.deepcopy(network).double(), middle)
-    norms = [ROOM * float(call.x.norm()) for call in at_zero[1:]]
+    at_mean = trace(copy.deepcopy(network).double(), middle).calls
+    norms = [ROOM * float(call.x.norm()) for call in at_mean[1:]]
     if not max(norms) < LARGEST_NORM / 2:
         raise WeightsError(
             f"biases make features of a norm of {max(norms):.3g}", f"train a network that stays below {LARGEST_NORM:.0e}"
@@ -174,16 +174,9 @@ def _check(model: nn.Module, dtype: torch.dtype) -> None:
     require_intact(model)
 
 
-def _chain_of(network: LipschitzClassifier) -> list[Call]:
-    """Return the layers with an input each, from the mean to the head."""
-    image = torch.rand(1, *network.config.input_shape, generator=torch.Generator().manual_seed(0))
-    image = image.to(network.center.mean)
-    calls, y = trace(network, image)
-    if name := first_break(calls, image, y):
-        raise ConfigError(f"{name} does not take what the layer before it gives", "freeze a network that is a chain of layers")
-    if type(calls[0].layer) is not Center or calls[-1].layer is not network.head:
-        raise ConfigError(f"the network runs from {calls[0].name} to {calls[-1].name}", "freeze one from center to head")
-    return calls
+def _between_mean_and_head(network: LipschitzClassifier) -> list[Call]:
+    """Return the layers with an input each; that they are a chain, ``require_structure`` has found."""
+    return trace(network, random_images(network, 1)).calls[1:-1]
 
 
 def _store_contractions(name: str, layer: StoredMatrices, exact: StoredMatrices | None) -> None:
