@@ -8,7 +8,7 @@ from typing import Protocol, TypeGuard, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.compat import has_forward_hooks
+from sll_zoo.layers.attachments import attachment
 
 
 @runtime_checkable
@@ -31,8 +31,8 @@ def fold(module: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
     """Return a copy of ``module`` in eval mode, with every layer that can fold replaced by its folded form.
 
     The rescalings are computed in float64 from the stored weights, and then rounded to the type of the copy. The original is not
-    touched. In a module that is no network of the zoo, a layer with a hook, or of a subclass with another ``forward``, stays as
-    it is.
+    touched. In a module that is no network of the zoo, a layer with a hook or a replaced method, or of a subclass with another
+    ``forward``, stays as it is.
 
     Args:
         module: A network or a layer.
@@ -68,14 +68,9 @@ def _tensors(module: nn.Module) -> list[Tensor]:
     return [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
 
 
-def does_what_its_class_says(module: nn.Module) -> bool:
-    """Return whether a module has no hook, and no ``forward`` of its own instance."""
-    return not (has_forward_hooks(module) or "forward" in vars(module))
-
-
 def _is_foldable(module: nn.Module) -> TypeGuard[Foldable]:
     """Return whether a layer can fold, and does nothing that its ``fold`` does not know of, as a subclass may."""
-    if not isinstance(module, Foldable) or not does_what_its_class_says(module):
+    if not isinstance(module, Foldable) or attachment(module):
         return False
     # The class nearest to the module's own that defines one of these defines all that it changes, fold among them.
     methods = ("fold", "forward", "functional")
