@@ -18,6 +18,8 @@ from sll_zoo.certificates.evaluation import evaluate
 from sll_zoo.cli import demo
 from sll_zoo.cli.quiet import quiet_lightning
 from sll_zoo.data import check_source, fingerprint, open_data
+from sll_zoo.errors import ConfigError
+from sll_zoo.files import obstacle_to_file
 from sll_zoo.functional.certificate import RADII
 from sll_zoo.layers import FAMILIES
 from sll_zoo.models.labels import label_names
@@ -34,6 +36,8 @@ from sll_zoo.zoo.records.record import read_records
 
 def run_demo(options: argparse.Namespace) -> None:
     """Show the whole of it on the digits."""
+    if problem := obstacle_to_file(options.picture):
+        raise ConfigError(problem, "name a picture in a folder of yours")
     quiet_lightning()
     demo.run_demo(options.picture)
 

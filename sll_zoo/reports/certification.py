@@ -18,7 +18,7 @@ from sll_zoo.certificates.evaluation import Evaluation
 from sll_zoo.data import HeldOut
 from sll_zoo.environment import versions_of, weights_sha256
 from sll_zoo.errors import ConfigError
-from sll_zoo.files import atomic_write, json_number, obstacle, write_json
+from sll_zoo.files import atomic_write, json_number, obstacle, obstacle_to_file, write_json
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.reports.plot import data_uri, image_png, plot_certified_accuracy
@@ -119,8 +119,8 @@ def check_folder(folder: Path, files: Iterable[str] = FILES) -> None:
     if problem := obstacle(folder):
         raise ConfigError(problem, "name a folder for the report")
     for name in files:
-        if (folder / name).is_dir():
-            raise ConfigError(f"{folder / name} is a folder", "remove it, or name another folder for the report")
+        if problem := obstacle_to_file(folder / name):
+            raise ConfigError(problem, "remove it, or name another folder for the report")
 
 
 def write_report(folder: Path, report: Report, evaluation: Evaluation, data: HeldOut) -> Path:

@@ -139,6 +139,7 @@ def test_demo_certifies_draws_fine_tunes_and_says_what_is_next(capsys, tmp_path)
         (["certify", "nothing", "digits", "--limit", "few"], "few: give an integer of at least 1"),
         (["certify", "nothing", "digits", "--out", "/dev/null"], "/dev/null is a file: name a folder"),
         (["certify", "nothing", "digits", "--out", "/dev/null/x"], "/dev/null is a file: name a folder"),
+        (["demo", "--picture", "/dev/null/x.png"], "/dev/null is a file: name a picture"),
         (["list", "--all"], "--all"),
         (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["fit", "--model.name", "sll_nanno", "--data", "Digits"], "sll_nano"),

@@ -10,7 +10,8 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from sll_zoo.files import atomic_write
+from sll_zoo.errors import ConfigError
+from sll_zoo.files import atomic_write, obstacle_to_file
 
 
 class WriteCertificates(BasePredictionWriter):
@@ -21,12 +22,20 @@ class WriteCertificates(BasePredictionWriter):
 
     Attributes:
         written: The path; empty before.
+
+    Raises:
+        ConfigError: A path that cannot be written to.
     """
 
     def __init__(self, path: str = "outputs/certificates.csv") -> None:
         super().__init__("epoch")
         self.path = Path(path)
         self.written = ""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
+        """Check, before any image is certified, that there will be somewhere to write."""
+        if stage == "predict" and (problem := obstacle_to_file(self.path)):
+            raise ConfigError(problem, "name a file that can be written (path of WriteCertificates)")
 
     def write_on_epoch_end(
         self,

@@ -8,7 +8,7 @@ from pathlib import Path
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from sll_zoo.errors import WeightsError
-from sll_zoo.files import atomic_write
+from sll_zoo.files import atomic_write, obstacle
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.zoo.entries import HUB_ORGANISATION, REVISION, full_name
 from sll_zoo.zoo.factory import create_model
@@ -89,8 +89,8 @@ def _export(model: LipschitzClassifier, to: Path) -> Path:
 
 
 def _require_folder(to: Path) -> None:
-    if to.exists() and not to.is_dir():
-        raise WeightsError(f"{to} is a file", "name a folder")
+    if problem := obstacle(to):
+        raise WeightsError(problem, "name a folder")
 
 
 def _record(name: str, place: Path | hub.Repository) -> Record | None:
