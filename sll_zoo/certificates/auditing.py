@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sll_zoo.certificates.bounds import SLACK, lipschitz_estimate, lipschitz_upper_bound, reference, unit_rows
 from sll_zoo.errors import InputError
 from sll_zoo.files import json_number
+from sll_zoo.functional.finite import not_finite
 from sll_zoo.layers import FAMILIES, UnitRowsLinear, fold
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.chain import Call, Trace, random_images, trace
@@ -146,8 +147,7 @@ def _audit_layer(call: Call, family: str, claimed: Tensor) -> LayerAudit:
     )
     if isinstance(layer, UnitRowsLinear) and name != "head":
         return replace(about, problem="a head within a network, which is not 1-Lipschitz")
-    broken = [key for key, value in layer.state_dict().items() if not value.isfinite().all()]
-    if broken:
+    if broken := not_finite(layer.state_dict()):
         return replace(about, problem=f"NaN or infinity in {broken[0]}")
     folded = fold(layer)
     margin, upper = lipschitz_upper_bound(folded, x)

@@ -20,6 +20,7 @@ from sll_zoo.certificates.soundness.fourier import StoredMatrices, stored
 from sll_zoo.certificates.soundness.rounding import LARGEST_NORM, Rounding, rounding_of, rounding_of_logit
 from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.functional.fast.products import full_precision
+from sll_zoo.functional.finite import require_finite
 from sll_zoo.layers import FoldedLinearForm, FoldedResidual, UnitRowsLinear, fold
 from sll_zoo.layers.seal import Sealed, changed, require_intact
 from sll_zoo.models import LipschitzClassifier
@@ -168,8 +169,7 @@ def _check(model: nn.Module, dtype: torch.dtype) -> None:
         )
     if not model.num_classes:
         raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
-    if broken := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
-        raise WeightsError(f"NaN or infinity in {broken[0]}", "train or load the network again")
+    require_finite("the network", model.state_dict())
     require_structure(model)
     require_intact(model)
 
