@@ -27,8 +27,8 @@ from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.chain import Call, random_images, trace
 from sll_zoo.models.structure import attachments, require_structure
 
-# Covers the rounding of the bounds themselves: some hundred operations in float64.
-ROOM = 1 + 1e-9
+# Times this, a bound is none too small: it covers the rounding of the bounds themselves, some hundred operations in float64.
+ROUND_UP = 1 + 1e-9
 
 
 class FrozenNetwork(Sealed):
@@ -110,12 +110,12 @@ class FrozenNetwork(Sealed):
             logit; both (batch,), in L2.
         """
         unit = 2 * arithmetic_of(self.dtype).unit
-        far = ROOM * (images - self.network.center.mean.double()).flatten(1).norm(dim=1) + radius
-        error = unit * (ROOM * images.flatten(1).norm(dim=1) + radius) + unit * far
+        far = ROUND_UP * (images - self.network.center.mean.double()).flatten(1).norm(dim=1) + radius
+        error = unit * (ROUND_UP * images.flatten(1).norm(dim=1) + radius) + unit * far
         for rounding, norm in self._chain:
             error = error + rounding.at(norm + far + 2 * error)
         rounding, norm = self._head
-        return ROOM * error, ROOM * rounding.at(norm + far + 2 * error)
+        return ROUND_UP * error, ROUND_UP * rounding.at(norm + far + 2 * error)
 
 
 def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwork:
@@ -149,7 +149,7 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
     # At the mean the layers take what their biases make of 0.
     middle = network.center.mean.double().expand(1, *network.config.input_shape)
     at_mean = trace(copy.deepcopy(network).double(), middle).calls
-    norms = [ROOM * float(call.x.norm()) for call in at_mean[1:]]
+    norms = [ROUND_UP * float(call.x.norm()) for call in at_mean[1:]]
     if not max(norms) < LARGEST_NORM / 2:
         raise WeightsError(
             f"biases make features of a norm of {max(norms):.3g}", f"train a network that stays below {LARGEST_NORM:.0e}"
