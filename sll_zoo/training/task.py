@@ -162,13 +162,13 @@ class CertifiedClassifier(ScheduledModule):
     def on_predict_start(self) -> None:
         """Fold the network in float64, once for the whole run."""
         # In a list, so that it is no submodule and stays out of checkpoints.
-        self._frozen = [cast("LipschitzClassifier", evaluation_form(self.model))]
+        self._folded = [cast("LipschitzClassifier", evaluation_form(self.model))]
 
     def test_step(self, batch: Batch) -> None:
         """Count a batch, evaluated in float64."""
         images, target = batch
         check_images(images)
-        (model,) = self._frozen
+        (model,) = self._folded
         logits, constants = model(images.double()), model.pairwise_lipschitz()
         for metric in (self.test_accuracy, self.test_radius):
             metric.update(logits, target, constants)
@@ -180,7 +180,7 @@ class CertifiedClassifier(ScheduledModule):
     def predict_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the certificate of a batch: ``prediction``, ``radius`` and ``slack``, (batch,) each."""
         images, _ = batch
-        return vars(certify(self._frozen[0], images))
+        return vars(certify(self._folded[0], images))
 
     def _loss(self, logits: Tensor, target: Tensor, progress: float) -> Tensor:
         return apply_loss(self.loss, _at_least_float32(logits), target, self.model.pairwise_lipschitz, progress)

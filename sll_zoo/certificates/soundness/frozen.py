@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sll_zoo.certificates.bounds import lipschitz_upper_bound
 from sll_zoo.certificates.soundness.arithmetic import DOUBLE, arithmetic_of
-from sll_zoo.certificates.soundness.contraction import absolute, loss_of_proof, operators, shrunk_until_proved
+from sll_zoo.certificates.soundness.contraction import absolute, error_of_proof, operators, shrunk_until_proved
 from sll_zoo.certificates.soundness.fourier import StoredMatrices, stored
 from sll_zoo.certificates.soundness.rounding import LARGEST_NORM, Rounding, rounding_of, rounding_of_logit
 from sll_zoo.errors import ConfigError, InputError, WeightsError
@@ -142,9 +142,9 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
         layer = exact.get_submodule(call.name)
         if replacement := stored(layer, call.x, dtype):
             network.set_submodule(call.name, replacement)
-            _store_contractions(call.name, replacement, stored(layer, call.x, torch.float64))
+            _shrink_matrices(call.name, replacement, stored(layer, call.x, torch.float64))
         else:
-            _make_sound(call, layer)
+            _shrink_weight(call, layer)
     calls = _between_mean_and_head(network)
     # At the mean the layers take what their biases make of 0.
     middle = network.center.mean.double().expand(1, *network.config.input_shape)
@@ -179,7 +179,7 @@ def _between_mean_and_head(network: LipschitzClassifier) -> list[Call]:
     return trace(network, random_images(network, 1)).calls[1:-1]
 
 
-def _store_contractions(name: str, layer: StoredMatrices, exact: StoredMatrices | None) -> None:
+def _shrink_matrices(name: str, layer: StoredMatrices, exact: StoredMatrices | None) -> None:
     """Shrink the matrices of a layer until each is proved to be a contraction."""
     original = cast("StoredMatrices", exact).matrices
 
@@ -188,10 +188,10 @@ def _store_contractions(name: str, layer: StoredMatrices, exact: StoredMatrices 
         return layer.matrices.to(original.dtype)
 
     bound = original.abs().flatten(0, -3).amax(0) if original.ndim > 2 else original.abs()
-    shrunk_until_proved(name, matrices, loss_of_proof(bound, terms=1))
+    shrunk_until_proved(name, matrices, error_of_proof(bound, terms=1))
 
 
-def _make_sound(call: Call, exact: nn.Module) -> None:
+def _shrink_weight(call: Call, exact: nn.Module) -> None:
     """Shrink what a layer stores until it is proved to be 1-Lipschitz; ``exact`` is the same layer in float64."""
     layer = call.layer
     if type(layer) is FoldedResidual and isinstance(exact, FoldedResidual):
@@ -208,7 +208,7 @@ def _make_sound(call: Call, exact: nn.Module) -> None:
         return operators(_contraction(layer), call.x, layer.padding_mode)
 
     bound = absolute(_contraction(exact))
-    shrunk_until_proved(call.name, matrices, loss_of_proof(bound, terms=layer.weight[0, 0].numel()))
+    shrunk_until_proved(call.name, matrices, error_of_proof(bound, terms=layer.weight[0, 0].numel()))
 
 
 def _contraction(layer: FoldedResidual | FoldedLinearForm) -> Tensor:
