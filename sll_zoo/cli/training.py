@@ -14,8 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning import Callback, LightningDataModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -25,16 +24,8 @@ from sll_zoo.cli.mistakes import mistake_of, mistakes
 from sll_zoo.cli.quiet import quiet_lightning
 from sll_zoo.errors import ConfigError, Interrupted, SllZooError, UntrainedHeadWarning, WeightsError
 from sll_zoo.files import atomic_write
-from sll_zoo.training.callbacks import (
-    ExportModel,
-    FiniteWatch,
-    ImageProgressBar,
-    LogDiagnostics,
-    ResumableCheckpoint,
-    SeededBatches,
-    TrainingReport,
-    WriteCertificates,
-)
+from sll_zoo.training.callbacks import ExportModel, ResumableCheckpoint, TrainingReport, WriteCertificates
+from sll_zoo.training.callbacks.defaults import with_defaults
 from sll_zoo.training.checkpoint_files import defining, require_checkpoint, require_same_training, training_of
 from sll_zoo.training.memory import keep_freed_memory
 from sll_zoo.training.task import CertifiedClassifier
@@ -47,17 +38,10 @@ class _CLI(LightningCLI):
     """LightningCLI that can be interrupted, reports on every training, and measures no untrained network."""
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Return the trainer, with diagnostics, report and progress bar where the configuration has none of its own."""
+        """Return the trainer, with the callbacks of every training where the configuration has none of their kind."""
         options = self.config_init[self.subcommand].trainer
         given = options.callbacks or []
-        callbacks: list[Callback] = list(given) if isinstance(given, list) else [given]
-        wanted: list[tuple[type[Callback], type[Callback]]] = [
-            (LogDiagnostics, LogDiagnostics),
-            (TrainingReport, TrainingReport),  # after those that log
-        ]
-        if options.enable_progress_bar is not False:
-            wanted.append((ProgressBar, ImageProgressBar))
-        callbacks += [ours() for kind, ours in wanted if not any(isinstance(callback, kind) for callback in callbacks)]
+        callbacks = with_defaults(given if isinstance(given, list) else [given], options.enable_progress_bar is not False)
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -174,7 +158,6 @@ def train(arguments: list[str]) -> list[str]:
             save_config_kwargs={"overwrite": True},
             parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
             trainer_defaults={
-                "callbacks": [SeededBatches(), FiniteWatch(), WriteCertificates()],
                 "logger": {"class_path": "sll_zoo.training.loggers.OwnFolderLogger", "init_args": {"save_dir": "outputs"}},
             },
             args=arguments,
