@@ -38,8 +38,8 @@ def run_demo(options: argparse.Namespace) -> None:
     """Show the whole of it on the digits."""
     if problem := obstacle_to_file(options.picture):
         raise ConfigError(problem, "name a picture in a folder of yours")
-    quiet_lightning()
-    demo.run_demo(options.picture)
+    with quiet_lightning():
+        demo.run_demo(options.picture)
 
 
 def run_certify(options: argparse.Namespace) -> None:

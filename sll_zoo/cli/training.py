@@ -7,7 +7,6 @@ import pickle
 import re
 import signal
 import traceback
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -144,12 +143,17 @@ def train(arguments: list[str]) -> list[str]:
         KeyboardInterrupt: The training was interrupted at once.
     """
     require_checkpoint(arguments)
-    quiet_lightning()
     keep_freed_memory()
-    if arguments[0] == "fit":
-        warnings.simplefilter("ignore", UntrainedHeadWarning)  # the head is about to be trained
+    # A head that has no weights is about to be trained.
+    with quiet_lightning(*([UntrainedHeadWarning] if arguments[0] == "fit" else [])):
+        callbacks = _run(arguments).trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+    return [callback.written for callback in callbacks if isinstance(callback, WRITERS) and callback.written]
+
+
+def _run(arguments: list[str]) -> _CLI:
+    """Run a command, and tell mistakes and interruptions from failures."""
     try:
-        cli = _CLI(
+        return _CLI(
             CertifiedClassifier,
             LightningDataModule,
             subclass_mode_data=True,
@@ -175,6 +179,3 @@ def train(arguments: list[str]) -> list[str]:
         if stop.code != 1:
             raise
         raise KeyboardInterrupt from None  # Lightning ends an interrupted training with status 1
-    callbacks = cli.trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-    writers = [callback for callback in callbacks if isinstance(callback, WRITERS)]
-    return [writer.written for writer in writers if writer.written]
