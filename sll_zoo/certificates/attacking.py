@@ -1,4 +1,4 @@
-"""Attacks as a lie detector: no image may change its class inside its certified radius, whoever looks for one.
+"""Attacks as a test of certificates: no image may change its class inside its certified radius, whoever looks for one.
 
 An attack gives an upper bound of the accuracy under perturbations, a certificate a lower one. Where the two cross, the
 certificate is wrong.

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from sll_zoo.deployment.operations import (
@@ -28,7 +27,7 @@ from sll_zoo.layers import (
     UnitRowsLinear,
 )
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.models.chain import trace
+from sll_zoo.models.chain import random_images, trace
 
 
 def in_plain_operations(folded: LipschitzClassifier, by_products: bool) -> LipschitzClassifier:
@@ -39,8 +38,7 @@ def in_plain_operations(folded: LipschitzClassifier, by_products: bool) -> Lipsc
         by_products: Whether a convolution is written as a matrix product, for runtimes that have none in float64.
     """
     network = copy.deepcopy(folded)
-    calls, _ = trace(network, torch.zeros(1, *network.config.input_shape, dtype=torch.float64))
-    for call in calls:
+    for call in trace(network, random_images(network, 1)).calls:
         if plain := _plain(call.layer, call.x, by_products):
             network.set_submodule(call.name, plain)
     for buffer in network.buffers():

@@ -10,8 +10,8 @@ from typing import Protocol, TypeGuard, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.compat import has_forward_hooks
 from sll_zoo.errors import ConfigError
+from sll_zoo.layers.attachments import attachment
 from sll_zoo.layers.circular import CircularConv2d
 
 Size = tuple[int, int]
@@ -50,8 +50,8 @@ def fold(module: nn.Module, dtype: torch.dtype | None = None, size: Size | None 
     """Return a copy of ``module`` in eval mode, with every layer that can fold replaced by its folded form.
 
     The rescalings are computed in float64 from the stored weights, and then rounded to the type of the copy. The original is not
-    touched. In a module that is no network of the zoo, a layer with a hook, or of a subclass with another ``forward``, stays as
-    it is.
+    touched. In a module that is no network of the zoo, a layer with a hook or a replaced method, or of a subclass with another
+    ``forward``, stays as it is.
 
     Orthogonal and sandwich convolutions are stored as one matrix for each frequency of the images that they take, and the copy
     takes images of this size alone. In float64 a layer takes 16 h (w // 2 + 1) rows cols bytes, with out rows and in columns, for
@@ -114,11 +114,6 @@ def _tensors(module: nn.Module) -> list[Tensor]:
     return [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
 
 
-def does_what_its_class_says(module: nn.Module) -> bool:
-    """Return whether a module has no hook, and no ``forward`` of its own instance."""
-    return not (has_forward_hooks(module) or "forward" in vars(module))
-
-
 def _is_foldable(module: nn.Module) -> TypeGuard[Foldable]:
     return isinstance(module, Foldable) and _knows_all_that_it_does(module, "fold")
 
@@ -129,7 +124,7 @@ def _is_foldable_at_size(module: nn.Module) -> TypeGuard[CircularConv2d]:
 
 def _knows_all_that_it_does(module: nn.Module, fold: str) -> bool:
     """Return whether a layer does nothing that its ``fold`` does not know of, as a subclass may."""
-    if not does_what_its_class_says(module):
+    if attachment(module):
         return False
     # The class nearest to the module's own that defines one of these defines all that it changes, fold among them.
     methods = (fold, "forward", "functional")

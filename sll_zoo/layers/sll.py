@@ -57,6 +57,9 @@ class SLLLinear(ResidualLinear):
     Source: equation 8 of the paper; for k > 1, :func:`~sll_zoo.functional.rescaling.tightened`.
     """
 
+    # Attributes that only steps of a training use: no certificate rests on them.
+    TRAINING_ONLY = ("product",)
+
     def __init__(self, features: int, inner_features: int, power: int = 1, **options: Any) -> None:
         super().__init__(features, inner_features, **options)
         _require_power(power)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from sll_zoo.errors import WeightsError
+from sll_zoo.functional.finite import require_finite
 from sll_zoo.functional.rescaling import LOG_Q_LIMIT, abs_gram
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.zoo.entries import DATA_OF_TAG, SIZES, TAGS
@@ -98,8 +99,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     for key, value in content.items():
         if not isinstance(key, str) or not _is_plain(value):
             raise WeightsError(f"{key!r} of {path} is no tensor of real numbers", REMEDY)
-        if not value.isfinite().all():
-            raise WeightsError(f"{path} has NaN or infinity in {key}", "take an earlier checkpoint")
+    require_finite(str(path), content, "take an earlier checkpoint")
     prefix = "module." if all(key.startswith("module.") for key in content) else ""
     dtype = torch.float64 if any(value.dtype == torch.float64 for value in content.values()) else torch.float32
     return {key.removeprefix(prefix): value.detach().to(dtype) for key, value in content.items()}

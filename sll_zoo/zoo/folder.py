@@ -13,7 +13,7 @@ import msgspec
 from timm.models import PretrainedCfg
 
 from sll_zoo.errors import ConfigError, WeightsError
-from sll_zoo.files import atomic_write, write_json
+from sll_zoo.files import atomic_write, obstacle, write_json
 from sll_zoo.zoo.records.card import CARD_FILE, CURVE_FILE, TRAINING_FILE, refresh_tables, render_card
 from sll_zoo.zoo.records.record import Record, from_dict, to_dict, write_record
 from sll_zoo.zoo.weights.hub import Repository, kept_unless_refused
@@ -97,7 +97,7 @@ class ModelFolder:
         Raises:
             WeightsError: A file that does not exist or cannot be had, or one in the place of the folder; nothing is copied.
         """
-        require_no_file(to)
+        require_writable(to)
         optional = [path for path in map(self._optional, OPTIONAL) if path]
         # The configuration, without which nothing loads, comes last.
         files = [*self.weights, *self._index(), *optional, self.path / CONFIG_FILE]
@@ -177,10 +177,10 @@ def remove_stale(folder: Path, kept: list[str]) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def require_no_file(folder: Path) -> None:
-    """Raise WeightsError for a file where a folder is to be."""
-    if folder.exists() and not folder.is_dir():
-        raise WeightsError(f"{folder} is a file", "name a folder")
+def require_writable(folder: Path) -> None:
+    """Raise WeightsError for a folder that cannot be made or written to."""
+    if problem := obstacle(folder):
+        raise WeightsError(problem, "name a folder")
 
 
 def require_not_shipped(folder: Path) -> None:

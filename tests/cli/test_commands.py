@@ -139,6 +139,7 @@ def test_demo_certifies_draws_fine_tunes_and_says_what_is_next(capsys, tmp_path)
         (["certify", "nothing", "digits", "--limit", "few"], "few: give an integer of at least 1"),
         (["certify", "nothing", "digits", "--out", "/dev/null"], "/dev/null is a file: name a folder"),
         (["certify", "nothing", "digits", "--out", "/dev/null/x"], "/dev/null is a file: name a folder"),
+        (["demo", "--picture", "/dev/null/x.png"], "/dev/null is a file: name a picture"),
         (["list", "--all"], "--all"),
         (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["fit", "--model.name", "sll_nanno", "--data", "Digits"], "sll_nano"),
@@ -211,5 +212,5 @@ def test_fit_saves_where_it_is_told_and_the_checkpoint_serves_the_other_commands
         assert main([command, "--config", "mine.yaml", "--ckpt_path", str(checkpoint)]) == 0
     assert "wrote outputs/certificates.csv" in capsys.readouterr().out
     rows = (tmp_path / "outputs" / "certificates.csv").read_text().splitlines()
-    assert rows[0] == "image,prediction,radius"
+    assert rows[0] == "index,prediction,radius"
     assert [row.split(",")[0] for row in rows[1:]] == [str(index) for index in range(400)]

@@ -7,6 +7,7 @@ import torch
 from sll_zoo.certificates.certification import certify
 from sll_zoo.certificates.soundness import freeze
 from sll_zoo.errors import InputError, WeightsError
+from sll_zoo.functional.fast.reversible import Layer
 from sll_zoo.layers import FAMILIES, FoldedResidual, SLLConv2d, SLLLinear, fold, is_folded
 from sll_zoo.models import LipConvNetConfig, LipNet, LipNetConfig, build
 from tests import tolerances as tol
@@ -140,6 +141,14 @@ def test_a_layer_that_does_something_else_than_its_class_says_stays_as_it_is(met
     folded = fold(convs)
     assert [isinstance(layer, FoldedResidual) for layer in folded] == [False, False]
     assert is_folded(folded, torch.float32)
+
+
+def test_a_layer_with_a_method_put_there_by_hand_stays_as_it_is():
+    convs, x = LipNet(CONFIG).convs.double(), torch.rand(2, CONFIG.width, 8, 8, dtype=torch.float64)
+    convs[1].functional = lambda: Layer(convs[1].weight, None, convs[1].step() / 2)
+    folded = fold(convs)
+    assert [isinstance(layer, FoldedResidual) for layer in folded] == [True, False]
+    torch.testing.assert_close(folded(x), convs(x), rtol=0, atol=tol.SAME)
 
 
 def test_a_compiled_layer_stays_as_it_is():

@@ -9,7 +9,7 @@ from sll_zoo import CertifiedClassifier, OffsetCrossEntropy
 from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError
 from sll_zoo.losses import CertificateLoss
-from sll_zoo.training.callbacks import SavePretrained
+from sll_zoo.training.callbacks import SavePretrained, WriteCertificates
 
 
 def trainer(folder, **options):
@@ -39,6 +39,14 @@ def test_testing_gives_the_shipped_numbers_and_predicting_the_certificates(tmp_p
     assert measured["test/mean_radius"] == pytest.approx(evaluation.mean_radius, rel=1e-6)
     radius = torch.cat([batch["radius"] for batch in run.predict(task, datamodule=Digits())])
     assert torch.equal(radius, sll_zoo.certify(task.model.eval(), digits.tensors("test")[0]).radius)
+
+
+def test_certificates_that_cannot_be_written_are_not_computed(tmp_path):
+    run = trainer(tmp_path, callbacks=[WriteCertificates("/dev/null/certificates.csv")])
+    task = CertifiedClassifier("sll_nano.digits")
+    task.predict_step = lambda batch: pytest.fail("computed")  # noqa: ARG005
+    with pytest.raises(ConfigError, match="/dev/null is a file: name a file"):
+        run.predict(task, datamodule=Digits())
 
 
 def test_the_task_hands_its_arguments_to_the_network():

@@ -15,19 +15,20 @@ from torch import Tensor, nn
 
 from sll_zoo.certificates.bounds import lipschitz_upper_bound
 from sll_zoo.certificates.soundness.arithmetic import DOUBLE, arithmetic_of
-from sll_zoo.certificates.soundness.contraction import absolute, loss_of_proof, operators, shrunk_until_proved
+from sll_zoo.certificates.soundness.contraction import absolute, error_of_proof, operators, shrunk_until_proved
 from sll_zoo.certificates.soundness.rounding import LARGEST_NORM, Rounding, rounding_of, rounding_of_logit
 from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.functional.fast.products import full_precision
-from sll_zoo.layers import Center, FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, UnitRowsLinear, fold
+from sll_zoo.functional.finite import require_finite
+from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, UnitRowsLinear, fold
 from sll_zoo.layers.seal import Sealed, changed, require_intact
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.models.chain import Call, first_break, trace
+from sll_zoo.models.chain import Call, random_images, trace
 from sll_zoo.models.structure import attachments, require_structure
 
-# Covers the rounding of the bounds themselves: some hundred operations in float64.
-ROOM = 1 + 1e-9
-# What is shrunk of each folded form until the layer is proved to be 1-Lipschitz.
+# A bound times this is none too small: it covers the rounding of the bounds themselves, some hundred operations in float64.
+ROUND_UP = 1 + 1e-9
+# Tensor of each folded form that is shrunk until the layer is proved to be 1-Lipschitz.
 SHRUNK = {FoldedResidual: "step", FoldedLinearForm: "weight", FoldedCircular: "stored", FoldedSandwich: "stored"}
 
 
@@ -110,12 +111,12 @@ class FrozenNetwork(Sealed):
             logit; both (batch,), in L2.
         """
         unit = 2 * arithmetic_of(self.dtype).unit
-        far = ROOM * (images - self.network.center.mean.double()).flatten(1).norm(dim=1) + radius
-        error = unit * (ROOM * images.flatten(1).norm(dim=1) + radius) + unit * far
+        far = ROUND_UP * (images - self.network.center.mean.double()).flatten(1).norm(dim=1) + radius
+        error = unit * (ROUND_UP * images.flatten(1).norm(dim=1) + radius) + unit * far
         for rounding, norm in self._chain:
             error = error + rounding.at(norm + far + 2 * error)
         rounding, norm = self._head
-        return ROOM * error, ROOM * rounding.at(norm + far + 2 * error)
+        return ROUND_UP * error, ROUND_UP * rounding.at(norm + far + 2 * error)
 
 
 def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwork:
@@ -134,11 +135,11 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
     """
     _check(model, dtype)
     network = _proved(cast("LipschitzClassifier", model), dtype)
-    _, *calls, _ = _chain_of(network)
+    calls = _between_mean_and_head(network)
     # At the mean the layers take what their biases make of 0.
     middle = network.center.mean.double().expand(1, *network.config.input_shape)
-    at_zero, _ = trace(copy.deepcopy(network).double(), middle)
-    norms = [ROOM * float(call.x.norm()) for call in at_zero[1:]]
+    at_mean = trace(copy.deepcopy(network).double(), middle).calls
+    norms = [ROUND_UP * float(call.x.norm()) for call in at_mean[1:]]
     if not max(norms) < LARGEST_NORM / 2:
         raise WeightsError(
             f"biases make features of a norm of {max(norms):.3g}", f"train a network that stays below {LARGEST_NORM:.0e}"
@@ -159,8 +160,7 @@ def _check(model: nn.Module, dtype: torch.dtype) -> None:
         )
     if not model.num_classes:
         raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
-    if broken := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
-        raise WeightsError(f"NaN or infinity in {broken[0]}", "train or load the network again")
+    require_finite("the network", model.state_dict())
     require_structure(model)
     require_intact(model)
 
@@ -172,24 +172,17 @@ def _proved(model: LipschitzClassifier, dtype: torch.dtype) -> LipschitzClassifi
     head = cast("UnitRowsLinear", exact.head)
     bias = None if head.bias is None else head.bias.to(dtype)
     network.head = FoldedLinearForm(head.unit_rows().to(dtype), bias, "zeros")
-    for call in _chain_of(network)[1:-1]:
-        _make_sound(call, exact.get_submodule(call.name))
+    for call in _between_mean_and_head(network):
+        _shrink(call, exact.get_submodule(call.name))
     return network
 
 
-def _chain_of(network: LipschitzClassifier) -> list[Call]:
-    """Return the layers with an input each, from the mean to the head."""
-    image = torch.rand(1, *network.config.input_shape, generator=torch.Generator().manual_seed(0))
-    image = image.to(network.center.mean)
-    calls, y = trace(network, image)
-    if name := first_break(calls, image, y):
-        raise ConfigError(f"{name} does not take what the layer before it gives", "freeze a network that is a chain of layers")
-    if type(calls[0].layer) is not Center or calls[-1].layer is not network.head:
-        raise ConfigError(f"the network runs from {calls[0].name} to {calls[-1].name}", "freeze one from center to head")
-    return calls
+def _between_mean_and_head(network: LipschitzClassifier) -> list[Call]:
+    """Return the layers with an input each; that they are a chain, ``require_structure`` has found."""
+    return trace(network, random_images(network, 1)).calls[1:-1]
 
 
-def _make_sound(call: Call, exact: nn.Module) -> None:
+def _shrink(call: Call, exact: nn.Module) -> None:
     """Shrink what a layer stores until it is proved to be 1-Lipschitz; ``exact`` is the same layer in float64."""
     layer = call.layer
     if type(layer) not in SHRUNK or type(exact) is not type(layer):
@@ -202,7 +195,7 @@ def _make_sound(call: Call, exact: nn.Module) -> None:
         values.copy_(original * (1 - shrinkage))
         return _contractions(layer, call.x)
 
-    shrunk_until_proved(call.name, matrices, _loss_of_proof(exact))
+    shrunk_until_proved(call.name, matrices, _error_of_proof(exact))
 
 
 def _contractions(layer: Any, x: Tensor) -> Tensor:
@@ -212,12 +205,12 @@ def _contractions(layer: Any, x: Tensor) -> Tensor:
     return operators(_contraction(layer), x, layer.padding_mode)
 
 
-def _loss_of_proof(layer: Any) -> float:
-    """Return what the proof of these matrices loses."""
+def _error_of_proof(layer: Any) -> float:
+    """Return by how much the proof of these matrices may be wrong."""
     if isinstance(layer, FoldedCircular | FoldedSandwich):
         entries = layer.matrices().abs()
-        return loss_of_proof(entries.view(-1, *entries.shape[-2:]).amax(0), terms=1)
-    return loss_of_proof(absolute(_contraction(layer)), terms=layer.weight[0, 0].numel())
+        return error_of_proof(entries.view(-1, *entries.shape[-2:]).amax(0), terms=1)
+    return error_of_proof(absolute(_contraction(layer)), terms=layer.weight[0, 0].numel())
 
 
 def _contraction(layer: FoldedResidual | FoldedLinearForm) -> Tensor:

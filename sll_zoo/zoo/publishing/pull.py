@@ -8,7 +8,7 @@ from sll_zoo.errors import WeightsError
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.zoo.entries import HUB_ORGANISATION, REVISION, full_name
 from sll_zoo.zoo.factory import create_model, load
-from sll_zoo.zoo.folder import ModelFolder, require_no_file, shipped_files
+from sll_zoo.zoo.folder import ModelFolder, require_writable, shipped_files
 from sll_zoo.zoo.records.record import read_records
 from sll_zoo.zoo.weights.hub import Repository
 from sll_zoo.zoo.weights.reading import CONFIG_FILE
@@ -81,6 +81,6 @@ def _saved(model: LipschitzClassifier, to: Path) -> tuple[ModelFolder, Lipschitz
     """Save the network of a checkpoint, which nobody has measured, nor said what its classes are."""
     from sll_zoo.zoo.publishing.save import read_back, save_pretrained  # which draws pictures, and needs what draws them
 
-    require_no_file(to)
+    require_writable(to)
     save_pretrained(model.eval(), to, label_names=[str(label) for label in range(model.num_classes)])
     return read_back(to, model)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from sll_zoo.certificates.evaluation import Evaluation, evaluate
 from sll_zoo.data import fingerprint, open_data
 from sll_zoo.errors import ConfigError
+from sll_zoo.files import obstacle
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.labels import label_names
 from sll_zoo.zoo.folder import ModelFolder, require_not_shipped
@@ -63,8 +64,8 @@ def quantize_weights(
     """
     require_bits(bits)
     require_not_shipped(folder)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file", "name a folder for the weights")
+    if problem := obstacle(folder):
+        raise ConfigError(problem, "name a folder for the weights")
     with TemporaryDirectory(prefix="sll-zoo-") as staged:
         return _quantize(*fetch(source, Path(staged)), folder, data, bits, device, progress)
 

@@ -15,6 +15,7 @@ from sll_zoo.certificates.evaluation import Evaluation
 from sll_zoo.environment import versions_of
 from sll_zoo.errors import PublishError, WeightsError
 from sll_zoo.files import atomic_write
+from sll_zoo.functional.finite import require_finite
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.reports.plot import plot_certified_accuracy
 from sll_zoo.zoo.factory import load
@@ -102,8 +103,7 @@ def _packed(model: LipschitzClassifier, bits: int) -> dict[str, Tensor]:
     require_bits(bits)
     # In float32, whatever the training ran in: that is what create_model builds.
     state = {key: value.detach().cpu().float().contiguous() for key, value in model.state_dict().items()}
-    if broken := [key for key, value in state.items() if not value.isfinite().all()]:
-        raise WeightsError(f"the network has NaN or infinity in {broken[0]}", "lower the learning rate and train again")
+    require_finite("the network", state, "lower the learning rate and train again")
     packed = pack(state, bits)
     if any(not torch.equal(value, state[key]) for key, value in unpack(packed, state, bits).items()):
         raise WeightsError(f"the weights have more than {bits} bits", f"save and measure quantize(model, bits={bits})")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sll_zoo.errors import WeightsError
 from sll_zoo.files import DAMAGE
+from sll_zoo.functional.finite import require_finite
 from sll_zoo.zoo.records.record import Record
 from sll_zoo.zoo.weights.packing import BITS
 from sll_zoo.zoo.weights.shards import PICKLE_FILE, WEIGHTS_FILE, convert_pickle
@@ -52,7 +53,7 @@ def read_weights(paths: Sequence[Path], record: Record | None) -> dict[str, Tens
             hashing = aside.submit(_require_hash, contents, record)
             try:
                 state = _tensors(contents)
-                broken = sorted(key for key, value in state.items() if not _is_finite(value))
+                require_finite(told(paths), state)
             finally:
                 hashing.result()  # if the hash is wrong, that says why anything else is
     except WeightsError as error:
@@ -61,8 +62,6 @@ def read_weights(paths: Sequence[Path], record: Record | None) -> dict[str, Tens
                 if content.lstrip().startswith(start):
                     raise WeightsError(f"{path} ({len(content):,} bytes) is {kind}, not a safetensors file", remedy) from error
         raise
-    if broken:
-        raise _not_finite(told(paths), broken)
     return state
 
 
@@ -77,13 +76,8 @@ def read_trained(path: Path) -> dict[str, Tensor]:
     prefix = "model."
     held = read_checkpoint(path)["state_dict"].items()
     state = {key.removeprefix(prefix): value for key, value in held if isinstance(value, Tensor) and key.startswith(prefix)}
-    if broken := sorted(key for key, value in state.items() if not _is_finite(value)):
-        raise _not_finite(str(path), broken)
+    require_finite(str(path), state)
     return state
-
-
-def _not_finite(what: str, broken: Sequence[str]) -> WeightsError:
-    return WeightsError(f"{what} has NaN or infinity in {', '.join(broken[:3])}", "train or load it again")
 
 
 def told(paths: Sequence[Path]) -> str:
@@ -104,11 +98,6 @@ def _tensors(contents: Mapping[Path, bytes]) -> dict[str, Tensor]:
         except (safetensors.SafetensorError, KeyError) as error:  # KeyError: a dtype that torch does not have
             raise WeightsError(f"{path} is not a safetensors file ({error})", "load or download it again") from error
     return state
-
-
-def _is_finite(value: Tensor) -> bool:
-    # A finite sum has finite terms, and is found in a tenth of the time.
-    return bool(value.sum().isfinite() or value.isfinite().all())
 
 
 def _require_size(contents: Mapping[Path, bytes], record: Record) -> None:

@@ -44,7 +44,7 @@ def test_features_and_logits_are_off_by_no_more_than_the_bound_says(config, fami
     network = sll_zoo.freeze(trained(config, family), dtype)
     images = torch.rand(2, 3, 4, 4).double()
     features, logit = network.errors(images, torch.zeros(2, dtype=torch.float64))
-    calls, logits = trace(network.network, images.to(dtype))
+    _, calls, logits = trace(network.network, images.to(dtype))
     for i, image in enumerate(images):
         exact = chain([call.layer for call in calls[:-1]], image)
         off = distance(calls[-1].x[i], exact)
@@ -58,8 +58,7 @@ def test_features_and_logits_are_off_by_no_more_than_the_bound_says(config, fami
 def test_every_layer_is_off_by_no_more_than_its_bound(config, family, dtype):
     network = sll_zoo.freeze(trained(config, family, scale=3.0), dtype).network
     for scale in (1e-3, 1.0, 1e3):
-        calls, _ = trace(network, (scale * torch.rand(1, 3, 4, 4)).to(dtype))
-        for call in calls[1:-1]:
+        for call in trace(network, (scale * torch.rand(1, 3, 4, 4)).to(dtype)).calls[1:-1]:
             bound = rounding_of(call.layer, call.x, arithmetic_of(dtype)).at(call.x.double().norm())
             assert distance(call.y[0], forward(call.layer, rational(call.x[0]))) <= bound, call.name
 
