@@ -126,7 +126,7 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClas
         fetched = fetch_weights(config, source, cfg.num_classes, cache_dir)
     if not fetched or config.num_classes != cfg.num_classes:
         cfg = replace(cfg, label_names=None)  # an untrained head knows no classes
-    described = {key: value for key, value in asdict(cfg).items() if key != "found"}
+    described = {field.name: getattr(cfg, field.name) for field in fields(PretrainedCfg)}  # what timm knows of
     make = (lambda **_: load_pretrained(config, *fetched, cfg.num_classes)) if fetched else (lambda **_: build(config))
     # Of the size, timm makes a note for its save_for_hf.
     model: LipschitzClassifier = build_model_with_cfg(
