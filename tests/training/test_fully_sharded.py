@@ -27,6 +27,8 @@ from sll_zoo.training.strategies import ShardedStrategy
 from tests.processes import on_ranks
 from tests.training.test_sharding import SHAPE, Dealt
 
+pytestmark = pytest.mark.processes
+
 WORLD = 2
 # Logged by each process of its own images.
 LOCAL = ("train/loss", "train/loss_step")
