@@ -173,6 +173,7 @@ def test_an_untrained_network_is_not_measured(capsys):
     assert main(["test", "--model.name", "sll_nano.digits", "--model.pretrained", "true", "--data", "Digits"]) == 0
 
 
+@pytest.mark.processes
 def test_an_interrupted_training_says_so_and_exports_nothing(tmp_path):
     command = [sys.executable, "-m", "sll_zoo", "fit", "--config", str(ROOT / "configs/digits/sll_nano.yaml")]
     command += ["--trainer.max_epochs", "100000"]  # it does not end before the signal comes

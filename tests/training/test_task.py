@@ -1,8 +1,10 @@
 import json
+from functools import partial
 
 import pytest
 import torch
 from lightning import Trainer
+from torch.utils.data import DataLoader, DistributedSampler, Subset
 
 import sll_zoo
 from sll_zoo import CertifiedClassifier, OffsetCrossEntropy
@@ -10,6 +12,7 @@ from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError
 from sll_zoo.losses import CertificateLoss
 from sll_zoo.training.callbacks import ExportModel
+from sll_zoo.training.callbacks import export as exporting
 
 
 def trainer(folder, **options):
@@ -39,6 +42,15 @@ def test_testing_gives_the_shipped_numbers_and_predicting_the_certificates(tmp_p
     assert measured["test/mean_radius"] == pytest.approx(evaluation.mean_radius, rel=1e-6)
     radius = torch.cat([batch["radius"] for batch in run.predict(task, datamodule=Digits())])
     assert torch.equal(radius, sll_zoo.certify(task.model.eval(), digits.tensors("test")[0]).radius)
+
+
+def test_a_loader_that_deals_an_image_out_twice_is_refused(tmp_path, digits):
+    data = Subset(digits.test_dataloader().dataset, range(7))
+    padded = DataLoader(data, sampler=DistributedSampler(data, num_replicas=2, rank=0))
+    told = "a DistributedSampler deals out 8 of 7 images, and each is to count once"
+    for measure in (trainer(tmp_path).test, trainer(tmp_path).validate):
+        with pytest.raises(ConfigError, match=told):
+            measure(CertifiedClassifier("sll_nano.digits", pretrained=True), padded)
 
 
 def test_the_task_hands_its_arguments_to_the_network():
@@ -122,7 +134,8 @@ def test_a_training_in_bfloat16_exports_what_loads(tmp_path):
     assert sll_zoo.create_model(f"local-dir:{folder}", pretrained=True).head.weight.dtype == torch.float32
 
 
-def test_export_writes_what_create_model_loads(tmp_path):
+def test_export_writes_what_create_model_loads(tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "attack", partial(sll_zoo.attack, steps=2, restarts=1))  # 5 runs of 100 steps take long
     folder = tmp_path / "sll_nano.digits"
     run = trainer(tmp_path, max_epochs=1, limit_train_batches=3, limit_val_batches=0, enable_checkpointing=False)
     export = ExportModel(str(folder), baseline=True, attacked=4)

@@ -1,4 +1,4 @@
-"""A Hub and a client in a process of its own, for all tests of a file."""
+"""A Hub and a client in a process of its own, for all tests here."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from tests.zoo.client import Client
 NAME = "sll_nano.digits"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory):
     """The package as it is installed: without ``checkpoints/`` beside it."""
     folder = tmp_path_factory.mktemp("site")
@@ -22,7 +22,7 @@ def site(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def _served(site, tmp_path_factory):
     """A Hub, and a client that may write, in a home of its own."""
     kept = dict(os.environ)

@@ -180,6 +180,7 @@ def test_a_pulled_folder_works_elsewhere_and_list_says_where_weights_are(served,
     assert listed["size"] == len(files[WEIGHTS_FILE])
 
 
+@pytest.mark.processes
 def test_many_processes_download_once(hub, site, files, tmp_path):
     hub.put(PINNED, files, tag="v1.0")
     hub.fault(faults.throttled(400_000), WEIGHTS, "GET")
