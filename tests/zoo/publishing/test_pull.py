@@ -15,6 +15,7 @@ from sll_zoo.errors import UnknownNameError, WeightsError
 from sll_zoo.zoo.weights.reading import CONFIG_FILE
 from sll_zoo.zoo.weights.shards import WEIGHTS_FILE
 from tests.hub import faults
+from tests.marks import slow_but
 
 PINNED = "sll-zoo/sll_nano.digits"
 WEIGHTS = f"*/{WEIGHTS_FILE}"
@@ -208,7 +209,10 @@ def test_without_a_network_a_sentence_comes_within_ten_seconds(site, hub, tmp_pa
     assert "cannot be reached: connect to the network; or copy a folder that `sll-zoo pull MODEL --to DIR` made" in sentence
 
 
-@pytest.mark.parametrize("unreachable", [{"HF_ENDPOINT": "http://127.0.0.1:9"}, {"HF_HUB_OFFLINE": "1"}])
+UNREACHABLE = [{"HF_ENDPOINT": "http://127.0.0.1:9"}, {"HF_HUB_OFFLINE": "1"}]
+
+
+@pytest.mark.parametrize("unreachable", slow_but(UNREACHABLE[:1], UNREACHABLE))
 def test_a_warm_cache_needs_no_network(served, client, site, files, tmp_path, unreachable):
     served.put("user/warm", files)
     client.load("hf-hub:user/warm")
