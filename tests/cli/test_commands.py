@@ -194,6 +194,7 @@ def test_an_interrupted_training_says_so_and_exports_nothing(tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_output_may_be_cut_off():
     run = subprocess.run(f"{sys.executable} -m sll_zoo list | true", shell=True, capture_output=True, text=True, check=False)
     assert run.stderr == ""

@@ -27,9 +27,10 @@ def _served(site, tmp_path_factory):
     """A Hub, and a client that may write, in a home of its own."""
     kept = dict(os.environ)
     with Hub(tmp_path_factory.mktemp("hub")) as hub:
-        os.environ.clear()
         home = tmp_path_factory.mktemp("home")
-        os.environ.update(hub.environment(home))
+        environment = hub.environment(home)
+        os.environ.clear()
+        os.environ.update(environment)
         client = Client(site, home / "hub")
         try:
             client.pool.submit(os.getpid).result()  # the process starts with this environment

@@ -92,6 +92,7 @@ def test_an_edited_network_is_refused_or_its_certificate_is_true(block):
     assert found["certified"] >= 1
 
 
+@pytest.mark.slow
 def test_without_its_checks_certify_tells_lies_about_edited_networks(monkeypatch):
     monkeypatch.setattr(LipschitzClassifier, "require_structure", lambda _: None)
     for road in ("sll_zoo.certificates.certification", "sll_zoo.certificates.soundness.frozen"):

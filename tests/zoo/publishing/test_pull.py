@@ -193,6 +193,7 @@ def test_many_processes_download_once(hub, site, files, tmp_path):
     assert len(hub.asked(WEIGHTS, "GET")) == 1
 
 
+@pytest.mark.slow
 def test_without_a_network_a_sentence_comes_within_ten_seconds(site, hub, tmp_path):
     """A Hub that takes the connection and says nothing is the worst of networks."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
