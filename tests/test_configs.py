@@ -13,8 +13,11 @@ from sll_zoo.data import CIFAR10, CIFAR100, DATA_MODULES, ImageFolder, TinyImage
 from sll_zoo.zoo.entries import DATA_OF_TAG
 from tests.checkouts import ROOT
 from tests.data import published
+from tests.marks import slow_but
 
 CONFIGS = sorted(path.relative_to(ROOT) for path in ROOT.glob("configs/**/*.yaml"))
+# They differ from that of sll_small in the name alone.
+LARGER = [path for path in CONFIGS if path.stem in ("sll_medium", "sll_large", "sll_xlarge")]
 SMALL = {"width": 12, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dense_inner": 8}
 SMALL_CONVNET = {"width": 4, "block_layers": 1}
 
@@ -43,7 +46,7 @@ def _in_a_folder_with_data(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("_in_a_folder_with_data")
-@pytest.mark.parametrize("path", CONFIGS, ids=str)
+@pytest.mark.parametrize("path", slow_but(set(CONFIGS) - set(LARGER), CONFIGS), ids=str)
 def test_every_configuration_runs_and_a_dev_run_saves_nothing(path, tmp_path, capsys):
     config = read(path)
     arguments = ["fit", "--config", str(ROOT / path), "--trainer.fast_dev_run", "2", "--trainer.accelerator", "cpu"]
@@ -57,6 +60,12 @@ def test_every_configuration_runs_and_a_dev_run_saves_nothing(path, tmp_path, ca
     assert main(arguments) == 0
     assert not list(tmp_path.glob("**/*.safetensors"))
     assert "wrote" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", LARGER, ids=str)
+def test_larger_networks_are_trained_as_the_small_one(path):
+    small = (ROOT / path).with_name("sll_small.yaml").read_text("utf-8")
+    assert (ROOT / path).read_text("utf-8") == small.replace("sll_small", path.stem)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=str)

@@ -12,6 +12,8 @@ from sll_zoo.reports.attack import AUTOATTACK
 from sll_zoo.zoo.folder import ModelFolder
 from tests.checkouts import checkout, environment
 
+pytestmark = pytest.mark.slow
+
 MODEL = "sll_nano.digits"
 # Each step two times: the second time all is done.
 SCRIPT = """

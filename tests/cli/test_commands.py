@@ -174,6 +174,7 @@ def test_an_untrained_network_is_not_measured(capsys):
     assert main(["test", "--model.name", "sll_nano.digits", "--model.pretrained", "true", "--data", "Digits"]) == 0
 
 
+@pytest.mark.processes
 def test_an_interrupted_training_says_so_and_saves_nothing(tmp_path):
     command = [sys.executable, "-m", "sll_zoo", "fit", "--config", str(ROOT / "configs/digits/sll_nano.yaml")]
     command += ["--trainer.max_epochs", "100000"]  # it does not end before the signal comes
@@ -194,6 +195,7 @@ def test_an_interrupted_training_says_so_and_saves_nothing(tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_output_may_be_cut_off():
     run = subprocess.run(f"{sys.executable} -m sll_zoo list | true", shell=True, capture_output=True, text=True, check=False)
     assert run.stderr == ""

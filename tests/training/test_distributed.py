@@ -19,6 +19,8 @@ from tests.processes import on_ranks
 from tests.training.loop import At, signal_at, train, trainer
 from tests.training.runs import ENVIRONMENT, LAST, WEIGHTS, configuration
 
+pytestmark = pytest.mark.processes
+
 WORLD = 2
 STEPS = 5
 # Images in a batch, over all processes.

@@ -13,6 +13,7 @@ from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError
 from sll_zoo.training.callbacks import FiniteWatch, ResumableCheckpoint, SavePretrained, SeededBatches
 from sll_zoo.training.schedules import OneCycle, WarmupCosineLR
+from tests.marks import slow_but
 from tests.training.test_task import trainer
 
 SMALL = {"num_training": 20, "min_lr": 1e-4}
@@ -46,10 +47,10 @@ def _quiet():
         yield
 
 
-@pytest.mark.parametrize("options", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("options", slow_but(["default", "scheduled"], OPTIMIZERS))
 def test_the_training_after_the_search_has_the_suggested_rate_at_its_peak(options, tmp_path):
     run = trainer(tmp_path, max_epochs=2, limit_val_batches=0, enable_checkpointing=False)
-    task = CertifiedClassifier("sll_nano.digits", **options)
+    task = CertifiedClassifier("sll_nano.digits", **OPTIMIZERS[options])
     before = {name: value.clone() for name, value in task.model.state_dict().items()}
     found = Tuner(run).lr_find(task, datamodule=Digits(), **SMALL)
     assert task.lr == found.suggestion()

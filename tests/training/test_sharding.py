@@ -18,6 +18,8 @@ from sll_zoo.training.callbacks import ShardRescaling
 from sll_zoo.training.sharded_gram import sharded_abs_gram_product
 from tests.processes import on_ranks
 
+pytestmark = pytest.mark.processes
+
 WORLDS = (2, 3)
 # Images in a batch, over all processes, and batches.
 BATCH, BATCHES = 12, 6

@@ -1,8 +1,10 @@
 import json
+from functools import partial
 
 import pytest
 import torch
 from lightning import Trainer
+from torch.utils.data import DataLoader, DistributedSampler, Subset
 
 import sll_zoo
 from sll_zoo import CertifiedClassifier, OffsetCrossEntropy
@@ -10,6 +12,7 @@ from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError
 from sll_zoo.losses import CertificateLoss
 from sll_zoo.training.callbacks import SavePretrained, WriteCertificates
+from sll_zoo.training.callbacks import save_pretrained as saving
 
 
 def trainer(folder, **options):
@@ -47,6 +50,15 @@ def test_certificates_that_cannot_be_written_are_not_computed(tmp_path):
     task.predict_step = lambda batch: pytest.fail("computed")  # noqa: ARG005
     with pytest.raises(ConfigError, match="/dev/null is a file: name a file"):
         run.predict(task, datamodule=Digits())
+
+
+def test_a_loader_that_deals_an_image_out_twice_is_refused(tmp_path, digits):
+    data = Subset(digits.test_dataloader().dataset, range(7))
+    padded = DataLoader(data, sampler=DistributedSampler(data, num_replicas=2, rank=0))
+    told = "a DistributedSampler deals out 8 of 7 images, and each is to count once"
+    for measure in (trainer(tmp_path).test, trainer(tmp_path).validate):
+        with pytest.raises(ConfigError, match=told):
+            measure(CertifiedClassifier("sll_nano.digits", pretrained=True), padded)
 
 
 def test_the_task_hands_its_arguments_to_the_network():
@@ -130,7 +142,8 @@ def test_a_training_in_bfloat16_saves_what_loads(tmp_path):
     assert sll_zoo.create_model(f"local-dir:{folder}", pretrained=True).head.weight.dtype == torch.float32
 
 
-def test_saving_writes_what_create_model_loads(tmp_path):
+def test_saving_writes_what_create_model_loads(tmp_path, monkeypatch):
+    monkeypatch.setattr(saving, "attack", partial(sll_zoo.attack, steps=2, restarts=1))  # 5 runs of 100 steps take long
     folder = tmp_path / "sll_nano.digits"
     run = trainer(tmp_path, max_epochs=1, limit_train_batches=3, limit_val_batches=0, enable_checkpointing=False)
     callback = SavePretrained(str(folder), baseline=True, attacked=4)

@@ -89,6 +89,7 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path, content):
         sll_zoo.publish(str(tmp_path / "other.ckpt"), "zoo/other", dry_run=True)
 
 
+@pytest.mark.slow
 def test_a_traceback_shows_neither_the_token_nor_the_password_in_the_endpoint(hub, site, tmp_path):
     endpoint = hub.endpoint.replace("//", "//joe:hunter2@")
     environment = hub.environment(tmp_path, PYTHONPATH=str(site)) | {"HF_ENDPOINT": endpoint}

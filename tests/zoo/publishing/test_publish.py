@@ -156,6 +156,7 @@ def test_a_token_that_will_not_do_is_refused_first_and_never_printed(served, cli
     assert branch(served, "zoo/refused") is None
 
 
+@pytest.mark.processes
 def test_a_publisher_who_is_killed_leaves_nothing_and_starts_again(hub, site, folder, tmp_path):
     hub.fault(faults.throttled(100_000), "/_lfs/*", "PUT", times=1)
     environment = hub.environment(tmp_path / "home", PYTHONPATH=str(site))

@@ -65,6 +65,7 @@ def record_of(folder):
     return from_dict(json.loads((folder / CONFIG_FILE).read_text())["certified"])
 
 
+@pytest.mark.slow
 def test_a_training_leaves_the_checkout_as_it_was(trained):
     root, before = trained
     assert contents(root) == before
@@ -73,6 +74,7 @@ def test_a_training_leaves_the_checkout_as_it_was(trained):
     assert "PGD (100 steps, 5 restarts), on 2 of the 400 images, evenly spaced" in card
 
 
+@pytest.mark.slow
 def test_what_is_shipped_is_what_the_checkout_loads_records_and_shows(root, trained):
     out, err = run(root, "-m", "sll_zoo", "ship", f"outputs/{NAME}")
     assert "warning" not in err
@@ -99,6 +101,7 @@ def test_what_is_shipped_is_what_the_checkout_loads_records_and_shows(root, trai
     assert "PGD (2 steps, 1 restarts), on 3 of the 400 images" in (shipped / "README.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_only_what_a_checkout_ships_has_to_be_small(root):
     out, _ = run(root, "-c", DIVIDED)
     shipped = root / "checkpoints" / NAME
@@ -135,6 +138,7 @@ def test_what_fails_a_check_is_not_shipped(tmp_path, change, error, words):
     assert {path: path.read_bytes() for path in CHECKPOINTS.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_it_says_loudly_what_could_not_be_measured_again(root):
     config = json.loads((root / "outputs" / NAME / CONFIG_FILE).read_text())
     spoil(root / "outputs" / NAME, measured=config["certified"]["measured"] | {"source": None, "dataset": "mine"})
