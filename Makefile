@@ -4,13 +4,17 @@ BIN := .venv/bin
 OLDEST := tests/test_laws.py tests/layers tests/models tests/certificates tests/metrics tests/zoo tests/reports tests/deployment tests/cli \
 	tests/training/test_task.py tests/data/test_fit.py tests/test_configs.py tests/test_wheel.py tests/test_compat.py tests/test_empty_batches.py
 
-.PHONY: demo test test-oldest lint bench bench-gpu zoo-gpu clean
+.PHONY: demo test test-all test-oldest lint bench bench-gpu zoo-gpu clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
 	$(BIN)/sll-zoo demo
 
+# Without what takes long: minutes on two cores.
 test: .venv/tested lint
+	$(BIN)/python -m pytest -m "not slow and not compile and not processes"
+
+test-all: .venv/tested lint
 	$(BIN)/python -m pytest
 
 # At the lower bounds of pyproject.toml. Not ours: what libraries of that time deprecate among themselves, and what torch 2.9 says of

@@ -8,6 +8,9 @@ os.environ.update(HF_HOME=tempfile.mkdtemp(prefix="hf-home-"), HF_ENDPOINT="http
 for _proxy in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
     os.environ.pop(_proxy, None)
 
+# Tensors in tests are tiny: more threads only wait for each other, here and in the processes that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 import torch
 
@@ -16,8 +19,7 @@ from sll_zoo.data import Digits
 from sll_zoo.layers import UnitRowsLinear
 from tests.hub.fixtures import hub, pytest_report_header  # noqa: F401  (for every folder)
 
-# Tensors in tests are tiny: more threads only wait for each other.
-torch.set_num_threads(1)
+torch.set_num_threads(1)  # where something has imported torch before
 
 
 def pytest_collection_modifyitems(config, items):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.compile
+
 
 @pytest.mark.parametrize("what", ["compiles", "is_traced"], ids=["compiled", "traced"])
 def test_every_layer_and_network(what):

@@ -12,6 +12,8 @@ from sll_zoo.errors import ConfigError
 from tests import tolerances as tol
 from tests.processes import on_ranks
 
+pytestmark = pytest.mark.processes
+
 # Images in each batch: batches that do not divide by 2 or 3, and fewer batches than processes.
 SIZES = ([7, 3, 11, 0, 5], [4, 1], [6])
 # Images in the data set: neither 8 nor 25 divides by 3, 25 does not by 2, and 1 is fewer than the processes.

@@ -9,9 +9,11 @@ from zipfile import ZipFile
 
 import pytest
 
+from sll_zoo.zoo.folder import CHECKPOINTS
 from sll_zoo.zoo.records.record import read_records
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
 from tests.checkouts import ROOT
+
+pytestmark = pytest.mark.slow
 
 TEN_LINES = (ROOT / "README.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]

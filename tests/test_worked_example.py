@@ -9,11 +9,12 @@ import torch
 import sll_zoo
 from sll_zoo.cli.main import main
 from tests.folders import write_images
+from tests.marks import slow_but
 
 CONFIG = Path(__file__).parents[1] / "configs/imagefolder/fine_tune.yaml"
 
 
-@pytest.mark.parametrize("freeze", ["false", "true"])
+@pytest.mark.parametrize("freeze", slow_but(["true"], ["false", "true"]))
 def test_a_folder_with_other_classes_and_size_gives_a_certified_model(freeze, monkeypatch, tmp_path, digits, capsys):
     monkeypatch.chdir(tmp_path)
     images, labels = digits.tensors("test")

@@ -1,4 +1,4 @@
-"""Attacks as a lie detector: no image may change its class inside its certified radius, whoever looks for one.
+"""Attacks as a test of certificates: no image may change its class inside its certified radius, whoever looks for one.
 
 An attack gives an upper bound of the accuracy under perturbations, a certificate a lower one. Where the two cross, the
 certificate is wrong.
@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from sll_zoo.certificates.adversaries import Search, autoattack, bisect_to_boundary, pgd, project, require_autoattack
 from sll_zoo.certificates.certification import certify, check_images, evaluation_form
 from sll_zoo.certificates.soundness import FrozenNetwork
-from sll_zoo.choices import METHODS
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
 from sll_zoo.functional.fast.products import full_precision
 
+METHODS = ("pgd", "autoattack")
 # Fraction of the certified radius within which each image is attacked: a radius that is too large shows there first.
 JUST_BELOW = 0.999
 

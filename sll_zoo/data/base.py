@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from sll_zoo.data.augmentation import Augmentation, augment
 from sll_zoo.data.fingerprint import fingerprint
+from sll_zoo.data.images import Images, Pixels
 from sll_zoo.data.loading import evaluation_loader, training_loader
-from sll_zoo.data.sources import Pixels, Source
 from sll_zoo.errors import ConfigError, UnknownNameError
 
 PARTS = ("train", "validation", "test")
@@ -63,10 +63,10 @@ class ImageData(LightningDataModule, ABC):
         self.batch_size = batch_size
         self.augment = augment
         self.num_workers = num_workers
-        self._parts: dict[str, Source] = {}
+        self._parts: dict[str, Images] = {}
 
     @abstractmethod
-    def read(self, train: bool) -> dict[str, Source]:
+    def read(self, train: bool) -> dict[str, Images]:
         """Read and check the images, and return the three parts; without ``train``, only the test part is needed.
 
         Raises:
@@ -85,7 +85,7 @@ class ImageData(LightningDataModule, ABC):
             for part in self._parts.values():
                 part.move(self.trainer.strategy.root_device)
 
-    def part(self, name: str) -> Source:
+    def part(self, name: str) -> Images:
         """Return the images and labels of ``train``, ``validation`` or ``test``, as a data set of pairs.
 
         Raises:
@@ -144,7 +144,7 @@ class ImageData(LightningDataModule, ABC):
         world = self.trainer.world_size if self.trainer else 1
         return evaluation_loader(part, -(-self.batch_size // world), self._workers(part))
 
-    def _workers(self, part: Source) -> int:
+    def _workers(self, part: Images) -> int:
         if isinstance(part, Pixels):
             return 0
         if self.num_workers is not None:

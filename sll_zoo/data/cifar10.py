@@ -22,8 +22,8 @@ from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
 from sll_zoo.data.fingerprint import fingerprint
 from sll_zoo.data.image_folder import class_folders, is_litter
+from sll_zoo.data.images import Files, Images, Pixels, split
 from sll_zoo.data.reading import ImageReader
-from sll_zoo.data.sources import Files, Pixels, Source, split
 from sll_zoo.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -84,11 +84,11 @@ class CIFAR10(ImageData):
         for path, _ in files:
             require(path, self.archive.url)
 
-    def read(self, train: bool) -> dict[str, Source]:
+    def read(self, train: bool) -> dict[str, Images]:
         """Return the images: as many of each class as were published, each once."""
         folder = self._folder()
         read = self._from_archive if folder is None else lambda part: self._from_folders(folder / part, self.counts[part])
-        parts: dict[str, Source] = {"test": read("test")}
+        parts: dict[str, Images] = {"test": read("test")}
         if train:
             parts["train"], parts["validation"] = split(read("train"))
         self._compare(parts)
@@ -144,7 +144,7 @@ class CIFAR10(ImageData):
             raise InputError(f"{folder} has {len(paths)} images, not {count}", self.remedy)
         return paths
 
-    def _compare(self, parts: dict[str, Source]) -> None:
+    def _compare(self, parts: dict[str, Images]) -> None:
         """Take another name if the images are not those that were published."""
         other = [name for name, images in parts.items() if fingerprint(DataLoader(images, batch_size=500)) != self.genuine[name]]
         self.name = f"not-genuine-{type(self).name}" if other else type(self).name

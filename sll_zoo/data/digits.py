@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from sll_zoo.data.base import ImageData
-from sll_zoo.data.sources import Pixels, Source
+from sll_zoo.data.images import Images, Pixels
 
 TEST_IMAGES = 400
 VALIDATION_IMAGES = 197
@@ -37,7 +37,7 @@ class Digits(ImageData):
     def __init__(self, batch_size: int = 64) -> None:
         super().__init__(batch_size)
 
-    def read(self, train: bool) -> dict[str, Source]:  # noqa: ARG002 - all are read at once
+    def read(self, train: bool) -> dict[str, Images]:  # noqa: ARG002 - all are read at once
         """Return the images, which come with scikit-learn."""
         pixels, labels = load_digits(return_X_y=True)
         digits = Pixels(torch.from_numpy(pixels).byte().view(-1, 1, 8, 8), torch.from_numpy(labels), WHITE)

@@ -13,8 +13,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_datas
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
 from sll_zoo.data.groups import groups_of, require_apart
+from sll_zoo.data.images import Files, Images, split
 from sll_zoo.data.reading import ImageReader, fitting, size_of
-from sll_zoo.data.sources import Files, Source, split
 from sll_zoo.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class ImageFolder(ImageData):
             for part in parts.values():
                 part.verify()
 
-    def read(self, train: bool) -> dict[str, Source]:
+    def read(self, train: bool) -> dict[str, Images]:
         """Return the images."""
         parts = {name: part for name, part in self._files().items() if train or name == "test"}
         return {name: part.decoded() if self.in_memory else part for name, part in parts.items()}

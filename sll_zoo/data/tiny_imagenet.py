@@ -11,8 +11,8 @@ from pathlib import Path
 from sll_zoo.data.archive import download, require
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
+from sll_zoo.data.images import Files, Images, split
 from sll_zoo.data.reading import ImageReader
-from sll_zoo.data.sources import Files, Source, split
 from sll_zoo.errors import InputError
 
 ANNOTATIONS = "val/val_annotations.txt"
@@ -75,7 +75,7 @@ class TinyImageNet(ImageData):
             for part in self._files(train=True).values():
                 part.verify()
 
-    def read(self, train: bool) -> dict[str, Source]:
+    def read(self, train: bool) -> dict[str, Images]:
         """Return the images, once they are found to be as many of each class as were published."""
         return {name: part.decoded() if self.in_memory else part for name, part in self._files(train).items()}
 

@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn import functional as F
 
 from sll_zoo.functional.fast.gram import abs_gram_product
 from sll_zoo.functional.fast.products import full_precision
-from sll_zoo.functional.fast.sharded_gram import sharded_abs_gram_product
 
+# Product(weight, scale, q) is Σⱼ |V Vᵀ|ᵢⱼ qⱼ with V = weight / scale.
+Product = Callable[[Tensor, Tensor, Tensor], Tensor]
 # log q is clamped to ±this: q_j / q_i stays below e^40, far from float32's overflow at e^88. Any q > 0 gives a valid T.
 LOG_Q_LIMIT = 20.0
 # Weights whose largest entry is above this, or below its inverse, are scaled to about 1 before they are multiplied.
@@ -64,22 +65,20 @@ def row_sums(
     weight: Float[Tensor, "inner *kernel"],
     scale: Float[Tensor, ""],
     log_q: Float[Tensor, " inner"],
-    group: distributed.ProcessGroup | None = None,
-    factors: torch.dtype | None = None,
+    product: Product = abs_gram_product,
 ) -> Float[Tensor, " inner"]:
     """Return SLL's T of ``weight / scale``: :func:`gershgorin` of :func:`abs_gram`, in less time and memory if it is dense.
 
-    The processes of a ``group`` share the work of a dense weight
-    (:func:`~sll_zoo.functional.fast.sharded_gram.sharded_abs_gram_product`), whose products may be of ``factors`` of another
-    dtype.
+    Args:
+        weight: V, (inner, features) or (inner, channels, k, k).
+        scale: A constant, positive; by :func:`unit_scale`.
+        log_q: The logarithm of q.
+        product: Gives ``|V Vᵀ| q`` of a dense weight, a scale and q.
     """
     if weight.ndim == 4:
         return gershgorin(abs_gram(weight.to(scale.dtype) / scale), log_q)
     log_q = _bounded(log_q, scale.dtype)
-    q = log_q.exp()
-    if group is None:
-        return abs_gram_product(weight, scale, q, factors) * (-log_q).exp()
-    return sharded_abs_gram_product(weight, scale, q, group, factors) * (-log_q).exp()
+    return product(weight, scale, log_q.exp()) * (-log_q).exp()
 
 
 def _bounded(log_q: Tensor, dtype: torch.dtype) -> Tensor:

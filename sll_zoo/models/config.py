@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from math import isfinite
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from sll_zoo.errors import ConfigError, UnknownNameError
 from sll_zoo.layers import FAMILIES
@@ -96,10 +96,6 @@ class NetworkConfig:
         """Number of layers with weights of their own, without the head."""
         raise NotImplementedError
 
-    def thinnest(self) -> Self:
-        """Return the network of the same structure with the fewest channels, to examine that structure at little cost."""
-        raise NotImplementedError
-
     @property
     def divisor(self) -> Divisor:
         """What must divide the size of the images."""
@@ -155,10 +151,6 @@ class LipNetConfig(NetworkConfig):
         """Number of layers with weights of their own, without the head."""
         return self.conv_layers + self.dense_layers
 
-    def thinnest(self) -> Self:
-        """Return the network of the same structure with the fewest channels, to examine that structure at little cost."""
-        return replace(self, width=self.least_width, conv_inner=1, dense_inner=1)
-
     @property
     def divisor(self) -> Divisor:
         """What must divide the size of the images."""
@@ -193,10 +185,6 @@ class LipConvNetConfig(NetworkConfig):
     def depth(self) -> int:
         """Number of layers with weights of their own, without the head."""
         return self.blocks * self.block_layers + 2  # plus the first convolution and the last dense layer
-
-    def thinnest(self) -> Self:
-        """Return the network of the same structure with the fewest channels, to examine that structure at little cost."""
-        return replace(self, width=self.in_chans + self.in_chans % 2)
 
     @property
     def divisor(self) -> Divisor:

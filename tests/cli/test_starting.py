@@ -1,21 +1,36 @@
 """What is imported when: the package in no time, the models as soon as timm is there, everything else when it is used."""
 
+import inspect
 import json
 import pkgutil
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pytest
+import torch
 
 import sll_zoo
-from sll_zoo.choices import DATA_SETS
-from sll_zoo.cli.parsers import command_line
-from sll_zoo.data import DATA
+from sll_zoo.certificates.attacking import METHODS
+from sll_zoo.cli.parsers import IMAGES, command_line
+from sll_zoo.data import DATA_MODULES
+from sll_zoo.zoo.weights.packing import BITS
+from tests.marks import slow_but
 
 # What `import sll_zoo` may load beside the standard library, and what it may add to timm's own.
 LOADED = {"sll_zoo", "lazy_loader", "wrapt"}
 ADDED = LOADED | {"jaxtyping", "jinja2", "markupsafe", "msgspec", "packaging", "xxhash"}
+# Each takes an interpreter that imports timm.
+IMPORTS = [
+    "import sll_zoo; import timm",
+    "import timm; import sll_zoo; import importlib; importlib.reload(sll_zoo); importlib.reload(timm)",
+    "import sll_zoo.cli.main, importlib.util as iu; iu.find_spec('timm'); from timm.models import create_model; import timm",
+    "from timm import create_model; import sll_zoo.zoo.entries; import timm",
+    "from sll_zoo import create_model; import timm",
+    "import sll_zoo, threading as t; w = t.Thread(target=__import__, args=['timm']); w.start(); import timm; w.join()",
+    "import threading as t; w = t.Thread(target=__import__, args=['timm']); w.start(); import sll_zoo; import timm; w.join()",
+]
 
 
 def run(script):
@@ -25,52 +40,43 @@ def run(script):
     return ran.stdout.splitlines()
 
 
-def loaded(script):
-    """Return the top-level packages that a script loads, but for those of the standard library."""
-    script += "\nimport json, sys\nprint(json.dumps([name.partition('.')[0] for name in sys.modules]))"
-    return set(json.loads(run(script)[-1])) - sys.stdlib_module_names - loaded_by_python()
-
-
-def loaded_by_python():
-    return set(json.loads(run("import json, sys; print(json.dumps([name.partition('.')[0] for name in sys.modules]))")[-1]))
+def loaded(*lines):
+    """Return the top-level packages that each line of a script adds, but for those of the standard library."""
+    tell = "print(json.dumps([name.partition('.')[0] for name in sys.modules]))"
+    told = [set(json.loads(said)) for said in run("\n".join(["import json, sys", tell, *(f"{line}\n{tell}" for line in lines)]))]
+    return [after - before - sys.stdlib_module_names for before, after in pairwise(told)]
 
 
 def test_the_import_loads_next_to_nothing():
-    assert loaded("import sll_zoo") <= LOADED
+    (added,) = loaded("import sll_zoo")
+    assert added <= LOADED
 
 
 def test_with_timm_it_adds_little():
-    timm = loaded("import timm")
-    assert loaded("import timm, sll_zoo") - timm <= ADDED
-    assert loaded("import sll_zoo; sll_zoo.create_model('sll_nano.digits', pretrained=True); sll_zoo.certify") - timm <= ADDED
+    use = "sll_zoo.create_model('sll_nano.digits', pretrained=True); sll_zoo.certify"
+    _, added, used = loaded("import timm", "import sll_zoo", use)
+    assert added | used <= ADDED
 
 
-@pytest.mark.parametrize(
-    "imports",
-    [
-        "import sll_zoo; import timm",
-        "import timm; import sll_zoo; import importlib; importlib.reload(sll_zoo); importlib.reload(timm)",
-        "import sll_zoo.cli.main, importlib.util as iu; iu.find_spec('timm'); from timm.models import create_model; import timm",
-        "from timm import create_model; import sll_zoo.zoo.entries; import timm",
-        "from sll_zoo import create_model; import timm",
-        "import sll_zoo, threading as t; w = t.Thread(target=__import__, args=['timm']); w.start(); import timm; w.join()",
-        "import threading as t; w = t.Thread(target=__import__, args=['timm']); w.start(); import sll_zoo; import timm; w.join()",
-    ],
-)
+@pytest.mark.parametrize("imports", slow_but(IMPORTS[:1], IMPORTS))
 def test_timm_knows_the_models_whatever_is_imported_first(imports):
     script = f"{imports}; print(len(timm.list_models('sll_*')), type(timm.create_model('sll_nano.digits')).__name__)"
     assert run(script) == [f"{len(sll_zoo.list_models('sll_*'))} LipNet"]
 
 
-def test_timm_stays_as_it_is_without_the_package_and_is_not_imported_by_it():
+@pytest.mark.slow
+def test_timm_stays_as_it_is_without_the_package():
     assert run("import timm; print(timm.list_models('sll_*'))") == ["[]"]
+
+
+def test_timm_is_not_imported_by_the_package():
     assert run("import sll_zoo, sys; print('timm' in sys.modules)") == ["False"]
 
 
 def test_a_network_travels_in_a_pickle(tmp_path):
-    save = f"import sll_zoo, torch; torch.save(sll_zoo.create_model('sll_nano'), '{tmp_path}/x.pt')"
+    torch.save(sll_zoo.create_model("sll_nano"), tmp_path / "x.pt")
     load = f"import torch; print(torch.load('{tmp_path}/x.pt', weights_only=False)(torch.rand(2, 1, 8, 8)).shape)"
-    assert run(f"{save}\n{load}") == run(load) == ["torch.Size([2, 10])"]
+    assert run(load) == ["torch.Size([2, 10])"]
 
 
 def test_every_public_name_is_there_and_listed():
@@ -96,15 +102,25 @@ def test_help_comes_at_once_and_without_torch():
     assert (time.perf_counter() - start) / 9 < 1.5  # 0.2 s on an idle machine; torch alone takes 2
 
 
-def test_every_command_names_a_function():
-    (commands,) = (action for action in command_line()._actions if action.dest == "==SUPPRESS==")
-    names = {name: parser.get_default("run") for name, parser in commands.choices.items()}
-    assert [name for name, run in names.items() if not run] == ["fit", "validate", "test", "predict"]
-    for name, run in names.items():
-        if run:
+def commands():
+    """Return the parser of each command by its name."""
+    (action,) = (action for action in command_line()._actions if action.dest == "==SUPPRESS==")
+    return action.choices
+
+
+def test_every_command_names_a_function_and_has_its_arguments():
+    parsers = commands()
+    assert [name for name, parser in parsers.items() if not parser.get_default("run")] == ["fit", "validate", "test", "predict"]
+    for name, parser in parsers.items():
+        if run := parser.get_default("run"):
             assert run.endswith(f":run_{name}")
-            assert callable(pkgutil.resolve_name(f"sll_zoo.cli.{run}"))
+            parsed = {action.dest for action in parser._actions} | parser._defaults.keys()
+            function = pkgutil.resolve_name(f"sll_zoo.cli.{run}")
+            assert set(inspect.signature(function).parameters) == parsed - {"help", "run"}
 
 
-def test_the_data_sets_of_the_help_are_those_that_open():
-    assert {name: data.name for name, data in DATA.items()} == dict(zip(DATA_SETS, DATA_SETS, strict=True))
+def test_the_choices_of_the_help_are_those_that_there_are():
+    choices = {(name, action.dest): action.choices for name, parser in commands().items() for action in parser._actions}
+    assert choices["quantize", "bits"] == BITS
+    assert choices["attack", "method"] == METHODS
+    assert f"of {', '.join(DATA_MODULES)};" in IMAGES

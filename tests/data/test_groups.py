@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sll_zoo.data import ImageFolder
-from sll_zoo.data.sources import split
+from sll_zoo.data.images import split
 from sll_zoo.errors import ConfigError, InputError
 from tests.data.published import write_image
 

@@ -155,6 +155,7 @@ def test_arguments_that_make_no_images_are_refused(tmp_path):
         ImageFolder(str(tmp_path), channels=2)
 
 
+@pytest.mark.processes
 def test_worker_processes_read_the_same_however_they_are_started(write):
     data = ImageFolder(str(write("mine", 20)), batch_size=8, num_workers=1)
     alone = ImageFolder(data.root, batch_size=8, num_workers=0)

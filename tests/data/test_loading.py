@@ -64,6 +64,7 @@ def of_two_processes(rank):  # noqa: ARG001 - as on_ranks calls it
     return seen(small(), 2, [Reseed()], world=2)["train"], str(caught.value)
 
 
+@pytest.mark.processes
 def test_the_batches_of_two_processes_together_are_those_of_one(tmp_path):
     (first, message), (second, _) = on_ranks(2, of_two_processes, tmp_path)
     alone = seen(small(), 2, [Reseed()])["train"]

@@ -1,6 +1,7 @@
 import json
 import shutil
 import sys
+from itertools import product
 
 import onnx
 import onnxruntime
@@ -15,9 +16,10 @@ from sll_zoo.deployment.plain import in_plain_operations
 from sll_zoo.errors import ConfigError, ExportError, WeightsError
 from sll_zoo.layers import FAMILIES, Householder, SLLConv2d, SLLLinear, fold
 from sll_zoo.models import LipschitzClassifier
+from sll_zoo.zoo.folder import CHECKPOINTS
 from sll_zoo.zoo.records.record import read_records
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
 from tests import tolerances as tol
+from tests.marks import slow_but
 
 SHAPE = {"width": 4, "conv_layers": 1, "conv_inner": 3, "dense_layers": 1, "dense_inner": 5, "pool": 2, "img_size": (8, 6)}
 SIZES = {
@@ -57,8 +59,9 @@ def test_plain_operations_compute_the_same_network_in_every_family(family, size,
     assert not any(tensor.is_complex() for tensor in plain.state_dict().values())
 
 
+# One of each form of a folded layer; that every family is the same network in plain operations, the test above says.
 @pytest.mark.parametrize("suffix", formats.FORMATS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", slow_but(("sll", "aol", "orthogonal", "sandwich"), FAMILIES))
 def test_the_file_certifies_as_the_package_does_for_any_batch(family, suffix, tmp_path):
     model = network(family)
     export(model, tmp_path / f"model{suffix}")
@@ -72,8 +75,9 @@ def test_the_file_certifies_as_the_package_does_for_any_batch(family, suffix, tm
         torch.testing.assert_close(radius.double(), certificate.radius, rtol=0, atol=tol.FLOAT32)
 
 
-@pytest.mark.parametrize("suffix", formats.FORMATS)
-@pytest.mark.parametrize("size", ["tiny", "convnet_xs"])
+@pytest.mark.parametrize(
+    ("size", "suffix"), slow_but([("tiny", ".onnx"), ("convnet_xs", ".pt2")], product(("tiny", "convnet_xs"), formats.FORMATS))
+)
 def test_networks_of_patches_are_exported_in_float64_too(size, suffix, tmp_path):
     model = network("orthogonal", size)
     export(model, tmp_path / f"model{suffix}", dtype=torch.float64)

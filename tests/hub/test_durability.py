@@ -34,6 +34,7 @@ def killed_while(hub, tmp_path, path, method):
     return hub.asked(path, method)[0]
 
 
+@pytest.mark.processes
 def test_a_publisher_killed_in_the_midst_of_sending_changes_nothing_and_may_try_again(hub, tmp_path):
     before = hub.put("zoo/m", {"a.txt": b"a"})
     hub.fault(faults.throttled(1_000_000), "/_lfs/*", "PUT", times=1)  # half a second

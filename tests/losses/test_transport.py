@@ -58,6 +58,7 @@ def gradients(rank):
     return value.item(), [parameter.grad.numpy() for parameter in model.parameters()], alone
 
 
+@pytest.mark.processes
 def test_two_processes_have_the_gradient_of_one_with_the_whole_batch(tmp_path):
     ranks = on_ranks(2, gradients, tmp_path)
     model = network()

@@ -27,6 +27,7 @@ def write_for_ever(path):
         WholeCheckpointIO().save_checkpoint({"number": number, "large": torch.full((1_000_000,), number)}, path)
 
 
+@pytest.mark.processes
 def test_who_is_killed_while_writing_leaves_a_whole_checkpoint(tmp_path):
     path = tmp_path / "last.ckpt"
     for _ in range(5):

@@ -5,6 +5,8 @@ import pytest
 
 from tests.training.runs import LAST, WEIGHTS, configuration, start, wait_for
 
+pytestmark = pytest.mark.processes
+
 KILLS = 4
 
 
@@ -17,7 +19,7 @@ def arguments(tmp_path):
 
 def test_a_training_killed_at_random_moments_ends_with_the_weights_of_one_that_was_not(tmp_path, arguments):
     whole = start(tmp_path / "whole", *arguments)
-    killed, moments = tmp_path / "killed", np.random.default_rng().uniform(0, 2, KILLS).tolist()
+    killed, moments = tmp_path / "killed", np.random.default_rng(0).uniform(0, 2, KILLS).tolist()
     for moment in moments:
         process = start(killed, *arguments, "--ckpt_path", "last")
         wait_for(killed / LAST, process)

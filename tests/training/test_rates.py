@@ -11,8 +11,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from sll_zoo import CertifiedClassifier
 from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError
-from sll_zoo.training.callbacks import ExportModel, FiniteWatch, ResumableCheckpoint, SeededBatches
+from sll_zoo.training.callbacks import FiniteWatch, ResumableCheckpoint, SavePretrained, SeededBatches
 from sll_zoo.training.schedules import OneCycle, WarmupCosineLR
+from tests.marks import slow_but
 from tests.training.test_task import trainer
 
 SMALL = {"num_training": 20, "min_lr": 1e-4}
@@ -46,10 +47,10 @@ def _quiet():
         yield
 
 
-@pytest.mark.parametrize("options", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("options", slow_but(["default", "scheduled"], OPTIMIZERS))
 def test_the_training_after_the_search_has_the_suggested_rate_at_its_peak(options, tmp_path):
     run = trainer(tmp_path, max_epochs=2, limit_val_batches=0, enable_checkpointing=False)
-    task = CertifiedClassifier("sll_nano.digits", **options)
+    task = CertifiedClassifier("sll_nano.digits", **OPTIMIZERS[options])
     before = {name: value.clone() for name, value in task.model.state_dict().items()}
     found = Tuner(run).lr_find(task, datamodule=Digits(), **SMALL)
     assert task.lr == found.suggestion()
@@ -61,15 +62,15 @@ def test_the_training_after_the_search_has_the_suggested_rate_at_its_peak(option
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_callbacks_of_a_training_are_no_hindrance_and_export_nothing_in_the_search(tmp_path):
+def test_the_callbacks_of_a_training_are_no_hindrance_and_save_nothing_in_the_search(tmp_path):
     ours = [SeededBatches(), FiniteWatch(), ResumableCheckpoint(str(tmp_path / "checkpoints"))]
-    run = trainer(tmp_path, max_epochs=2, callbacks=[*ours, ExportModel(str(tmp_path / "export"))])
+    run = trainer(tmp_path, max_epochs=2, callbacks=[*ours, SavePretrained(str(tmp_path / "saved"))])
     task = CertifiedClassifier("sll_nano.digits")
     Tuner(run).lr_find(task, datamodule=Digits(), **SMALL)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]
     run.fit(task, datamodule=Digits())
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
-    assert (tmp_path / "export" / "model.safetensors").exists()
+    assert (tmp_path / "saved" / "model.safetensors").exists()
 
 
 def test_the_finder_among_the_callbacks_sets_the_rate_of_the_training_that_it_begins(tmp_path):

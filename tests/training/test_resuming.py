@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
 from sll_zoo.training.callbacks import Interrupted
+from tests.marks import slow_but
 from tests.training.loop import EPOCH, At, signal_at, train, trainer
 from tests.training.noisy import NoisyDigits
 
@@ -31,30 +32,23 @@ class KeptWorkers(NoisyDigits):
         return DataLoader(data, self.batch_size, shuffle=True, num_workers=self.workers, persistent_workers=True)
 
 
-@pytest.mark.parametrize(
-    ("kind", "options", "data", "steps"),
-    [
-        (NoisyDigits, {}, {}, (1, EPOCH, 2 * EPOCH - 1, 3 * EPOCH)),
-        (NoisyDigits, {}, {"workers": 1}, (2, EPOCH)),
-        (NoisyDigits, {"val_check_interval": 0.5}, {}, (EPOCH // 2, EPOCH + 1)),
-        (NoisyDigits, {"accumulate_grad_batches": 3}, {}, (1, 3)),
-        (NoisyDigits, {"max_steps": 2 * EPOCH + 1, "max_epochs": -1}, {}, (EPOCH - 1, EPOCH, 2 * EPOCH + 1)),
-        (KeptWorkers, {}, {"workers": 1}, (EPOCH, EPOCH + 1)),
-        (Reordered, {}, {"workers": 1}, (2, EPOCH)),
-        (Reordered, {"max_steps": 2 * EPOCH + 1, "max_epochs": -1}, {}, (EPOCH,)),
-    ],
-    ids=[
-        "simple",
-        "workers",
-        "validation",
-        "accumulation",
-        "steps for epochs",
-        "kept workers",
-        "sampler and workers",
-        "sampler and steps",
-    ],
-)
-def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(kind, options, data, steps, tmp_path):
+# Of a training: its data, the trainer's options, those of the data, and after which steps it is interrupted.
+TRAININGS = {
+    "simple": (NoisyDigits, {}, {}, (1, EPOCH, 2 * EPOCH - 1, 3 * EPOCH)),
+    "workers": (NoisyDigits, {}, {"workers": 1}, (2, EPOCH)),
+    "validation": (NoisyDigits, {"val_check_interval": 0.5}, {}, (EPOCH // 2, EPOCH + 1)),
+    "accumulation": (NoisyDigits, {"accumulate_grad_batches": 3}, {}, (1, 3)),
+    "steps for epochs": (NoisyDigits, {"max_steps": 2 * EPOCH + 1, "max_epochs": -1}, {}, (EPOCH - 1, EPOCH, 2 * EPOCH + 1)),
+    "kept workers": (KeptWorkers, {}, {"workers": 1}, (EPOCH, EPOCH + 1)),
+    "sampler and workers": (Reordered, {}, {"workers": 1}, (2, EPOCH)),
+    "sampler and steps": (Reordered, {"max_steps": 2 * EPOCH + 1, "max_epochs": -1}, {}, (EPOCH,)),
+}
+QUICK = ("simple", "workers", "validation", "accumulation")
+
+
+@pytest.mark.parametrize("training", slow_but(QUICK, TRAININGS))
+def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(training, tmp_path):
+    kind, options, data, steps = TRAININGS[training]
     data = {"images": 128 * EPOCH, **data}
     whole = train(trainer(tmp_path / "whole", **options), kind(**data))
     for step in steps:

@@ -1,4 +1,4 @@
-"""A Hub and a client in a process of its own, for all tests of a file."""
+"""A Hub and a client in a process of its own, for all tests here."""
 
 import os
 import shutil
@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 import sll_zoo
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
+from sll_zoo.zoo.folder import CHECKPOINTS
 from tests.hub.server import Hub
 from tests.zoo.client import Client
 
 NAME = "sll_nano.digits"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory):
     """The package as it is installed: without ``checkpoints/`` beside it."""
     folder = tmp_path_factory.mktemp("site")
@@ -22,14 +22,15 @@ def site(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def _served(site, tmp_path_factory):
     """A Hub, and a client that may write, in a home of its own."""
     kept = dict(os.environ)
     with Hub(tmp_path_factory.mktemp("hub")) as hub:
-        os.environ.clear()
         home = tmp_path_factory.mktemp("home")
-        os.environ.update(hub.environment(home))
+        environment = hub.environment(home)
+        os.environ.clear()
+        os.environ.update(environment)
         client = Client(site, home / "hub")
         try:
             client.pool.submit(os.getpid).result()  # the process starts with this environment

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import pytest
 import timm
@@ -8,9 +9,12 @@ import torch
 
 import sll_zoo
 from sll_zoo.errors import ConfigError, UnknownNameError, UntrainedHeadWarning, WeightsError
+from sll_zoo.layers import FAMILIES
 from sll_zoo.models import LipNet
-from sll_zoo.zoo.entries import ARCHITECTURES, DATASETS, SIZES, TAGS
+from sll_zoo.zoo.entries import ARCHITECTURES, DATA_OF_TAG, SIZES, TAGS
 from sll_zoo.zoo.records.record import read_records
+
+FIRST_OF_EACH_FAMILY = [f"{family}_nano.{TAGS[f'{family}_nano'][0]}" for family in FAMILIES if family != "sll"]
 
 
 def table(conv_layers, dense_layers, width, size=32, classes=10, inner=5, dense_inner=2048):
@@ -68,11 +72,18 @@ def test_timm_knows_the_models_after_the_import():
     assert (data["mean"], data["std"], data["input_size"]) == ((0.0,), (1.0,), (1, 8, 8))
 
 
-@pytest.mark.parametrize("name", [f"{name}.{tag}" for name in ARCHITECTURES for tag in TAGS[name]])
+def test_the_families_differ_in_nothing_else():
+    for name, config in ARCHITECTURES.items():
+        like = f"sll_{name.partition('_')[2]}"
+        assert (config, TAGS[name]) == (replace(ARCHITECTURES[like], family=config.family), TAGS[like])
+
+
+# Every tag of one family, and one of every family.
+@pytest.mark.parametrize("name", [*(f"sll_{size}.{tag}" for size in SIZES for tag in TAGS[f"sll_{size}"]), *FIRST_OF_EACH_FAMILY])
 def test_every_tag_builds_for_its_data(name):
     with torch.device("meta"):
         model = timm.create_model(name)
-    data = DATASETS[name.partition(".")[2]]
+    data = DATA_OF_TAG[name.partition(".")[2]]
     assert model.config.input_shape == data.input_size
     assert model.num_classes == data.num_classes
     assert model.config.mean == data.mean

@@ -62,6 +62,7 @@ def trained(rank, folder):
     return metrics, images_of(bar) if bar.progress else None, report.written
 
 
+@pytest.mark.processes
 def test_all_processes_count_and_the_first_alone_writes(tmp_path):
     (first, images, written), (second, none, nothing) = on_ranks(2, trained, tmp_path, tmp_path)
     assert images["Epoch"] == 64  # 32 of each process

@@ -15,6 +15,7 @@ from sll_zoo.errors import UnknownNameError, WeightsError
 from sll_zoo.zoo.weights.reading import CONFIG_FILE
 from sll_zoo.zoo.weights.shards import WEIGHTS_FILE
 from tests.hub import faults
+from tests.marks import slow_but
 
 PINNED = "sll-zoo/sll_nano.digits"
 WEIGHTS = f"*/{WEIGHTS_FILE}"
@@ -180,6 +181,7 @@ def test_a_pulled_folder_works_elsewhere_and_list_says_where_weights_are(served,
     assert listed["size"] == len(files[WEIGHTS_FILE])
 
 
+@pytest.mark.processes
 def test_many_processes_download_once(hub, site, files, tmp_path):
     hub.put(PINNED, files, tag="v1.0")
     hub.fault(faults.throttled(400_000), WEIGHTS, "GET")
@@ -191,6 +193,7 @@ def test_many_processes_download_once(hub, site, files, tmp_path):
     assert len(hub.asked(WEIGHTS, "GET")) == 1
 
 
+@pytest.mark.slow
 def test_without_a_network_a_sentence_comes_within_ten_seconds(site, hub, tmp_path):
     """A Hub that takes the connection and says nothing is the worst of networks."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -207,7 +210,10 @@ def test_without_a_network_a_sentence_comes_within_ten_seconds(site, hub, tmp_pa
     assert "cannot be reached: connect to the network; or copy a folder that `sll-zoo pull MODEL --to DIR` made" in sentence
 
 
-@pytest.mark.parametrize("unreachable", [{"HF_ENDPOINT": "http://127.0.0.1:9"}, {"HF_HUB_OFFLINE": "1"}])
+UNREACHABLE = [{"HF_ENDPOINT": "http://127.0.0.1:9"}, {"HF_HUB_OFFLINE": "1"}]
+
+
+@pytest.mark.parametrize("unreachable", slow_but(UNREACHABLE[:1], UNREACHABLE))
 def test_a_warm_cache_needs_no_network(served, client, site, files, tmp_path, unreachable):
     served.put("user/warm", files)
     client.load("hf-hub:user/warm")

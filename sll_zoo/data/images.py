@@ -116,7 +116,7 @@ class Files(Dataset[Sample]):
         """Files stay where they are."""
 
 
-Source = Pixels | Files
+Images = Pixels | Files
 Held = TypeVar("Held", Pixels, Files)
 
 
@@ -131,18 +131,18 @@ def in_threads(function: Callable[[In], Out], items: Sequence[In]) -> Iterator[O
             yield from results
 
 
-def split(source: Held, groups: Sequence[str] | None = None) -> tuple[Held, Held]:
+def split(images: Held, groups: Sequence[str] | None = None) -> tuple[Held, Held]:
     """Return nine tenths of the images and the other tenth, of each class alike: always the same, whatever torch's seed.
 
-    Both parts keep the order of the source. Images of one group are never divided; the classes are then as alike as that allows.
+    Both parts keep the order of the images. Images of one group are never divided; the classes are then as alike as that allows.
 
     Args:
-        source: :class:`Pixels` or :class:`Files`.
+        images: :class:`Pixels` or :class:`Files`.
         groups: The group of each image; by default each is alone.
     """
-    labels = np.asarray(source.labels)
+    labels = np.asarray(images.labels)
     taken = _tenth_of_classes(labels) if groups is None else _tenth_of_groups(labels, np.asarray(groups))
-    return source.select(np.flatnonzero(~taken).tolist()), source.select(np.flatnonzero(taken).tolist())
+    return images.select(np.flatnonzero(~taken).tolist()), images.select(np.flatnonzero(taken).tolist())
 
 
 def _tenth_of_classes(labels: np.ndarray) -> np.ndarray:

@@ -1,0 +1,12 @@
+"""Which cases of a test `make test` runs."""
+
+import pytest
+
+
+def slow_but(quick, cases):
+    """Return the cases of a test for ``parametrize``, of which those that are not in ``quick`` are marked slow."""
+    return [case if case in quick else _slow(case) for case in cases]
+
+
+def _slow(case):
+    return pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
