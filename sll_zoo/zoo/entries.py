@@ -70,7 +70,7 @@ DATA_OF_TAG = {
 }
 
 # The data sets that each architecture is registered for; the first is what its bare name means.
-_SMALL = {"nano": ("digits",), "tiny": ("cifar10_jpeg",)}
+_SMALL = {"nano": ("digits",), "tiny": ("cifar10_jpeg", "cifar10")}
 TAGS = {
     name: _SMALL.get(name.partition("_")[2], ("cifar10", "cifar100", "tiny_imagenet", "cifar10_jpeg")) for name in ARCHITECTURES
 }
