@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
+from lightning import Trainer
 from torch import nn
 
 import sll_zoo
@@ -130,7 +131,7 @@ def test_a_network_with_a_hook_is_refused(pretrained, digits):
     with pytest.raises(ConfigError, match=r"denses\.0 \(SLLLinear\): it has a hook"):
         sll_zoo.certify(hooked, images)
     with pytest.raises(ConfigError, match=r"denses\.0 \(SLLLinear\): it has a hook"):
-        task.on_predict_start()
+        Trainer(accelerator="cpu", barebones=True).predict(task, digits.test_dataloader())
     frozen = sll_zoo.freeze(pretrained)
     frozen.network.head.register_forward_hook(lambda _, __, y: 100 * y)
     with pytest.raises(ConfigError, match=r"head \(FoldedLinearForm\): it has a hook"):
