@@ -17,7 +17,7 @@ from sll_zoo.layers.seal import Sealed, sealed
 
 
 class _LinearForm(nn.Module):
-    """x ↦ W̃ x + b, with the W̃ that a family makes of W."""
+    """x ↦ W̃ x + b, where the family computes W̃ from W."""
 
     weight: nn.Parameter
     bias: nn.Parameter | None
@@ -97,9 +97,9 @@ class FoldedLinearForm(Sealed):
     Guarantee: that of the layer whose ``fold`` made and sealed it; one that was changed since, or made by hand, has none.
 
     Args:
-        weight: W̃.
+        weight: W̃, (out, in) or (out, in, k, k).
         bias: (out,) or None.
-        padding_mode: Of a convolution.
+        padding_mode: Padding of a convolution, ``zeros`` or ``circular``.
     """
 
     weight: Tensor
