@@ -1,7 +1,8 @@
 """The free parameters that every family has, a weight and a bias, and their initialisation.
 
 Residual layers start as the authors of SLL start them. Linear maps start orthogonal: then T = WᵀW, and the rescaling
-does not shrink the map. Ten AOL layers with random weights keep 5e-11 of a signal's variance (``benchmarks/signal_propagation.md``).
+does not shrink the map. Ten AOL layers with random weights keep 5e-11 of a signal's variance
+(``benchmarks/signal_propagation.md``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The network of the SLL paper: image (in patches) padded, convolutions, pooling, dense layers, unit-row head.
+"""The network of the SLL paper: padding of the image or its patches, convolutions, pooling, dense layers, unit-row head.
 
 Reference: Araujo et al., ICLR 2023 (arXiv 2303.03169v2), in the sizes of its released code.
 """
@@ -67,6 +67,6 @@ class LipNet(LipschitzClassifier):
         return padded
 
     def leave(self, x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch features"]:
-        """Return the features (batch, num_features), of what the convolutions give."""
+        """Return the features (batch, num_features) for the output of the convolutions."""
         features: Tensor = self.denses(self.pool(x).flatten(1))
         return features
