@@ -34,7 +34,7 @@ class CIFAR10(ImageData):
 
     name = "cifar10"
     held_out_arguments = ("root",)
-    # What reads the files, and knows their names, checksums and address.
+    # Torchvision's class that reads the files, and knows their names, checksums and address.
     reader: Any = datasets.CIFAR10
 
     def __init__(
@@ -48,7 +48,7 @@ class CIFAR10(ImageData):
         """Download the files if that is asked for and they are not there.
 
         Raises:
-            InputError: Files that cannot be had, or are not there.
+            InputError: Files that cannot be downloaded, or are missing.
         """
         files = self._files()
         if self.download and not all(path.exists() for path, _ in files):
