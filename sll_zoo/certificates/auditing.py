@@ -23,7 +23,7 @@ from sll_zoo.models.structure import attachments
 
 @dataclass(frozen=True)
 class LayerAudit:
-    """What the audit found of one layer.
+    """The audit of one layer.
 
     Attributes:
         name: Path of the module in the network.
@@ -55,7 +55,7 @@ class LayerAudit:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the audit found of a network.
+    """The audit of a network.
 
     Attributes:
         layers: One entry a layer, in order of execution.

@@ -1,4 +1,4 @@
-"""Measuring a network on a data set: clean and certified accuracy, with what is needed to repeat the measurement."""
+"""Evaluation of a network on a data set: clean and certified accuracy, and the radius of each image."""
 
 from __future__ import annotations
 

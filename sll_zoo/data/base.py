@@ -1,4 +1,4 @@
-"""What all data sets share: parts, loaders, fingerprint, and the augmentation of training batches."""
+"""The base class of all data sets: parts, loaders, fingerprint, and the augmentation of training batches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ImageData(LightningDataModule, ABC):
 
     Args:
         batch_size: Images in a training batch, of all processes together.
-        augment: What happens to training images at random: ``none``, ``flip``, ``crop_flip``, or ``paper``: colours, too
+        augment: Random changes of training images: ``none``, ``flip``, ``crop_flip``, or ``paper`` (crop, flip and colours)
             (:mod:`sll_zoo.data.augmentation`).
         num_workers: Processes that read files ahead; by default as many as there are processors, up to 8. Images held in memory
             need none.
@@ -74,7 +74,7 @@ class ImageData(LightningDataModule, ABC):
         """
 
     def setup(self, stage: str | None = None) -> None:
-        """Read what the stage needs, and move what is held in memory to the trainer's device.
+        """Read the parts that the stage needs, and move images held in memory to the trainer's device.
 
         All parts are read before a training, even the test part, so that an error in it shows before the training, not after it.
         """

@@ -25,7 +25,7 @@ class CIFAR10(ImageData):
     Args:
         root: Folder in which the published archive is unpacked.
         batch_size: Images in a training batch, of all processes together.
-        augment: What happens to training images at random: ``none``, ``flip``, ``crop_flip``, or ``paper``: colours, too.
+        augment: Random changes of training images: ``none``, ``flip``, ``crop_flip``, or ``paper`` (crop, flip and colours).
         download: Whether to fetch the archive (170 MB) if its files are not there.
 
     Raises:

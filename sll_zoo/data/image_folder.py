@@ -41,7 +41,7 @@ class ImageFolder(ImageData):
             antialias), cropped at their middle to these proportions first. A certificate then holds for the resized image, not
             for the file. Without it, all images must have the same size.
         channels: 3 for colour, 1 for grey.
-        augment: What happens to training images at random: ``none``, ``flip``, ``crop_flip``, or ``paper``: colours, too.
+        augment: Random changes of training images: ``none``, ``flip``, ``crop_flip``, or ``paper`` (crop, flip and colours).
         in_memory: Whether to read all images once and hold them in memory, on the device that trains.
         num_workers: Processes that read files ahead if not ``in_memory``; by default as many as there are processors, up to 8.
 

@@ -27,7 +27,7 @@ class ImageReader:
     """Reads images of one shape, turned as their EXIF data says that the camera was held.
 
     Args:
-        shape: (channels, height, width) of what is returned. Colour becomes grey (luma, ITU-R 601-2) for one channel, grey
+        shape: (channels, height, width) of the returned image. Colour becomes grey (luma, ITU-R 601-2) for one channel, grey
             becomes RGB for three; transparency is dropped.
         resize: Whether an image of another size is cropped at its middle to the shape's proportions and resized (bicubic, with
             antialias), rather than refused.
@@ -163,7 +163,7 @@ def _check_depth(path: str, image: Image.Image) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     """Return the image turned upright, as its EXIF data says."""
     image.load()
-    image.getexif()  # Pillow caches what it parsed, which the next line does not remove
+    image.getexif()  # Pillow caches the parsed data: the next line does not remove it
     image.info.pop("exif", None)  # exif_transpose would write odd EXIF data into the turned image, and fail
     return ImageOps.exif_transpose(image)
 

@@ -29,7 +29,7 @@ class CircularConv2d(nn.Module):
         return self.weight.shape[2:] == (1, 1)
 
     def fold_at(self, size: tuple[int, int]) -> nn.Module:
-        """Return the same map of images of ``size`` with its matrices computed once, here and now."""
+        """Return the same map of images of ``size`` with its matrices computed once and stored."""
         raise NotImplementedError
 
     def bytes_at(self, size: tuple[int, int]) -> int:

@@ -14,7 +14,7 @@ from sll_zoo.layers.residual import ResidualConv2d, ResidualLinear
 
 
 def _t(weight: Tensor, scale: Tensor) -> Tensor:
-    """Return ‖W‖² of ``weight / scale`` for every unit."""
+    """Return an upper bound of ‖W‖² for W = ``weight / scale``, repeated for every unit."""
     return squared_spectral_norm_upper_bound(weight.to(scale.dtype) / scale).expand(len(weight))
 
 

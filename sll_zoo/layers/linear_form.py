@@ -32,7 +32,7 @@ class _LinearForm(nn.Module):
         return apply_linear(x, self.constrained_weight(), self.bias, self.padding_mode)
 
     def fold(self) -> FoldedLinearForm:
-        """Return the same map with W̃ computed once, here and now, for evaluation and deployment."""
+        """Return the same map with W̃ computed once and stored, for evaluation and deployment."""
         return sealed(FoldedLinearForm(self.constrained_weight(), self.bias, self.padding_mode))
 
     def extra_repr(self) -> str:

@@ -106,7 +106,7 @@ class OrthogonalConv2d(CircularConv2d):
             return cayley(operators(normalised(self.weight, self.log_norm), size))
 
     def fold_at(self, size: tuple[int, int]) -> FoldedCircular | FoldedLinearForm:
-        """Return the same map of images of ``size`` with Q computed once, here and now, for evaluation and deployment."""
+        """Return the same map of images of ``size`` with Q computed once and stored, for evaluation and deployment."""
         q = self.matrices(size)
         if q.is_complex():
             return sealed(FoldedCircular(q, self.bias, size))

@@ -45,7 +45,7 @@ class _Residual(nn.Module):
         return Layer(self.weight, self.bias, self.step())
 
     def fold(self) -> FoldedResidual:
-        """Return the same map with its step computed once, here and now, for evaluation and deployment."""
+        """Return the same map with its step computed once and stored, for evaluation and deployment."""
         return sealed(FoldedResidual(self.weight, self.bias, self.step(), self.activation, self.padding_mode))
 
     def extra_repr(self) -> str:

@@ -84,7 +84,7 @@ class SandwichLinear(_Sandwich):
         return _apply_sandwich(x, self.factors(()), self.psi(), self.bias)
 
     def fold(self) -> FoldedSandwich:
-        """Return the same map with A and B computed once, here and now, for evaluation and deployment."""
+        """Return the same map with A and B computed once and stored, for evaluation and deployment."""
         return sealed(FoldedSandwich(self.factors(()), self.psi(), self.bias, ()))
 
 
@@ -129,7 +129,7 @@ class SandwichConv2d(_Sandwich, CircularConv2d):
         return _apply_sandwich(x, self.factors(tuple(x.shape[2:])), self.psi(), self.bias)
 
     def fold_at(self, size: tuple[int, int]) -> FoldedSandwich:
-        """Return the same map of images of ``size`` with A and B computed once, here and now, for evaluation and deployment."""
+        """Return the same map of images of ``size`` with A and B computed once and stored, for evaluation and deployment."""
         return sealed(FoldedSandwich(self.factors(size), self.psi(), self.bias, size))
 
 

@@ -31,7 +31,7 @@ class Sealed(nn.Module):
         """Remember tensors and settings as they are now; to be called only by code that has proved its claim about them."""
         tensors = self._tensors()
         self.is_exact = self.is_exact and all(tensor.dtype == torch.float64 for tensor in tensors.values())
-        self._digest = self._digest_of(tensors)  # after is_exact, which is part of it
+        self._digest = self._digest_of(tensors)  # the digest covers is_exact, too
 
     def is_intact(self) -> bool:
         """Return whether tensors and settings are as they were at :meth:`seal`; False if it was never called."""

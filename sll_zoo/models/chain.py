@@ -21,7 +21,7 @@ class Call(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """One execution of a network: the images, its layers in order, and what it returned."""
+    """One execution of a network: the images, its layers in order, and its result."""
 
     images: Tensor
     calls: list[Call]

@@ -57,7 +57,7 @@ class LipschitzClassifier(nn.Module):
 
     @property
     def feature_info(self) -> list[dict[str, Any]]:
-        """What timm's ``FeatureInfo`` takes: ``num_chs``, ``reduction`` and ``module`` of the map that each stage gives."""
+        """The list that timm's ``FeatureInfo`` takes: ``num_chs``, ``reduction`` and ``module`` of each stage's output."""
         raise ConfigError(f"{type(self).__name__} has no feature_info", "define it beside stages, as LipNet does")
 
     def enter(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch width rows columns"]:

@@ -54,7 +54,7 @@ class LipConvNet(LipschitzClassifier):
 
     @property
     def feature_info(self) -> list[dict[str, Any]]:
-        """What timm's ``FeatureInfo`` takes, for each block."""
+        """The list that timm's ``FeatureInfo`` takes, an entry for each block."""
         return [
             {"num_chs": self.config.width << index + 1, "reduction": 2 << index, "module": f"blocks.{index}"}
             for index in range(len(self.blocks))

@@ -54,7 +54,7 @@ class LipNet(LipschitzClassifier):
 
     @property
     def feature_info(self) -> list[dict[str, Any]]:
-        """What timm's ``FeatureInfo`` takes, for each convolution."""
+        """The list that timm's ``FeatureInfo`` takes, an entry for each convolution."""
         size = {"num_chs": self.config.width, "reduction": self.config.patch}
         return [{**size, "module": f"convs.{index}"} for index in range(len(self.convs))]
 

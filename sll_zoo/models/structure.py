@@ -56,7 +56,7 @@ _known_networks: set[type] = set()
 
 
 class Fault(NamedTuple):
-    """What is wrong with a module: its name in the network, empty for the network itself, and its class."""
+    """A fault of a module: its name in the network, empty for the network itself, its class, and the problem."""
 
     name: str
     kind: str
@@ -145,7 +145,7 @@ def _break_of(network: LipschitzClassifier) -> str:
 
 def _is_sharded(module: nn.Module) -> bool:
     """Return whether ``fully_shard`` gathers the weights of a module, by hooks and a class of its own."""
-    sharding: Any = sys.modules.get("torch.distributed.fsdp")  # not imported here, which takes long
+    sharding: Any = sys.modules.get("torch.distributed.fsdp")  # not imported here: that takes long
     return sharding is not None and isinstance(module, sharding.FSDPModule)
 
 

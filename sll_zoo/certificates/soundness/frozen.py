@@ -136,7 +136,7 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
     _check(model, dtype)
     network = _proved(cast("LipschitzClassifier", model), dtype)
     calls = _between_mean_and_head(network)
-    # The norms are those for the mean as an image: the first layer takes 0, and the biases alone make the rest.
+    # Norms are measured with the mean as the image: the first layer takes 0, and later inputs come from biases only.
     middle = network.center.mean.double().expand(1, *network.config.input_shape)
     at_mean = trace(copy.deepcopy(network).double(), middle).calls
     norms = [ROUND_UP * float(call.x.norm()) for call in at_mean[1:]]
