@@ -1,1 +1,1 @@
-"""What is proved of a network, measured with the proof, and searched for against it."""
+"""Certificates of networks, measurements and audits with them, and attacks that test them."""

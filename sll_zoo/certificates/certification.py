@@ -20,12 +20,12 @@ from sll_zoo.models.structure import require_structure
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """What :func:`certify` proves.
+    """The result of :func:`certify`.
 
     Attributes:
         prediction: The class of each image, (batch,).
         radius: In float64, (batch,): no image in [0, 1] closer than this in L2, in pixels of [0, 1], has another class.
-        slack: In float64, (batch,): what was taken off the radius for rounding; 0 without ``sound``.
+        slack: In float64, (batch,): what was subtracted from the radius for rounding; 0 without ``sound``.
     """
 
     prediction: Tensor
@@ -44,12 +44,12 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
         model: A network with ``pairwise_lipschitz()``, (classes, classes): L[i, j] is the Lipschitz constant in L2 of logit i −
             logit j. Those of :func:`~sll_zoo.create_model`, or your own.
         images: (batch, channels, height, width), float32 or float64, in [0, 1]. Never normalised: the model does that.
-        sound: Whether the radius holds for the network as it is executed, every rounding included, against every real-valued
+        sound: Whether the radius holds for the network as it is executed, with every rounding error, and for every real-valued
             perturbation. The network that is executed is :func:`~sll_zoo.freeze` of ``model``, in float64 unless you froze it
-            yourself; a frozen network is always certified so.
+            yourself; the radii of a frozen network are always sound.
 
     Guarantee: in exact arithmetic on the stored weights; rounding is accounted for at ties only. With ``sound``, in floating
-        point: ``slack`` is taken off each radius, below 1e-8 in float64 for the networks measured; orthogonal and sandwich
+        point: ``slack`` is subtracted from each radius, below 1e-8 in float64 for the networks measured; orthogonal and sandwich
         convolutions rest on an assumption about Fourier transforms. An image with logits that are not finite has radius 0.
 
     Raises:
@@ -78,10 +78,10 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
 
 
 def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
-    """Return the network on which certificates rest: the model itself if it is frozen, or folded in float64, else made so.
+    """Return the network by which certificates are computed: the frozen or in float64 folded model, made from it if necessary.
 
-    Orthogonal and sandwich convolutions stay as they are in a network where their matrices would take more than 4 GB, and in
-    one of another's own, of which nobody knows the sizes of the images in it.
+    Orthogonal and sandwich convolutions are not folded if their matrices would take more than 4 GB, nor in networks that are not
+    of the zoo, where the sizes of their images are unknown.
 
     Args:
         model: A network that :func:`certify` accepts, in train mode too; it is not changed.
@@ -90,12 +90,12 @@ def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
     Raises:
         ConfigError, WeightsError: As for :func:`certify`.
     """
-    # Not by the network's own methods, which could be replaced. Constants are given only where seals are whole, too.
+    # The network's own methods are not used, since they could be replaced. Seals are checked by pairwise_lipschitz.
     if isinstance(model, FrozenNetwork):
         FrozenNetwork.require_structure(model)
     elif isinstance(model, LipschitzClassifier):
         require_structure(model)
-    else:  # who wrote it knows what it computes, but for the layers of this package
+    else:  # a network of the user's own: only layers of this package are checked
         require_intact(model)
     if isinstance(model, FrozenNetwork):
         return model
@@ -138,11 +138,11 @@ def check_images(images: Tensor) -> None:
 
 
 def check_range(images: Tensor) -> None:
-    """Raise InputError unless all values are within [0, 1]: what is cheap enough to be asked of every batch, of any dtype."""
+    """Raise InputError unless all values are within [0, 1], a check that is cheap enough for every batch, of any dtype."""
     if not images.numel():
         return
     low, high = images.aminmax()
-    if low >= 0 and high <= 1:  # not so where one is NaN
+    if low >= 0 and high <= 1:  # false if a value is NaN
         return
     if broken := int(images.isnan().flatten(1).any(1).sum()):
         raise InputError(f"{broken} of {len(images)} images contain NaN", "leave them out")

@@ -25,7 +25,7 @@ class CIFAR10(ImageData):
     Args:
         root: Folder in which the published archive is unpacked.
         batch_size: Images in a training batch, of all processes together.
-        augment: What happens to training images at random: ``none``, ``flip``, ``crop_flip``, or ``paper``: colours, too.
+        augment: Random changes of training images: ``none``, ``flip``, ``crop_flip``, or ``paper`` (crop, flip and colours).
         download: Whether to fetch the archive (170 MB) if its files are not there.
 
     Raises:
@@ -34,7 +34,7 @@ class CIFAR10(ImageData):
 
     name = "cifar10"
     held_out_arguments = ("root",)
-    # What reads the files, and knows their names, checksums and address.
+    # Torchvision's class that reads the files, and knows their names, checksums and address.
     reader: Any = datasets.CIFAR10
 
     def __init__(
@@ -48,7 +48,7 @@ class CIFAR10(ImageData):
         """Download the files if that is asked for and they are not there.
 
         Raises:
-            InputError: Files that cannot be had, or are not there.
+            InputError: Files that cannot be downloaded, or are missing.
         """
         files = self._files()
         if self.download and not all(path.exists() for path, _ in files):

@@ -24,7 +24,7 @@ from sll_zoo.layers.spectral import SpectralConv2d, SpectralLinear
 
 
 class Family(NamedTuple):
-    """The two layers of a family, and what they are.
+    """The convolution and the dense layer of a family, and how they are built.
 
     ``residual`` layers are built as ``conv(channels, inner, kernel_size)`` and ``linear(features, inner)``; the others, which may
     change the number of channels, as ``conv(in, out, kernel_size)`` and ``linear(in, out)``. A ``linear`` map needs an activation

@@ -16,20 +16,20 @@ from sll_zoo.layers.circular import CircularConv2d
 
 Size = tuple[int, int]
 Sizes = Mapping[CircularConv2d, Size]
-# What is folded without being asked for takes no more than this: the large networks on 32 × 32 images take 3.5 GB.
+# Most bytes of matrices that :func:`fold_what_fits` stores: large orthogonal networks on 32 × 32 images need 3.5 GB.
 UNASKED_BYTES = 4e9
 
 
 @runtime_checkable
 class Foldable(Protocol):
-    """A layer that can compute its rescaling once and for all."""
+    """A layer that can compute its rescaling once and store it."""
 
     def fold(self) -> nn.Module:
         """Return the same map without a rescaling."""
 
 
 class Shaped(Protocol):
-    """What a network is made of."""
+    """A configuration that knows the shape of the images."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -38,12 +38,12 @@ class Shaped(Protocol):
 
 @runtime_checkable
 class Structured(Protocol):
-    """A network that can tell whether it is what its constants are of, and which images it takes."""
+    """A network that can check its own structure, and knows which images it takes."""
 
     config: Shaped
 
     def require_structure(self) -> None:
-        """Raise if it is not."""
+        """Raise if the network is not a chain of known layers."""
 
 
 def fold(module: nn.Module, dtype: torch.dtype | None = None, size: Size | None = None) -> nn.Module:
@@ -54,10 +54,10 @@ def fold(module: nn.Module, dtype: torch.dtype | None = None, size: Size | None 
     ``forward``, stays as it is.
 
     Orthogonal and sandwich convolutions are stored as one matrix for each frequency of the images that they take, and the copy
-    takes images of this size alone. In float64 a layer takes 16 h (w // 2 + 1) rows cols bytes, with out rows and in columns, for
+    takes images of this size only. In float64 a layer takes 16 h (w // 2 + 1) rows cols bytes, with out rows and in columns, for
     a sandwich in + out rows and out columns. A network of these two families on 32 × 32 images takes 0.4 and 0.7 GB (small), 3.5
-    and 7.1 GB (large), 8.8 and 17.5 GB (xlarge), and nearly four times as much on 64 × 64. A kernel of one pixel is one real
-    matrix.
+    and 7.1 GB (large), 8.8 and 17.5 GB (xlarge), and nearly four times as much on 64 × 64. A kernel of one pixel is stored as
+    one real matrix.
 
     Args:
         module: A network or a layer.
@@ -87,9 +87,10 @@ def fold(module: nn.Module, dtype: torch.dtype | None = None, size: Size | None 
 
 
 def fold_what_fits(module: nn.Module) -> nn.Module:
-    """Return ``module`` folded in float64 as far as that needs neither a size to be given nor memory that nobody asked for.
+    """Return ``module`` folded in float64, except circular convolutions of unknown image size or with too large matrices.
 
-    Circular convolutions of no known size, or that would take more than 4 GB, compute their matrices at every call as before.
+    Those of unknown size, and all of them if their matrices would take more than 4 GB together, compute the matrices at every
+    call as before.
 
     Raises:
         ConfigError: A network of the zoo that is no chain of layers of known kinds, or to which something is attached.
@@ -123,10 +124,11 @@ def _is_foldable_at_size(module: nn.Module) -> TypeGuard[CircularConv2d]:
 
 
 def _knows_all_that_it_does(module: nn.Module, fold: str) -> bool:
-    """Return whether a layer does nothing that its ``fold`` does not know of, as a subclass may."""
+    """Return whether ``fold`` covers all that a layer computes; a subclass may compute more."""
     if attachment(module):
         return False
-    # The class nearest to the module's own that defines one of these defines all that it changes, fold among them.
+    # The first class in the method resolution order that defines one of these methods must define ``fold``, too: otherwise its
+    # change is missing in the folded form.
     methods = (fold, "forward", "functional")
     return fold in next((vars(kind) for kind in type(module).__mro__ if any(name in vars(kind) for name in methods)), ())
 
@@ -139,7 +141,7 @@ def _exact_copy(module: nn.Module) -> nn.Module:
 
 
 def _fold(module: nn.Module, sizes: Sizes) -> nn.Module:
-    """Return a module with its layers folded, in place; of circular convolutions those whose size is known, or of no account."""
+    """Fold the layers of a module in place and return it; circular convolutions only if their image size is known or unused."""
     if _is_foldable(module):
         return module.fold()
     if _is_foldable_at_size(module):
@@ -158,7 +160,7 @@ def _circular(module: nn.Module) -> list[CircularConv2d]:
 def _sizes(module: nn.Module, size: Size | None) -> dict[CircularConv2d, Size]:
     """Return the size of the images that each circular convolution takes, as far as it is known."""
     sizes: dict[CircularConv2d, Size] = {}
-    for network in reversed([*module.modules()]):  # what wraps a network comes after it, and has nothing new to show
+    for network in reversed([*module.modules()]):  # inner networks first: what contains them adds no new layers
         if isinstance(network, Structured) and not sizes.keys() >= set(_circular(network)):
             sizes |= _sizes_in(network, network.config.input_shape)
     return {**dict.fromkeys(_circular(module), size), **sizes} if size else sizes
@@ -166,7 +168,7 @@ def _sizes(module: nn.Module, size: Size | None) -> dict[CircularConv2d, Size]:
 
 @torch.no_grad()
 def _sizes_in(network: nn.Module, input_shape: tuple[int, int, int]) -> dict[CircularConv2d, Size]:
-    """Return what one image shows, for which the circular convolutions compute nothing and give zeros."""
+    """Return the image sizes that one run of the network shows, in which the circular convolutions only return zeros."""
     sizes: dict[CircularConv2d, Size] = {}
     layers = _circular(network)
 
