@@ -25,7 +25,7 @@ WORLDS = (2, 3)
 BATCH, BATCHES = 12, 6
 # Five units are not cut into equal blocks for any of WORLDS, and for three processes one of the blocks is empty.
 SHAPE = {"width": 2, "conv_layers": 1, "conv_inner": 2, "dense_layers": 2, "dense_inner": 5}
-# Of one weight: one unit, fewer than blocks, and numbers that blocks do not divide.
+# Units and features of one weight: one unit, fewer units than blocks, and units that the number of blocks does not divide.
 SIZES = ((1, 3), (2, 2), (7, 4), (29, 8))
 COUNTED = (48, 20)
 
