@@ -1,4 +1,4 @@
-"""How a benchmark says what it ran on and writes its table."""
+"""Describing the machine of a benchmark, and writing its page."""
 
 import platform
 from importlib.metadata import version

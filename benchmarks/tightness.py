@@ -128,7 +128,7 @@ def tightness(model: Any) -> dict[str, list[float]]:
 
 
 def train_all() -> list[dict[str, Any]]:
-    """Train what has not been trained yet, each in a process of its own, and return all results."""
+    """Train the networks that have no result yet, each in a new process, and return all results."""
     RESULTS.mkdir(exist_ok=True)
     paths = {(choice, seed): RESULTS / f"{choice.replace(' = ', '')}-{seed}.json" for seed, choice in product(SEEDS, CHOICES)}
 

@@ -23,7 +23,7 @@ TRANSFER = "batch_to_device"
 
 
 def graph_is_captured() -> bool:
-    """Return whether torch is capturing a graph, which will run on other numbers: code must not depend on those at hand."""
+    """Return whether torch is capturing a graph, which later runs on other numbers, so that code must not depend on values."""
     return torch.compiler.is_compiling() or is_traced()
 
 

@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees a half-written one, and what JSON can hold."""
+"""Writing files whole or not at all, and as JSON."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def fine_tune(data: Digits) -> None:
 
 
 def show_largest() -> None:
-    """Load the largest network with weights on this machine, and print what is recorded of it."""
+    """Load the largest network with weights on this machine, and print its record."""
     largest = max((one.record for one in listed_models() if one.available), key=lambda record: record.parameters)
     start = time.perf_counter()
     create_model(largest.name, pretrained=True)

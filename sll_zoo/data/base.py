@@ -40,7 +40,7 @@ class ImageData(LightningDataModule, ABC):
     Attributes:
         name: Of the data set, as in records and tables.
         class_names: In the order of the labels; of some data sets, known after ``setup``.
-        preparation: How images are changed before a network sees them, as words that follow "they were"; empty if unchanged.
+        preparation: What was done to the images before a network sees them, after "they were"; empty if nothing was.
         held_out_arguments: Names of the arguments, and of the attributes that hold them, on which the test part depends.
 
     Raises:

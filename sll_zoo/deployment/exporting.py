@@ -67,7 +67,7 @@ class Deployed(nn.Module):
     """The computation of the file: images to ``logits`` (batch, classes) and ``radius`` (batch,).
 
     Args:
-        network: In plain operations.
+        network: The network in plain operations.
         constants: Lᵢⱼ of the logits' differences, (classes, classes), in float64.
     """
 
@@ -98,7 +98,7 @@ def export(
 
     Args:
         model: A network of the zoo with logits; it is not changed.
-        path: A file that is there is replaced whole.
+        path: The file to write; an existing one is replaced whole.
         dtype: Dtype of images, weights, logits and radius; torch.float32 or torch.float64.
         name: Name of the model in the metadata; by default ``architecture.tag``.
 

@@ -54,7 +54,7 @@ class ScheduledModule(LightningModule):
         model: The network.
         optimizer: Makes the optimizer from groups of parameters.
         scheduler: Makes the schedule from the optimizer and the number of its steps.
-        layer_decay: As of :func:`parameter_groups`.
+        layer_decay: As for :func:`parameter_groups`.
         lr: The largest learning rate in place of the optimizer's own, which Lightning's ``Tuner.lr_find`` sets; None for its own.
     """
 
@@ -81,7 +81,7 @@ class ScheduledModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        """Make optimizer and schedule anew if Lightning's ``LearningRateFinder`` has set another rate since they were made."""
+        """Make optimizer and schedule again if Lightning's ``LearningRateFinder`` has set another rate since they were made."""
         if self.lr != self._made_with:
             self.trainer.strategy.setup_optimizers(self.trainer)
 

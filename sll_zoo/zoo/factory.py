@@ -34,7 +34,7 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> Lipschit
 
     Raises:
         UnknownNameError: No such model or tag.
-        WeightsError: Weights that do not exist, cannot be had, are damaged, or belong to another model.
+        WeightsError: Weights that do not exist, cannot be downloaded, are damaged, or belong to another model.
         ConfigError: A shape that no network can have.
 
     Example:

@@ -65,7 +65,7 @@ class ModelFolder:
         A config.json that is refused is removed from the Hub's cache.
 
         Raises:
-            WeightsError: As for :meth:`read`, or config.json cannot be had.
+            WeightsError: As for :meth:`read`, or config.json cannot be downloaded.
         """
         if isinstance(place, Path):
             return cls.read(place)

@@ -26,7 +26,7 @@ def pull(name: str, to: Path | None = None) -> Path:
 
     Raises:
         UnknownNameError: No such model.
-        WeightsError: Weights that do not exist, cannot be had, or are refused; nothing is copied.
+        WeightsError: Weights that do not exist, cannot be downloaded, or are refused; nothing is copied.
     """
     if to:
         return fetch(name, to)[0].path
@@ -51,7 +51,7 @@ def fetch(name: str, to: Path) -> tuple[ModelFolder, LipschitzClassifier]:
 
 
 def locate(name: str) -> Path | Repository:
-    """Return the folder or repository that a model's weights come from; nothing is asked of the network.
+    """Return the folder or repository that a model's weights come from, without using the network.
 
     Raises:
         WeightsError: They come from a checkpoint, which is neither.

@@ -59,7 +59,7 @@ def quantize_weights(
     Raises:
         ConfigError: Another number of bits, a file in the folder's place, or a folder of a checkout's shipped weights.
         UnknownNameError, InputError: No such model or data.
-        WeightsError: Weights that do not exist, cannot be had, or are refused.
+        WeightsError: Weights that do not exist, cannot be downloaded, or are refused.
         PublishError: The audit finds a layer that breaks its claim; nothing is written.
     """
     require_bits(bits)

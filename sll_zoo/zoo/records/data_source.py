@@ -64,7 +64,7 @@ def open_recorded(
         source: The record's data source.
         input_shape: (channels, height, width) that the network takes.
         num_classes: Number of its logits.
-        label_names: Of its classes, as for :func:`~sll_zoo.data.open_data`.
+        label_names: Names of its classes, as for :func:`~sll_zoo.data.open_data`.
 
     Raises:
         InputError: A class or an argument that no record may have, a path that leads out of the current folder, another size

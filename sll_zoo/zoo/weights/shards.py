@@ -17,7 +17,7 @@ from sll_zoo.zoo.records.record import Record
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-# What timm's save_for_hf writes unless it is asked for safetensors.
+# Name of the pickle that timm's save_for_hf writes unless it is asked for safetensors.
 PICKLE_FILE = "pytorch_model.bin"
 # Patterns of the names of all files of weights, as the Hub's client matches them.
 PATTERNS = (WEIGHTS_FILE, INDEX_FILE, "model-*-of-*.safetensors")
