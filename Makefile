@@ -55,7 +55,7 @@ zoo-gpu: .venv/tested
 	touch $@
 
 .venv/tested: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"  # --group is new there
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"  # older versions of pip have no --group
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test --group lint
 	touch $@
 
