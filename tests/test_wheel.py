@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 TEN_LINES = (ROOT / "README.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
-# Everything is at hand; nothing is asked of an index.
+# Options of pip for an installation without a package index.
 ALONE = ["--quiet", "--no-index", "--no-deps"]
 HATCHLING = [sys.executable, "-m", "hatchling", "build", "-t"]
 INSIDE = "sll_zoo/checkpoints/"

@@ -16,7 +16,7 @@ NAMES = ("goldfish, Carassius auratus", "tabby, tabby cat", "school bus")
 
 
 def md5(path):
-    return hashlib.md5(path.read_bytes()).hexdigest()  # noqa: S324 - it is what the archives are published with
+    return hashlib.md5(path.read_bytes()).hexdigest()  # noqa: S324 - the archives are published with MD5
 
 
 class _Silent(SimpleHTTPRequestHandler):
@@ -43,7 +43,7 @@ def cifar(reader, root, classes):
 
     def write(name, labels):
         pixels = random.integers(0, 256, (len(labels), 3072), dtype=np.uint8)
-        # Version 2 is what Python 2 wrote.
+        # Pickles of version 2, as Python 2 wrote them.
         (folder / name).write_bytes(pickle.dumps({"data": pixels, label_key: labels}, protocol=2))
         return [name, md5(folder / name)]
 
@@ -82,7 +82,7 @@ def tiny_imagenet(root):
         images = folder / "train" / number / "images"
         images.mkdir(parents=True)
         for index in range(20):
-            write_image(images / f"{number}_{index}.JPEG", random, grey=index == 0)  # some of the published ones are grey
+            write_image(images / f"{number}_{index}.JPEG", random, grey=index == 0)  # some published images are grey
         (images.parent / f"{number}_boxes.txt").write_text(f"{number}_0.JPEG\t0\t10\t63\t58\n")
         for index in range(2):
             name = f"val_{3 * index + label}.JPEG"

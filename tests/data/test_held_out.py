@@ -92,7 +92,7 @@ def test_folders_are_found_among_the_models_classes_by_name(folder):
     assert data.class_names == ANIMALS
     assert {ANIMALS[label]: count for label, count in enumerate(labels.bincount().tolist()) if count} == counts
     assert data.batches().dataset[0][0].shape == SHAPE
-    # Some, in any number, but none that the model does not have.
+    # Folders of some of the model's classes are enough, but other classes are refused.
     shutil.rmtree(folder / "ant")
     shutil.rmtree(folder / "dog")
     assert {label for _, label in open_data(str(folder), SHAPE, 10, ANIMALS).samples} == {1}
@@ -128,7 +128,7 @@ def test_networks_know_the_names_that_their_weights_came_with(tmp_path):
     assert label_names(sll_zoo.create_model("sll_tiny.cifar10_jpeg", pretrained=True)) == CIFAR10_CLASSES
     save_pretrained(named, tmp_path / "named", label_names=ANIMALS)
     assert label_names(sll_zoo.create_model(f"local-dir:{tmp_path}/named", pretrained=True)) == ANIMALS
-    # An untrained head knows none, nor does one of another number.
+    # Names of classes are unknown for an untrained head, and for one with another number of classes.
     assert label_names(sll_zoo.create_model(f"local-dir:{tmp_path}/named")) == ()
     assert label_names(sll_zoo.create_model("sll_nano.digits")) == ()
     with pytest.warns(UntrainedHeadWarning):

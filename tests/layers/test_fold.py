@@ -73,7 +73,7 @@ CHANGES = {
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_that_change_in_eval_mode_change_the_network_and_not_its_folded_copy(family, change):
     net, x = random_network(CONFIG, family), torch.rand(2, 3, 8, 8)
-    before, folded = net(x), fold(net, torch.float64)  # a rescaling that is kept would be kept here
+    before, folded = net(x), fold(net, torch.float64)  # a cached rescaling would be made here
     kept = folded(x.double())
     CHANGES[change](net)
     fresh = build(net.config).eval()

@@ -81,6 +81,6 @@ def test_a_new_training_starts_from_the_weights_of_another_and_goes_on_from_its_
     assert torch.equal(began["state_dict"]["model.convs.0.weight"], ended["state_dict"]["model.convs.0.weight"])
     assert not torch.equal(began["state_dict"]["model.head.weight"], ended["state_dict"]["model.head.weight"])
     assert main([*new, "--ckpt_path", "last"]) == 0
-    # What it began with is gone, and was of a name without weights: the checkpoint has all that is needed.
+    # The first checkpoint is deleted, and its name has no published weights: the new checkpoint has all that is needed.
     (tmp_path / LAST).unlink()
     assert main(["test", *new[1:], "--ckpt_path", "new/last.ckpt"]) == 0

@@ -32,7 +32,7 @@ class KeptWorkers(NoisyDigits):
         return DataLoader(data, self.batch_size, shuffle=True, num_workers=self.workers, persistent_workers=True)
 
 
-# Of a training: its data, the trainer's options, those of the data, and after which steps it is interrupted.
+# Trainings by name: data, options of the trainer and of the data, and the steps after which it is interrupted.
 TRAININGS = {
     "simple": (NoisyDigits, {}, {}, (1, EPOCH, 2 * EPOCH - 1, 3 * EPOCH)),
     "workers": (NoisyDigits, {}, {"workers": 1}, (2, EPOCH)),

@@ -49,7 +49,7 @@ def test_the_papers_networks_have_the_papers_sizes(name, sizes, millions):
 def test_the_downsampling_networks_have_the_comparisons_sizes(family, name, width, millions):
     with torch.device("meta"):
         cifar, tiny = (sll_zoo.create_model(f"{family}_convnet_{name}.{tag}") for tag in ("cifar10", "tiny_imagenet"))
-    # The comparison's last layer is the dense one, without a head; its figures fit weights and biases, without q.
+    # The comparison counts weights and biases, up to its last dense layer: there is no head and no q in its figures.
     counted = sum(p.numel() for key, p in cifar.named_parameters() if not key.endswith("log_q") and not key.startswith("head"))
     channels = [width, *(width * 2**i for i in range(5) for _ in range(5)), 32 * width]
     kernels = [1, *(9 if i < 4 else 1 for i in range(5) for _ in range(5)), 1]

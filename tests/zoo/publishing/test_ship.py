@@ -18,7 +18,7 @@ from tests.checkouts import checkout, environment
 
 NAME = "sll_nano.digits"
 FIT = ["fit", "--config", "configs/digits/sll_nano.yaml", "--trainer.max_epochs", "2", "--trainer.callbacks.attacked", "2"]
-# The second time, what is shipped already.
+# Code that ships twice: a saved folder, and then the folder that is shipped already.
 DIVIDED = f"""
 from pathlib import Path
 import sll_zoo

@@ -27,7 +27,7 @@ from tests.checkouts import ROOT
 
 RECORDS = read_records()
 DIGITS = RECORDS["sll_nano.digits"]
-# On all images, as records were when nobody noted what is certified of those that are attacked.
+# An attack on all images as older records have it, without the certified accuracy of the attacked images.
 WEAKER = {"method": "PGD", "n": 400, "accuracy": [{"eps": 36 / 255, "label": "36/255", "accuracy": 0.5}]}
 
 
@@ -95,7 +95,7 @@ def test_a_record_survives_its_file(tmp_path):
 
 def test_a_record_of_the_form_before_is_read_and_told_apart():
     content = to_dict(DIGITS)
-    attacked = content["measured"]["empirical"][1]  # of which there was one at most
+    attacked = content["measured"]["empirical"][1]  # older records have one attack at most
     del content["files"], content["measured"]["source"], attacked["clean"], attacked["certified"]
     first = msgspec.structs.replace(DIGITS.measured.empirical[1], clean=None, certified=None)
     for before, now in ((attacked, (first,)), (None, ())):
