@@ -21,7 +21,7 @@ from torchvision import transforms
 import sll_zoo
 from sll_zoo.data import Synthetic, training_loader
 from sll_zoo.data.augmentation import PADDING, augment, crop_and_flip, draw, jitter
-from sll_zoo.data.sources import Pixels
+from sll_zoo.data.images import Pixels
 
 SIZE, BATCH, ROUNDS = 32, 256, 9
 # So many images make a round; the fast pipelines go through them several times.

@@ -64,7 +64,7 @@ def before(data: ImageFolder) -> Evaluation:
 
 
 def trained(name: str, options: tuple[str, ...], data: ImageFolder) -> Evaluation:
-    """Fit by the command line and return what the exported folder reaches."""
+    """Fit by the command line and return what the saved folder reaches."""
     command = [sys.executable, "-m", "sll_zoo", "fit", "--config", str(CONFIG), "--model.model_args.num_classes", "2"]
     command += [
         "--checkpoints.folder",

@@ -14,11 +14,11 @@ from record import environment, write_page
 import sll_zoo
 from sll_zoo import CertifiedClassifier
 from sll_zoo.data import Digits
-from sll_zoo.layers import SLLLinear
 from sll_zoo.losses import OffsetCrossEntropy
 from sll_zoo.reports.words import percent, table
 from sll_zoo.training.callbacks import BFloat16Rescaling, SeededBatches
 from sll_zoo.training.memory import keep_freed_memory
+from sll_zoo.training.products import change_products
 
 BATCHES = (16, 64, 256)
 REPETITIONS = 5
@@ -52,10 +52,8 @@ def step_times() -> str:
             images, labels = torch.rand(batch, 3, 32, 32), torch.randint(10, (batch,))
             times: dict[Any, list[float]] = {None: [], torch.bfloat16: []}
             for repetition in range(REPETITIONS + 1):
-                for factors, found in times.items():
-                    for layer in model.modules():
-                        if isinstance(layer, SLLLinear):
-                            layer.factors = factors
+                for compute_dtype, found in times.items():
+                    change_products(model, compute_dtype=compute_dtype)
                     start = perf_counter()
                     with torch.autocast("cpu", enabled=mixed):
                         loss = torch.nn.functional.cross_entropy(model(images), labels)

@@ -1,4 +1,4 @@
-"""What two processes save that share the work of T, or the weights: operations, time and memory of each.
+"""What two processes save that share the work of T: operations, time and memory of each.
 
 Run on an idle machine, about ten minutes: .venv/bin/python benchmarks/sharding.py; writes sharding.md.
 """
@@ -22,11 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from sll_zoo import CertifiedClassifier, create_model
 from sll_zoo.data import Synthetic
 from sll_zoo.functional.fast.gram import abs_gram_product
-from sll_zoo.functional.fast.sharded_gram import sharded_abs_gram_product
 from sll_zoo.reports.words import table
 from sll_zoo.training.callbacks import ShardRescaling
 from sll_zoo.training.memory import keep_freed_memory
-from sll_zoo.training.strategies import ShardedStrategy
+from sll_zoo.training.sharded_gram import sharded_abs_gram_product
 from sll_zoo.zoo.entries import SIZES
 
 WORLDS = (1, 2)
@@ -34,7 +33,7 @@ REPETITIONS = 5
 # Of a training of the largest network: images of a batch, of all processes together, and steps, of which the first is not timed.
 BATCH, STEPS = 16, 3
 ALONE = "one process alone"
-PAGE = """# Work and weights shared among processes
+PAGE = """# Work shared among processes
 ## T
 `ShardRescaling` lets each of N processes compute 1/N of the T of a dense layer, and of its derivatives. One dense layer of two
 sizes of the paper, float32, N processes of one thread each on two cores, joined by gloo: operations and milliseconds of a process
@@ -47,8 +46,8 @@ Forward, symmetry leaves half of the products, backward all of them, whole as we
 
 ## A training
 `sll_xlarge` ({parameters} parameters), NAdam, float32, batches of {batch} random images over {world} processes of a thread each:
-the median time of {steps} steps after the first, and the most memory that one of the processes had, which begins with the whole
-network in each. One process alone, of one thread, has all images of the batch.
+the median time of {steps} steps after the first, and the most memory that one of the processes had. One process alone, of one
+thread, has all images of the batch.
 
 {trainings}
 
@@ -126,7 +125,7 @@ def training_measured(strategy: str, *callbacks: Callback) -> tuple[float, float
     run = Trainer(
         accelerator="cpu",
         devices=distributed.get_world_size(),
-        strategy=ShardedStrategy() if strategy == "sharded" else strategy,
+        strategy=strategy,
         callbacks=[clock, *callbacks],
         max_steps=STEPS,
         limit_val_batches=0,
@@ -143,7 +142,6 @@ MEASURED: dict[str, Callable[[], Any]] = {
     ALONE: partial(training_measured, "auto"),
     "`ddp`": partial(training_measured, "ddp"),
     "`ddp`, `ShardRescaling`": lambda: training_measured("ddp", ShardRescaling()),
-    "`ShardedStrategy`": partial(training_measured, "sharded"),
 }
 
 

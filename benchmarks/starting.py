@@ -16,7 +16,7 @@ import torch
 from record import environment, write_page
 
 import sll_zoo
-from sll_zoo.zoo.publishing.save import export_model
+from sll_zoo.zoo.publishing.save import save_pretrained
 
 PAGE = """# How long until a model is there?
 Seconds, medians of {n} in turn.
@@ -65,7 +65,7 @@ def main() -> None:
         lambda: subprocess.run(script, check=True, stdout=subprocess.DEVNULL),  # noqa: S603 - the command of this package
     )
     with TemporaryDirectory() as folder:
-        export_model(sll_zoo.create_model(MODEL), Path(folder), label_names="0123456789")
+        save_pretrained(sll_zoo.create_model(MODEL), Path(folder), label_names="0123456789")
         file = Path(folder, "model.safetensors")
 
         def least() -> None:

@@ -18,7 +18,7 @@ from sll_zoo.zoo.records.record import read_records
 PAGE = """# {minutes:.0f} minutes on two cores
 `configs/cifar10_jpeg/sll_tiny.yaml`: {parameters:.1f} million parameters, {epochs} epochs of 45,000 training images in
 {minutes:.0f} minutes, {rate:.0f} images a second with validation and all else, in bfloat16. Accuracies on the 5,000 validation
-images as the training saw them, L2, ε in pixels of [0, 1]. On the 10,000 test images, in float64, the exported network, its
+images as the training saw them, L2, ε in pixels of [0, 1]. On the 10,000 test images, in float64, the saved network, its
 weights packed in {bits} bits each, has {clean} clean and {certified} certified at 36/255. These are JPEG copies of CIFAR-10's
 images, not CIFAR-10: numbers on the two cannot be compared.
 

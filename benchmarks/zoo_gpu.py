@@ -23,8 +23,8 @@ from sll_zoo.certificates.attacking import METHODS
 from sll_zoo.data import open_data
 from sll_zoo.files import atomic_write
 from sll_zoo.reports.attack import name_of
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
-from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, stated_record
+from sll_zoo.zoo.folder import CHECKPOINTS, ModelFolder
+from sll_zoo.zoo.weights.reading import CONFIG_FILE
 
 CONFIGS = HERE.parent / "configs/cifar10_jpeg"
 # In the order of training; of training alone.
@@ -72,7 +72,7 @@ def attack(config: Path, device: str) -> None:
     _, name, data = described(config)
     folder = CHECKPOINTS / name
     for method in METHODS:
-        record = stated_record(read_config(folder / CONFIG_FILE))
+        record = ModelFolder.read(folder).record
         measured = record.measured if record else None
         done = {(attacked.method, attacked.n) for attacked in measured.empirical} if measured else set()
         if measured and (name_of(method, STEPS, RESTARTS), min(ATTACKED, measured.n)) not in done:
@@ -87,22 +87,22 @@ def described(config: Path) -> tuple[dict[str, Any], str, str]:
 
 
 def train(settings: dict[str, Any], minutes: float, work: Path) -> None:
-    """Train a network for so many minutes, and export it to ``work/trained``; go on if that was begun."""
+    """Train a network for so many minutes, and save it to ``work/trained``; go on if that was begun."""
     final = work / "training.yaml"
     if not final.exists():
-        (export,) = (one for one in settings["trainer"]["callbacks"] if one["class_path"].endswith("ExportModel"))
-        export["init_args"]["folder"] = str(work / "trained")
-        settings["trainer"]["max_epochs"] = max(1, int(60 * minutes / epoch_seconds(settings, export, work / "trial")))
+        (save,) = (one for one in settings["trainer"]["callbacks"] if one["class_path"].endswith("SavePretrained"))
+        save["init_args"]["folder"] = str(work / "trained")
+        settings["trainer"]["max_epochs"] = max(1, int(60 * minutes / epoch_seconds(settings, save, work / "trial")))
         print(f"{settings['trainer']['max_epochs']} epochs in {minutes:g} minutes", flush=True)
         write(final, settings)
     begun = ["--ckpt_path", "last"] if list((work / "checkpoints").glob("*.ckpt")) else []
     fit(final, work / "checkpoints", *begun)
 
 
-def epoch_seconds(settings: dict[str, Any], export: dict[str, Any], trial: Path) -> float:
+def epoch_seconds(settings: dict[str, Any], save: dict[str, Any], trial: Path) -> float:
     """Return what the second epoch of the training, which has no validation, takes with its checkpoint; show where time goes."""
     report = {"class_path": "sll_zoo.training.callbacks.TrainingReport", "init_args": {"folder": str(trial)}}
-    callbacks = [report, *(one for one in settings["trainer"]["callbacks"] if one is not export)]
+    callbacks = [report, *(one for one in settings["trainer"]["callbacks"] if one is not save)]
     profiler = {
         "class_path": "lightning.pytorch.profilers.SimpleProfiler",
         "init_args": {"dirpath": str(trial), "filename": "profile"},

@@ -14,8 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sll_zoo.errors import ConfigError
-
 # Where a module keeps what is called around its forward and its backward.
 FORWARD_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
@@ -142,14 +140,3 @@ def before_transfer(strategy: Any, act: Callable[[], None]) -> bool:
 
     setattr(strategy, TRANSFER, act_and_transfer)
     return True
-
-
-def set_data_parallel_size(strategy: Any, processes: int) -> None:
-    """Tell Lightning's ``ModelParallelStrategy`` how many processes share the data, which it otherwise takes to be its nodes.
-
-    Raises:
-        ConfigError: This Lightning cannot be told after the strategy is made.
-    """
-    if not hasattr(strategy, "_data_parallel_size"):
-        raise ConfigError("ShardedStrategy with this Lightning", "train with strategy ddp, or install lightning==2.6.*")
-    strategy._data_parallel_size = processes

@@ -29,7 +29,7 @@ def versions_of(packages: Iterable[str]) -> dict[str, str]:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:  # on the path without being installed
+    except PackageNotFoundError:  # the package is on the path without being installed
         return str(import_module(package).__version__)
 
 
@@ -61,7 +61,7 @@ def commit(checkout: Path = CHECKOUT) -> str | None:
 def weights_sha256(model: torch.nn.Module) -> str:
     """Return the sha256, in hexadecimal, of a network's state dict as a safetensors file.
 
-    For weights that the zoo exported in float32 it is that of ``model.safetensors``; for others, of what
+    For weights that the zoo saved in float32 it is that of ``model.safetensors``; for others, of what
     ``safetensors.torch.save`` makes of the tensors, wherever they were loaded from.
     """
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}

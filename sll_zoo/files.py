@@ -60,6 +60,11 @@ def obstacle(folder: Path) -> str:
         return f"{folder} cannot be written to ({error})"
 
 
+def obstacle_to_file(path: Path) -> str:
+    """Return why a file cannot be written or replaced, in a folder that need not exist yet; nothing if it can."""
+    return f"{path} is a folder" if path.is_dir() else obstacle(path.parent)
+
+
 def rewrite_between(path: Path, begin: str, end: str, content: str) -> None:
     """Replace what stands in a text file between two marks, each on a line of its own."""
     between = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)

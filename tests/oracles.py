@@ -78,4 +78,56 @@ def aol(layer, x):
     return (x.reshape(len(x), -1) @ matrix.T + np.repeat(bias, positions)).reshape(len(x), len(bias), *x.shape[2:])
 
 
-ORACLES = {"sll": sll(1), "sll2": sll(2), "sll4": sll(4), "sll8": sll(8), "aol": aol}
+def circular_matrix(kernel, height, width):
+    """Return a circular convolution as a matrix (out·h·w, in·h·w); what of a kernel is beyond the image is left out."""
+    out, channels, size, _ = kernel.shape
+    matrix = np.zeros((out, height, width, channels, height, width))
+    for a, b, y, x in itertools.product(range(min(size, height)), range(min(size, width)), range(height), range(width)):
+        matrix[:, y, x, :, (y - a + size // 2) % height, (x - b + size // 2) % width] += kernel[:, :, a, b]
+    return matrix.reshape(out * height * width, -1)
+
+
+def cayley(m):
+    """Return the Cayley transform of a real matrix, dense or of a whole convolution."""
+    rows, cols = m.shape
+    if rows < cols:
+        return cayley(m.T).T
+    u, v = m[:cols], m[cols:]
+    a = u - u.T + v.T @ v
+    return np.vstack([np.eye(cols) - a, -2 * v]) @ np.linalg.inv(np.eye(cols) + a)
+
+
+def orthonormal(layer, x):
+    """Return the Cayley transform of the normalised weight of a layer, as an operator on inputs like x."""
+    weight = layer.weight.detach().numpy()
+    weight = weight * np.exp(layer.log_norm.item()) / np.sqrt((weight**2).sum())
+    return cayley(weight if weight.ndim == 2 else circular_matrix(weight, *x.shape[2:]))
+
+
+def along_pixels(values, x):
+    return np.repeat(values.detach().numpy(), int(np.prod(x.shape[2:])))
+
+
+def orthogonal(layer, x):
+    """Return Q x + b."""
+    y = x.reshape(len(x), -1) @ orthonormal(layer, x).T + along_pixels(layer.bias, x)
+    return y.reshape(len(x), len(layer.bias), *x.shape[2:])
+
+
+def sandwich(layer, x):
+    """Return √2 Aᵀ Ψ relu(√2 Ψ⁻¹ B x + b), A over B being the transpose of an orthonormal matrix."""
+    q, psi, bias = orthonormal(layer, x), np.exp(along_pixels(layer.log_psi, x)), along_pixels(layer.bias, x)
+    a, b = q[: len(bias)].T, q[len(bias) :].T
+    hidden = np.maximum(2**0.5 * (x.reshape(len(x), -1) @ b.T) / psi + bias, 0)
+    return (2**0.5 * (psi * hidden) @ a).reshape(len(x), len(layer.bias), *x.shape[2:])
+
+
+ORACLES = {
+    "sll": sll(1),
+    "sll2": sll(2),
+    "sll4": sll(4),
+    "sll8": sll(8),
+    "aol": aol,
+    "orthogonal": orthogonal,
+    "sandwich": sandwich,
+}

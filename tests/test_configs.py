@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from sll_zoo.cli.main import main
-from sll_zoo.data import CIFAR10, CIFAR100, DATA, ImageFolder, TinyImageNet
-from sll_zoo.zoo.entries import DATASETS
+from sll_zoo.data import CIFAR10, CIFAR100, DATA_MODULES, ImageFolder, TinyImageNet
+from sll_zoo.zoo.entries import DATA_OF_TAG
 from tests.checkouts import ROOT
 from tests.data import published
 from tests.marks import slow_but
@@ -47,7 +47,7 @@ def _in_a_folder_with_data(monkeypatch, tmp_path):
 
 @pytest.mark.usefixtures("_in_a_folder_with_data")
 @pytest.mark.parametrize("path", slow_but(set(CONFIGS) - set(LARGER), CONFIGS), ids=str)
-def test_every_configuration_runs_and_a_dev_run_exports_nothing(path, tmp_path, capsys):
+def test_every_configuration_runs_and_a_dev_run_saves_nothing(path, tmp_path, capsys):
     config = read(path)
     arguments = ["fit", "--config", str(ROOT / path), "--trainer.fast_dev_run", "2", "--trainer.accelerator", "cpu"]
     arguments += ["--trainer.enable_model_summary", "false", "--data.batch_size", "8"]
@@ -69,14 +69,14 @@ def test_larger_networks_are_trained_as_the_small_one(path):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=str)
-def test_a_configuration_exports_what_it_is_named_after(path):
+def test_a_configuration_saves_what_it_is_named_after(path):
     config = read(path)
-    (export,) = (entry["init_args"] for entry in config["trainer"]["callbacks"] if entry["class_path"].endswith("ExportModel"))
-    assert export["folder"].startswith("outputs/")
-    if len(path.parts) == 3 and path.parts[1] in DATASETS:  # to be shipped
+    (save,) = (entry["init_args"] for entry in config["trainer"]["callbacks"] if entry["class_path"].endswith("SavePretrained"))
+    assert save["folder"].startswith("outputs/")
+    if len(path.parts) == 3 and path.parts[1] in DATA_OF_TAG:  # to be shipped
         data_set, name = path.parts[1], f"{path.stem}.{path.parts[1]}"
-        assert (config["model"]["name"], export["folder"]) == (name, f"outputs/{name}")
-        assert config["data"]["class_path"] == f"sll_zoo.data.{DATA.get(data_set, ImageFolder).__name__}"
+        assert (config["model"]["name"], save["folder"]) == (name, f"outputs/{name}")
+        assert config["data"]["class_path"] == f"sll_zoo.data.{DATA_MODULES.get(data_set, ImageFolder).__name__}"
 
 
 def test_there_is_one_for_each_size_of_the_paper_and_data_set():

@@ -11,7 +11,7 @@ import sll_zoo
 from sll_zoo import metrics
 from sll_zoo.errors import InputError
 from sll_zoo.layers import FAMILIES
-from sll_zoo.models import build
+from sll_zoo.models import LipConvNetConfig, build
 from sll_zoo.zoo.entries import ARCHITECTURES
 
 QUIET = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False}
@@ -25,8 +25,11 @@ SHAPES = {
 
 
 def network(family, size="nano"):
-    """Return a network of the structure of a named one."""
-    return build(replace(ARCHITECTURES[f"{family}_{size}"].thinnest(), **SHAPES[size])).eval()
+    """Return a network of the structure of a named one, as thin as it can be."""
+    config = ARCHITECTURES[f"{family}_{size}"]
+    inner = {} if isinstance(config, LipConvNetConfig) else {"conv_inner": 1, "dense_inner": 1}
+    width = config.least_width + (config.in_chans % 2 if not inner else 0)
+    return build(replace(config, width=width, **inner, **SHAPES[size])).eval()
 
 
 def nothing(model, dtype=torch.float32):

@@ -9,8 +9,8 @@ from zipfile import ZipFile
 
 import pytest
 
+from sll_zoo.zoo.folder import CHECKPOINTS
 from sll_zoo.zoo.records.record import read_records
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
 from tests.checkouts import ROOT
 
 pytestmark = pytest.mark.slow

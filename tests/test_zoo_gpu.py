@@ -9,7 +9,7 @@ import yaml
 
 import sll_zoo
 from sll_zoo.reports.attack import AUTOATTACK
-from sll_zoo.zoo.weights.reading import read_config, stated_record
+from sll_zoo.zoo.folder import ModelFolder
 from tests.checkouts import checkout, environment
 
 pytestmark = pytest.mark.slow
@@ -33,8 +33,8 @@ def test_a_network_is_trained_packed_and_attacked_once(tmp_path):
     root = checkout(tmp_path / "checkout")
     shutil.rmtree(root / "checkpoints" / MODEL)
     settings = yaml.safe_load((root / "configs/digits/sll_nano.yaml").read_text("utf-8"))
-    (export,) = settings["trainer"]["callbacks"]
-    export["init_args"] = {"folder": "elsewhere"}
+    (save,) = settings["trainer"]["callbacks"]
+    save["init_args"] = {"folder": "elsewhere"}
     (root / "training.yaml").write_text(yaml.safe_dump(settings), "utf-8")
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT],
@@ -50,7 +50,7 @@ def test_a_network_is_trained_packed_and_attacked_once(tmp_path):
     assert commands == ["fit", "fit", "quantize", "ship", "attack", "attack"]
     assert not (root / "elsewhere").exists()
     folder = root / "checkpoints" / MODEL
-    record = stated_record(read_config(folder / "config.json"))
+    record = ModelFolder.read(folder).record
     assert record.bits < 32
     assert [(attacked.method, attacked.n) for attacked in record.measured.empirical] == [
         ("PGD (2 steps, 1 restarts)", 2),

@@ -16,18 +16,18 @@ from sll_zoo.errors import ConfigError
 
 Search = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
 
-# A hair inside the ball, so that the rounding of image + perturbation, of the order of 1e-16 a pixel, does not lead out of it.
+# Fraction of the radius that is searched: rounding of image + perturbation (1e-16 a pixel) must not lead out of the ball.
 INSIDE = 1 - 1e-9
-# Of each step, in radii of the ball, at the start of a run; it falls linearly to 0, so that a run ends where it converges. Of 120
-# digits at eps = 1, one run of 20 steps left 22 standing when they began at 0.3, and 20 when they began at 1 or 2.
+# First step of a run in radii of the ball; steps fall linearly to 0. Measured: of 120 digits at eps = 1, a run of 20 steps left
+# 22 correct with first step 0.3, and 20 with 1 or 2.
 STEP = 1.0
-# AutoAttack's targeted attacks aim at this many classes (Croce and Hein 2020, section 5), or at all others if there are fewer.
+# Number of target classes of AutoAttack's targeted attacks (Croce and Hein 2020, section 5); all others if there are fewer.
 TARGETS = 9
-# Its targeted loss divides by a difference of the largest, third and fourth logit (equation 5 there).
+# Fewest classes for AutoAttack's targeted loss, which needs the third and fourth largest logit (equation 5 there).
 FEWEST_CLASSES = 4
-# The side of an image below which its Square Attack has no fifth to start from.
+# Smallest edge of an image for Square Attack, whose first square is a fifth of it.
 SMALLEST_SIDE = 5
-# Of the way from an image to a point of another class: they leave a millionth of it, far more than the rounding of float64.
+# Bisections between an image and an adversarial point: they end within a millionth of the way, far above float64 rounding.
 HALVINGS = 20
 
 
@@ -97,7 +97,7 @@ def autoattack(network: nn.Module, images: Tensor, prediction: Tensor, eps: Tens
     attack = AutoAttack(single, norm="L2", eps=eps.max().item(), seed=seed, device=images.device)
     attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(TARGETS, classes - 1)
     devices = [images.device] if images.is_cuda else []
-    with torch.random.fork_rng(devices):  # it seeds the global generator
+    with torch.random.fork_rng(devices):  # AutoAttack seeds torch's global generator
         found: Tensor = attack.run_standard_evaluation(images.float(), prediction, batch_size=len(images))[0]
     return found.to(images.dtype)
 
@@ -152,7 +152,7 @@ def _margin_and_direction(network: nn.Module, x: Tensor, prediction: Tensor) -> 
         margin = logits.scatter(1, prediction[:, None], -torch.inf).amax(1) - own
         (gradient,) = torch.autograd.grad(margin.sum(), x)
     direction = gradient / _each(_norm(gradient), x).clamp_min(torch.finfo(x.dtype).tiny)
-    return margin.detach(), direction.nan_to_num(0, 0, 0)  # a gradient that is not finite points nowhere
+    return margin.detach(), direction.nan_to_num(0, 0, 0)  # a gradient that is not finite gives no direction: 0
 
 
 def _random_points(images: Tensor, eps: Tensor, generator: torch.Generator) -> Tensor:

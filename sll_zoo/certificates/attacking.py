@@ -1,4 +1,4 @@
-"""Attacks as a lie detector: no image may change its class inside its certified radius, whoever looks for one.
+"""Attacks as a test of certificates: no image may change its class inside its certified radius, whoever looks for one.
 
 An attack gives an upper bound of the accuracy under perturbations, a certificate a lower one. Where the two cross, the
 certificate is wrong.
@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from sll_zoo.certificates.adversaries import Search, autoattack, bisect_to_boundary, pgd, project, require_autoattack
 from sll_zoo.certificates.certification import certify, check_images, evaluation_form
 from sll_zoo.certificates.soundness import FrozenNetwork
-from sll_zoo.choices import METHODS
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
 from sll_zoo.functional.fast.products import full_precision
 
-# Of its certified radius, in which each image is attacked: where a radius that is too large shows first.
+METHODS = ("pgd", "autoattack")
+# Fraction of the certified radius within which each image is attacked: a radius that is too large shows there first.
 JUST_BELOW = 0.999
 
 
@@ -146,14 +146,14 @@ def attack(
     images = images.to(radius.device, torch.float64)
     labels = _checked_labels(labels, images, network).to(radius.device)
 
-    # No ball reaches beyond the diagonal of [0, 1]; where no other class can overtake, the radius is infinite.
+    # An infinite radius (no other class can win) is cut to the diagonal of [0, 1]: no image is farther away.
     own = (JUST_BELOW * radius).clamp_max(math.sqrt(images[0].numel()))
     balls = [(ascend, own), *((search, torch.full_like(radius, value)) for value in radii)]
     batches = torch.split(torch.arange(len(images), device=images.device), batch_size)
     searches = [(find, ball, rows) for find, ball in balls for rows in batches]
     adversarial, new, distance = images.clone(), prediction.clone(), torch.full_like(radius, torch.inf)
     for find, ball, rows in progress(searches):
-        todo = rows[(ball[rows] > 0) & (distance[rows] > ball[rows])]  # the others are broken already
+        todo = rows[(ball[rows] > 0) & (distance[rows] > ball[rows])]  # images without a violation so far
         if len(todo):
             with full_precision(images.device.type):
                 found = find(searched, images[todo].float(), prediction[todo], ball[todo].float()).to(images)

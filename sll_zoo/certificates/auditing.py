@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from sll_zoo.certificates.bounds import SLACK, lipschitz_estimate, lipschitz_upper_bound, reference, unit_rows
 from sll_zoo.errors import InputError
 from sll_zoo.files import json_number
+from sll_zoo.functional.finite import not_finite
 from sll_zoo.layers import FAMILIES, UnitRowsLinear, fold
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.models.chain import Call, same, trace
+from sll_zoo.models.chain import Call, Trace, random_images, trace
 from sll_zoo.models.structure import attachments
 
 
@@ -99,11 +100,11 @@ def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[A
             f"auditing a {type(model).__name__}", "give a network of create_model, or a LipschitzClassifier of yours"
         )
     model = copy.deepcopy(model).double().eval().requires_grad_(False)
-    x = torch.rand(2, *model.config.input_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    calls, broken = _structure(model, x)
+    traced = trace(model, random_images(model, 2))
+    broken = _broken_links(model, traced)
     claimed = model.head.pairwise_lipschitz() if isinstance(model.head, UnitRowsLinear) else torch.full((1, 1), torch.nan)
     found = []
-    for call in progress(calls):
+    for call in progress(traced.calls):
         layer = _audit_layer(call, model.config.family, claimed)
         found.append(broken.pop(call.name) if call.name in broken and not layer.problem else layer)
     found.extend(broken.values())
@@ -113,25 +114,23 @@ def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[A
     return Audit(tuple(found), constant, pairwise)
 
 
-def _structure(model: LipschitzClassifier, x: Tensor) -> tuple[list[Call], dict[str, LayerAudit]]:
-    """Return the layers as they are executed, and by name those that are no links of a chain that the head closes."""
-    calls, y = trace(model, x)
+def _broken_links(model: LipschitzClassifier, traced: Trace) -> dict[str, LayerAudit]:
+    """Return by name the layers that are no links of a chain that the head closes."""
     broken = {
         name or "network": LayerAudit(name or "network", kind, problem=problem) for name, kind, problem in attachments(model)
     }
     if type(model).pairwise_lipschitz is not LipschitzClassifier.pairwise_lipschitz:
         broken["network"] = LayerAudit("network", type(model).__name__, problem="it states constants of its own for its logits")
-    # Each layer takes what the one before it gave, and the network returns what the last one gave.
-    before = [x, *(call.y for call in calls)]
-    for call, given in zip(calls, before, strict=False):
-        if call.name not in broken and not same(call.x, given):
-            kind = type(call.layer).__name__
-            broken[call.name] = LayerAudit(call.name, kind, problem="its input is not the output of the layer before it")
-    if model.num_classes and [call.name == "head" for call in calls] != [False] * (len(calls) - 1) + [True]:
+    kinds = {call.name: type(call.layer).__name__ for call in traced.calls}
+    for name in traced.breaks():
+        if name == "output":
+            problem = "the network changes the output of its last layer"
+            broken[name] = LayerAudit(name, type(model).__name__, problem=problem)
+        elif name not in broken:
+            broken[name] = LayerAudit(name, kinds[name], problem="its input is not the output of the layer before it")
+    if model.num_classes and not traced.ends_with(model.head):
         broken["head"] = LayerAudit("head", type(model.head).__name__, problem="it is not the last layer, once")
-    if not same(before[-1], y):
-        broken["output"] = LayerAudit("output", type(model).__name__, problem="the network changes the output of its last layer")
-    return calls, broken
+    return broken
 
 
 def _audit_layer(call: Call, family: str, claimed: Tensor) -> LayerAudit:
@@ -148,10 +147,9 @@ def _audit_layer(call: Call, family: str, claimed: Tensor) -> LayerAudit:
     )
     if isinstance(layer, UnitRowsLinear) and name != "head":
         return replace(about, problem="a head within a network, which is not 1-Lipschitz")
-    broken = [key for key, value in layer.state_dict().items() if not value.isfinite().all()]
-    if broken:
+    if broken := not_finite(layer.state_dict()):
         return replace(about, problem=f"NaN or infinity in {broken[0]}")
-    folded = fold(layer)
+    folded = fold(layer, size=(x.shape[2], x.shape[3]) if x.ndim == 4 else None)
     margin, upper = lipschitz_upper_bound(folded, x)
     lower = lipschitz_estimate(folded, x)
     problem = ""

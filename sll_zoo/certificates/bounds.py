@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,7 @@ from torch.nn import functional as F
 from sll_zoo import layers as zoo_layers
 from sll_zoo.functional.activation import slope_restricted
 from sll_zoo.functional.convolution import frequencies, torus
-from sll_zoo.functional.orthogonal import LOG_NORM_LIMIT
-from sll_zoo.functional.rescaling import LOG_Q_LIMIT
-from sll_zoo.layers import FoldedLinearForm, FoldedResidual
+from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich
 
 # Float64 rounding of eigenvalues near 1, through sums of some thousand products.
 SLACK = 1e-9
@@ -65,17 +63,17 @@ def _linear_bound(layer: FoldedLinearForm, x: Tensor) -> tuple[float, float]:
     return _norm(_largest_ratio(layer.weight, ones, x, layer.padding_mode) ** 0.5)
 
 
-def _orthogonal_conv_bound(layer: nn.Module, x: Tensor) -> tuple[float, float]:
-    """Take the norm of a linear circular convolution from its responses to one pixel in each channel."""
-    zero = torch.zeros_like(x[:1])
-    impulses = zero.repeat(x.shape[1], 1, 1, 1)
-    impulses[range(x.shape[1]), range(x.shape[1]), 0, 0] = 1
-    response = torch.fft.fft2(layer(impulses) - layer(zero)).permute(2, 3, 1, 0)
-    return _norm(float(torch.linalg.matrix_norm(response, 2).amax()))
+def _circular_bound(layer: FoldedCircular, _: Tensor) -> tuple[float, float]:
+    return _norm(_largest_norm(layer.matrices()))
 
 
-def _sandwich_bound(layer: nn.Module, x: Tensor) -> tuple[float, float]:
-    return _norm(float(torch.linalg.matrix_norm(_sandwich_factors(layer, x), 2).amax()))
+def _sandwich_bound(layer: FoldedSandwich, _: Tensor) -> tuple[float, float]:
+    """Take the norm of Aᴴ over Bᴴ, whose bound of 1 is the condition of a sandwich with a positive Ψ."""
+    return _norm(_largest_norm(layer.matrices())) if (layer.psi > 0).all() else (float("nan"), float("inf"))
+
+
+def _largest_norm(matrices: Tensor) -> float:
+    return float(torch.linalg.matrix_norm(matrices, 2).amax())
 
 
 def _head_bound(layer: zoo_layers.UnitRowsLinear, _: Tensor) -> tuple[float, float]:
@@ -100,9 +98,8 @@ def _norm(norm: float) -> tuple[float, float]:
 UPPER_BOUNDS: dict[type, Callable[..., tuple[float, float]]] = {
     FoldedResidual: _residual_bound,
     FoldedLinearForm: _linear_bound,
-    zoo_layers.OrthogonalConv2d: _orthogonal_conv_bound,
-    zoo_layers.SandwichLinear: _sandwich_bound,
-    zoo_layers.SandwichConv2d: _sandwich_bound,
+    FoldedCircular: _circular_bound,
+    FoldedSandwich: _sandwich_bound,
     zoo_layers.UnitRowsLinear: _head_bound,
     zoo_layers.NormOneAvgPool2d: _pool_bound,
     nn.AdaptiveMaxPool2d: _max_pool_bound,
@@ -125,21 +122,6 @@ def _largest_ratio(weight: Tensor, inverse_t: Tensor, x: Tensor, padding_mode: s
     return float(torch.linalg.eigvalsh(gram).amax())
 
 
-def _sandwich_factors(layer: Any, x: Tensor) -> Tensor:
-    """Return [Aᴴ; Bᴴ], one matrix for each frequency of a convolution, by a Cayley transform of our own: of norm 1."""
-    weight, out = layer.weight, layer.weight.shape[1]
-    weight = weight * layer.log_norm.clamp(-LOG_NORM_LIMIT, LOG_NORM_LIMIT).exp() / weight.norm().clamp_min(1e-300)
-    if weight.ndim == 4:
-        k, (height, width) = weight.shape[-1], x.shape[2:]
-        padded = torch.nn.functional.pad(weight, (0, width - k, 0, height - k)).roll((-(k // 2),) * 2, (2, 3))
-        weight = torch.fft.rfft2(padded).permute(2, 3, 0, 1)
-    top, rest = weight[..., :out, :], weight[..., out:, :]
-    skew = top - top.mH + rest.mH @ rest
-    identity = torch.eye(out, dtype=skew.dtype)
-    factors: Tensor = torch.linalg.solve(identity + skew, torch.cat([identity - skew, -2 * rest], -2), left=False)
-    return factors
-
-
 def reference(layer: nn.Module, x: Tensor) -> Tensor | None:
     """Return what the formula of a folded layer gives for ``x``, written once more; None for layers without parameters."""
     if isinstance(layer, FoldedLinearForm):
@@ -151,25 +133,23 @@ def reference(layer: nn.Module, x: Tensor) -> Tensor | None:
         return x - _applied(back.flip(2, 3) if back.ndim == 4 else back, y, layer.padding_mode)
     if isinstance(layer, zoo_layers.UnitRowsLinear):
         return _applied(unit_rows(layer.weight), x, "zeros") + _along_channels(layer.bias, x)
-    if isinstance(layer, zoo_layers.SandwichLinear | zoo_layers.SandwichConv2d):
-        return _sandwich(layer, x)
+    if isinstance(layer, FoldedCircular):
+        return _moved(layer.matrices(), x) + _along_channels(layer.bias, x)
+    if isinstance(layer, FoldedSandwich):
+        factors, psi = layer.matrices(), _along_channels(layer.psi, x)
+        a, b = factors[..., : len(layer.psi), :], factors[..., len(layer.psi) :, :]
+        hidden = math.sqrt(2) * _moved(b.mH, x) / psi + _along_channels(layer.bias, x)
+        return math.sqrt(2) * _moved(a, psi * hidden.clamp_min(0))
     return None
 
 
-def _sandwich(layer: Any, x: Tensor) -> Tensor:
-    """Return √2 Aᵀ Ψ relu(√2 Ψ⁻¹ B x + b)."""
-    q, out = _sandwich_factors(layer, x), layer.weight.shape[1]
-    psi = _along_channels(layer.log_psi.clamp(-LOG_Q_LIMIT, LOG_Q_LIMIT).exp(), x)
-
-    def apply(matrix: Tensor, images: Tensor) -> Tensor:
-        if images.ndim == 2:
-            return images @ matrix.mT
-        moved = torch.einsum("hwoc,bchw->bohw", matrix, torch.fft.rfft2(images))
-        back: Tensor = torch.fft.irfft2(moved, s=tuple(images.shape[2:]))
-        return back
-
-    hidden = math.sqrt(2) * apply(q[..., out:, :].mH, x) / psi + _along_channels(layer.bias, x)
-    return math.sqrt(2) * apply(q[..., :out, :], psi * hidden.clamp_min(0))
+def _moved(matrices: Tensor, x: Tensor) -> Tensor:
+    """Apply a real matrix to all vectors or pixels, or a complex one to each frequency of images."""
+    if not matrices.is_complex():
+        return torch.einsum("oc,bc...->bo...", matrices, x)
+    moved = torch.einsum("hwoc,bchw->bohw", matrices, torch.fft.rfft2(x))
+    back: Tensor = torch.fft.irfft2(moved, s=tuple(x.shape[2:]))
+    return back
 
 
 def _applied(weight: Tensor, x: Tensor, padding_mode: str) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from sll_zoo.certificates.soundness import FrozenNetwork, freeze, sound_radius
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import certified_radius, check_constants
-from sll_zoo.layers import fold, is_folded
+from sll_zoo.layers import is_folded
+from sll_zoo.layers.fold import fold_what_fits
 from sll_zoo.layers.seal import Sealed, require_intact
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.structure import require_structure
@@ -79,6 +80,9 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
 def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
     """Return the network on which certificates rest: the model itself if it is frozen, or folded in float64, else made so.
 
+    Orthogonal and sandwich convolutions stay as they are in a network where their matrices would take more than 4 GB, and in
+    one of another's own, of which nobody knows the sizes of the images in it.
+
     Args:
         model: A network that :func:`certify` accepts, in train mode too; it is not changed.
         sound: Whether to freeze it.
@@ -102,7 +106,7 @@ def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
         )
     if sound:
         return freeze(model)
-    return model if is_folded(model) else fold(model, torch.float64)
+    return model if is_folded(model) else fold_what_fits(model)
 
 
 def _check_model(model: nn.Module) -> None:
@@ -111,8 +115,6 @@ def _check_model(model: nn.Module) -> None:
         raise InputError("the model is in train mode", "call model.eval() first")
     tensors = [*model.parameters(), *model.buffers()]
     dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point() or tensor.is_complex()}
-    if isinstance(model, FrozenNetwork):  # may hold matrices of Fourier transforms
-        dtypes -= {torch.complex64, torch.complex128}
     if other := dtypes - {torch.float32, torch.float64}:
         raise InputError(f"a model in {other.pop()}", "certify model.float(), and deploy that: half precision rounds too much")
     if len(devices := {str(tensor.device) for tensor in tensors}) > 1:

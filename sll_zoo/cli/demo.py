@@ -11,7 +11,10 @@ from lightning import Trainer, seed_everything
 
 from sll_zoo.certificates.certification import certify
 from sll_zoo.certificates.evaluation import evaluate
+from sll_zoo.cli.quiet import quiet_lightning
 from sll_zoo.data import Digits
+from sll_zoo.errors import ConfigError
+from sll_zoo.files import obstacle_to_file
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.reports.plot import plot_certified_accuracy
@@ -34,6 +37,14 @@ NEXT = """Next:
 
 def run_demo(picture: Path) -> None:
     """Certify the held-out digits with the shipped weights, draw the result, and fine-tune the same weights."""
+    if problem := obstacle_to_file(picture):
+        raise ConfigError(problem, "name a picture in a folder of yours")
+    with quiet_lightning():
+        show(picture)
+
+
+def show(picture: Path) -> None:
+    """Do so, and print what comes of it."""
     data = Digits()
     data.setup()
     model = create_model(MODEL, pretrained=True).eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
 
 import torch
 
@@ -12,11 +12,11 @@ from sll_zoo.reports.words import size_in_words
 from sll_zoo.zoo import create_model
 
 
-def run_export(options: argparse.Namespace) -> None:
+def run_export(model: str, out: Path, *, dtype: str) -> None:
     """Write a model as a file for another runtime."""
-    require_writable(options.out)
-    model = create_model(options.model, pretrained=True)
-    print(_describe(export(model, options.out, dtype=getattr(torch, options.dtype), name=options.model)))
+    require_writable(out)
+    network = create_model(model, pretrained=True)
+    print(_describe(export(network, out, dtype=getattr(torch, dtype), name=model)))
 
 
 def _describe(found: Exported) -> str:

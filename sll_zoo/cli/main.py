@@ -8,9 +8,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from sll_zoo.choices import TRAINING
 from sll_zoo.cli.mistakes import mistake_of, suspects
-from sll_zoo.cli.parsers import command_line
+from sll_zoo.cli.parsers import TRAINING, command_line
 from sll_zoo.errors import Interrupted
 
 
@@ -31,13 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             for written in train(arguments):
                 print(f"wrote {written}")
         else:
-            options = command_line().parse_args(arguments)
-            run = pkgutil.resolve_name(f"sll_zoo.cli.{options.run}")
-            return int(run(options) or 0)
+            options = vars(command_line(arguments).parse_args(arguments))
+            run = pkgutil.resolve_name(f"sll_zoo.cli.{options.pop('run')}")
+            return int(run(**options) or 0)
     except (Interrupted, KeyboardInterrupt) as stop:
         signum, message = (stop.signum, stop.message) if isinstance(stop, Interrupted) else (signal.SIGINT, "interrupted")
         if message:
-            print(f"sll-zoo: {message}; nothing was exported", file=sys.stderr)
+            print(f"sll-zoo: {message}; nothing was saved", file=sys.stderr)
         return 128 + signum
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read the output has had enough of it

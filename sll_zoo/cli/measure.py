@@ -1,12 +1,12 @@
-"""Commands that measure a network: ``demo``, ``certify``, ``classify``, ``audit``, ``attack``."""
+"""Commands that measure a network: ``certify``, ``classify``, ``audit``, ``attack``."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import shlex
 import sys
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -15,8 +15,6 @@ from rich.progress import track
 from sll_zoo.certificates.attacking import attack
 from sll_zoo.certificates.auditing import audit
 from sll_zoo.certificates.evaluation import evaluate
-from sll_zoo.cli import demo
-from sll_zoo.cli.quiet import quiet_lightning
 from sll_zoo.data import check_source, fingerprint, open_data
 from sll_zoo.functional.certificate import RADII
 from sll_zoo.layers import FAMILIES
@@ -28,95 +26,87 @@ from sll_zoo.reports.progress import track_images
 from sll_zoo.reports.tables import print_evaluation
 from sll_zoo.zoo import create_model
 from sll_zoo.zoo.entries import TAGS, full_name
-from sll_zoo.zoo.publishing.recording import record_attack, recording_folder
+from sll_zoo.zoo.factory import load
+from sll_zoo.zoo.publishing.recording import record_attack, recording_folder, require_measured_on
 from sll_zoo.zoo.records.record import read_records
 
 
-def run_demo(options: argparse.Namespace) -> None:
-    """Show the whole of it on the digits."""
-    quiet_lightning()
-    demo.run_demo(options.picture)
-
-
-def run_certify(options: argparse.Namespace) -> None:
+def run_certify(model: str, data: str, *, sound: bool, limit: int | None, device: str, out: Path | None, command: str) -> None:
     """Measure a model on held-out images."""
     # What is cheap to refuse is refused before the model is loaded, and a damaged image before any is certified.
-    check_source(options.data)
-    if options.out:
-        check_folder(options.out)
-    model = create_model(options.model, pretrained=True).eval().to(options.device)
-    data = open_data(options.data, model.config.input_shape, model.num_classes, label_names(model))
-    if options.limit:
-        data = data.limited(options.limit)
-    data_sha256 = fingerprint(track_images(data.batches(), len(data), "reading"))
-    evaluation = evaluate(model, track_images(data.batches(), len(data), "certifying"), sound=options.sound)
+    check_source(data)
+    if out:
+        check_folder(out)
+    network = create_model(model, pretrained=True).eval().to(device)
+    held_out = open_data(data, network.config.input_shape, network.num_classes, label_names(network))
+    if limit:
+        held_out = held_out.limited(limit)
+    data_sha256 = fingerprint(track_images(held_out.batches(), len(held_out), "reading"))
+    evaluation = evaluate(network, track_images(held_out.batches(), len(held_out), "certifying"), sound=sound)
     print_evaluation(evaluation)
-    if options.out:
-        report = describe_run(model, evaluation, data, _command(options), options.model, data_sha256)
-        print(f"report: {write_report(options.out, report, evaluation, data)}")
+    if out:
+        report = describe_run(network, evaluation, held_out, command, model, data_sha256)
+        print(f"report: {write_report(out, report, evaluation, held_out)}")
 
 
-def run_classify(options: argparse.Namespace) -> None:
+def run_classify(model: str, images: Sequence[Path], *, as_json: bool, out: Path | None) -> None:
     """Classify and certify images in files."""
-    require_images(options.images)
-    if options.out:
-        check_folder(options.out, FILES)
-    classified, images = classify(create_model(options.model, pretrained=True).eval(), options.images)
-    print(json.dumps(to_dict(options.model, classified), indent=2) if options.json else in_words(classified))
-    if options.out:
-        page = write_classified(options.out, options.model, classified, images)
-        print(f"page: {page}", file=sys.stderr if options.json else sys.stdout)
+    require_images(images)
+    if out:
+        check_folder(out, FILES)
+    classified, opened = classify(create_model(model, pretrained=True).eval(), images)
+    print(json.dumps(to_dict(model, classified), indent=2) if as_json else in_words(classified))
+    if out:
+        page = write_classified(out, model, classified, opened)
+        print(f"page: {page}", file=sys.stderr if as_json else sys.stdout)
 
 
-def _command(options: argparse.Namespace) -> str:
-    """Return the command line that repeats a certification."""
-    words = ["sll-zoo", "certify", options.model, options.data]
-    words += ["--sound"] if options.sound else []
-    words += ["--limit", str(options.limit)] if options.limit else []
-    return shlex.join([*words, "--out", str(options.out)])
-
-
-def run_attack(options: argparse.Namespace) -> int:
+def run_attack(
+    model: str,
+    data: str,
+    *,
+    method: str,
+    eps: Sequence[float] | None,
+    limit: int | None,
+    device: str,
+    steps: int,
+    restarts: int,
+    out: Path,
+    record: bool,
+) -> int:
     """Look for images that refute a certificate."""
-    eps = options.eps or RADII
-    require_npz(options.out)
-    check_source(options.data)
-    model = create_model(options.model, pretrained=True).eval().to(options.device)
-    data = open_data(options.data, model.config.input_shape, model.num_classes, label_names(model))
-    folder = recording_folder(options.model, data, eps) if options.record else None
-    if options.limit:
-        data = data.limited(options.limit)
-    images, labels = (torch.cat(part) for part in zip(*data.batches(), strict=True))
-    found = attack(
-        model,
-        images,
-        labels,
-        eps,
-        method=options.method,
-        steps=options.steps,
-        restarts=options.restarts,
-        progress=partial(track, description=f"attacking {options.data}"),
-    )
+    radii = eps or RADII
+    require_npz(out)
+    check_source(data)
+    folder = recording_folder(model, radii) if record else None
+    network = (load(folder) if folder else create_model(model, pretrained=True)).eval().to(device)
+    held_out = open_data(data, network.config.input_shape, network.num_classes, label_names(network))
+    if folder:
+        require_measured_on(folder, held_out)
+    if limit:
+        held_out = held_out.limited(limit)
+    images, labels = (torch.cat(part) for part in zip(*held_out.batches(), strict=True))
+    progress = partial(track, description=f"attacking {data}")
+    found = attack(network, images, labels, radii, method=method, steps=steps, restarts=restarts, progress=progress)
     print(render_attack(found))
     if found.violations.any():
-        print(write_violations(found, options.model, options.out), file=sys.stderr)
+        print(write_violations(found, model, out), file=sys.stderr)
     elif folder:
-        record_attack(folder, found, name_of(options.method, options.steps, options.restarts))
+        record_attack(folder.path, found, name_of(method, steps, restarts))
     return bool(found.violations.any())
 
 
-def run_audit(options: argparse.Namespace) -> int:
+def run_audit(model: str, *, as_json: bool) -> int:
     """Check every layer of a model."""
-    named = options.model.partition(".")[0]
-    trained = named not in TAGS or full_name(options.model) in read_records()
-    model = create_model(options.model, pretrained=trained)
+    trained = model.partition(".")[0] not in TAGS or full_name(model) in read_records()
+    network = create_model(model, pretrained=trained)
     if not trained:
-        print(f"{options.model} has no published weights: auditing it as it starts", file=sys.stderr)
-    found = audit(model, partial(track, description=f"auditing {options.model}", console=Console(stderr=True)))
-    if options.json:
+        print(f"{model} has no published weights: auditing it as it starts", file=sys.stderr)
+    found = audit(network, partial(track, description=f"auditing {model}", console=Console(stderr=True)))
+    if as_json:
         print(json.dumps(found.to_dict(), indent=2))
         return bool(found.problems)
-    family = model.config.family
+    family = network.config.family
     print(f"family {family}, {FAMILIES[family].form} form")
     print(f"{'layer':14} {'kind':18} {'T':11} {'weight':18} {'margin':>9} {'proved':>9} {'found':>9} {'gap':>8}")
     for row in found.layers:

@@ -7,57 +7,40 @@ import pickle
 import re
 import signal
 import traceback
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning import Callback, LightningDataModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from sll_zoo.choices import TRAINING
 from sll_zoo.cli.mistakes import mistake_of, mistakes
+from sll_zoo.cli.parsers import TRAINING
 from sll_zoo.cli.quiet import quiet_lightning
 from sll_zoo.errors import ConfigError, Interrupted, SllZooError, UntrainedHeadWarning, WeightsError
 from sll_zoo.files import atomic_write
-from sll_zoo.training.callbacks import (
-    ExportModel,
-    FiniteWatch,
-    ImageProgressBar,
-    LogDiagnostics,
-    ResumableCheckpoint,
-    SeededBatches,
-    TrainingReport,
-    WriteCertificates,
-)
+from sll_zoo.training.callbacks import ResumableCheckpoint, SavePretrained, TrainingReport, WriteCertificates
+from sll_zoo.training.callbacks.defaults import with_defaults
 from sll_zoo.training.checkpoint_files import defining, require_checkpoint, require_same_training, training_of
 from sll_zoo.training.memory import keep_freed_memory
 from sll_zoo.training.task import CertifiedClassifier
 
 TRACEBACK = Path("outputs/traceback.txt")
-WRITERS = (ExportModel, TrainingReport, WriteCertificates)
+WRITERS = (SavePretrained, TrainingReport, WriteCertificates)
 
 
 class _CLI(LightningCLI):
     """LightningCLI that can be interrupted, reports on every training, and measures no untrained network."""
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Return the trainer, with diagnostics, report and progress bar where the configuration has none of its own."""
+        """Return the trainer, with the callbacks of every training where the configuration has none of their kind."""
         options = self.config_init[self.subcommand].trainer
         given = options.callbacks or []
-        callbacks: list[Callback] = list(given) if isinstance(given, list) else [given]
-        wanted: list[tuple[type[Callback], type[Callback]]] = [
-            (LogDiagnostics, LogDiagnostics),
-            (TrainingReport, TrainingReport),  # after those that log
-        ]
-        if options.enable_progress_bar is not False:
-            wanted.append((ProgressBar, ImageProgressBar))
-        callbacks += [ours() for kind, ours in wanted if not any(isinstance(callback, kind) for callback in callbacks)]
+        callbacks = with_defaults(given if isinstance(given, list) else [given], options.enable_progress_bar is not False)
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -160,12 +143,17 @@ def train(arguments: list[str]) -> list[str]:
         KeyboardInterrupt: The training was interrupted at once.
     """
     require_checkpoint(arguments)
-    quiet_lightning()
     keep_freed_memory()
-    if arguments[0] == "fit":
-        warnings.simplefilter("ignore", UntrainedHeadWarning)  # the head is about to be trained
+    # A head that has no weights is about to be trained.
+    with quiet_lightning(*([UntrainedHeadWarning] if arguments[0] == "fit" else [])):
+        callbacks = _run(arguments).trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+    return [callback.written for callback in callbacks if isinstance(callback, WRITERS) and callback.written]
+
+
+def _run(arguments: list[str]) -> _CLI:
+    """Run a command, and tell mistakes and interruptions from failures."""
     try:
-        cli = _CLI(
+        return _CLI(
             CertifiedClassifier,
             LightningDataModule,
             subclass_mode_data=True,
@@ -174,7 +162,6 @@ def train(arguments: list[str]) -> list[str]:
             save_config_kwargs={"overwrite": True},
             parser_kwargs={"prog": "sll-zoo", "exit_on_error": False, **{name: {"exit_on_error": False} for name in TRAINING}},
             trainer_defaults={
-                "callbacks": [SeededBatches(), FiniteWatch(), WriteCertificates()],
                 "logger": {"class_path": "sll_zoo.training.loggers.OwnFolderLogger", "init_args": {"save_dir": "outputs"}},
             },
             args=arguments,
@@ -192,6 +179,3 @@ def train(arguments: list[str]) -> list[str]:
         if stop.code != 1:
             raise
         raise KeyboardInterrupt from None  # Lightning ends an interrupted training with status 1
-    callbacks = cli.trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it without declaring it
-    writers = [callback for callback in callbacks if isinstance(callback, WRITERS)]
-    return [writer.written for writer in writers if writer.written]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 from rich.markdown import Markdown
@@ -25,14 +25,14 @@ from sll_zoo.zoo.records.card import describe, file_in_words
 AUDITING = partial(track, description="auditing", console=Console(stderr=True))
 
 
-def run_list(options: argparse.Namespace) -> None:
+def run_list(*, pretrained: bool, as_json: bool) -> None:
     """List the models."""
-    if not options.pretrained:
+    if not pretrained:
         names = {name: TAGS[name] for name in list_models()}
-        print(json.dumps(names, indent=2) if options.json else "\n".join(f"{k:22} {', '.join(v)}" for k, v in names.items()))
+        print(json.dumps(names, indent=2) if as_json else "\n".join(f"{k:22} {', '.join(v)}" for k, v in names.items()))
         return
     models = listed_models()
-    if options.json:
+    if as_json:
         print(json.dumps([model.to_dict() for model in models], indent=2))
         return
     for model in models:
@@ -45,29 +45,22 @@ def _line(model: Listed) -> str:
     return f"{record.name}: {describe(record)}; {file_in_words(record)}, {record.license}; {where}"
 
 
-def run_pull(options: argparse.Namespace) -> None:
+def run_pull(model: str, to: Path | None) -> None:
     """Fetch a model's weights."""
-    print(f"{options.model} is in {pull(options.model, options.to)}")
+    print(f"{model} is in {pull(model, to)}")
 
 
-def run_publish(options: argparse.Namespace) -> None:
+def run_publish(
+    source: str, repo_id: str, *, private: bool, revision: str, tag: str | None, data: str | None, dry_run: bool
+) -> None:
     """Check weights, and put them on the Hub."""
-    found = publish(
-        options.source,
-        options.repo_id,
-        private=options.private,
-        revision=options.revision,
-        tag=options.tag,
-        data=options.data,
-        dry_run=options.dry_run,
-        progress=AUDITING,
-    )
-    if options.dry_run:
+    found = publish(source, repo_id, private=private, revision=revision, tag=tag, data=data, dry_run=dry_run, progress=AUDITING)
+    if dry_run:
         Console().print(Markdown(found.card.split("---\n", 2)[2]))
     for name, size in found.files.items():
         print(f"{name:20} {size_in_words(size):>9}")
     _warn(found.warning)
-    if options.dry_run:
+    if dry_run:
         print(f"every {'other ' if found.warning else ''}check passed; nothing was sent to {found.repo_id}")
     else:
         print(f"{found.url}{'' if found.changed else ' (nothing changed)'}")
@@ -78,23 +71,23 @@ def _warn(warning: str) -> None:
         print(f"sll-zoo: warning: {warning}", file=sys.stderr)
 
 
-def run_ship(options: argparse.Namespace) -> None:
-    """Put exported weights into checkpoints/."""
-    found = ship(options.folder, AUDITING)
+def run_ship(folder: Path) -> None:
+    """Put saved weights into checkpoints/."""
+    found = ship(folder, AUDITING)
     _warn(found.warning)
     print(f"{found.folder}: {found.record.name}, {describe(found.record)}")
 
 
-def run_convert(options: argparse.Namespace) -> None:
+def run_convert(official: Path, *, out: Path, data: str | None) -> None:
     """Turn a checkpoint of the paper's authors into a folder."""
-    record = convert(options.official, options.out, options.data, AUDITING)
-    print(f"{options.out}: {record.name}, {describe(record)}")
+    record = convert(official, out, data, AUDITING)
+    print(f"{out}: {record.name}, {describe(record)}")
 
 
-def run_quantize(options: argparse.Namespace) -> None:
+def run_quantize(model: str, *, bits: int, data: str, device: str, out: Path) -> None:
     """Write a model with fewer bits a weight, and print what that costs."""
-    check_source(options.data)
-    found = quantize_weights(options.model, options.out, options.data, options.bits, options.device, AUDITING)
+    check_source(data)
+    found = quantize_weights(model, out, data, bits, device, AUDITING)
     before, after = found.before, found.after
     rows = [("clean accuracy", before.clean, after.clean)]
     rows += [(f"certified at {radius_label(eps)}", share, after.certified[eps]) for eps, share in before.certified.items()]
@@ -103,4 +96,4 @@ def run_quantize(options: argparse.Namespace) -> None:
         print(f"{name:20} {percent(shares[0]):>9} {percent(shares[1]):>9} {100 * (shares[1] - shares[0]):+7.2f}")
     print(f"{'mean radius':20} {before.mean_radius:9.4f} {after.mean_radius:9.4f}")
     print(f"{'file':20} {size_in_words(found.size_before):>9} {size_in_words(found.record.size):>9}")
-    print(f"{options.out}: {found.record.name}, {after.n:,} images, {file_in_words(found.record)}")
+    print(f"{out}: {found.record.name}, {after.n:,} images, {file_in_words(found.record)}")

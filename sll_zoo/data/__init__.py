@@ -5,7 +5,7 @@ from sll_zoo.data.cifar10 import CIFAR10
 from sll_zoo.data.cifar100 import CIFAR100
 from sll_zoo.data.digits import Digits
 from sll_zoo.data.fingerprint import fingerprint
-from sll_zoo.data.held_out import DATA, HeldOut, check_source, open_data
+from sll_zoo.data.held_out import DATA_MODULES, HeldOut, check_source, open_data
 from sll_zoo.data.image_folder import ImageFolder
 from sll_zoo.data.loading import EvaluationLoader, UnpaddedSampler, evaluation_loader, training_loader
 from sll_zoo.data.reading import load_images
@@ -15,7 +15,7 @@ from sll_zoo.data.tiny_imagenet import TinyImageNet
 __all__ = [
     "CIFAR10",
     "CIFAR100",
-    "DATA",
+    "DATA_MODULES",
     "Digits",
     "EvaluationLoader",
     "HeldOut",

@@ -17,7 +17,7 @@ def download(url: str, root: Path, md5: str) -> None:
     """
     try:
         download_and_extract_archive(url, str(root), md5=md5)
-    except (OSError, RuntimeError) as error:  # the second is torchvision's, of another checksum
+    except (OSError, RuntimeError) as error:  # torchvision raises RuntimeError for a wrong checksum
         raise InputError(f"{url} cannot be downloaded ({error})", f"fetch it by other means and unpack it in {root}") from error
 
 

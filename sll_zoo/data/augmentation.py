@@ -16,15 +16,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-# Nothing; a flip; a crop and a flip; these and the colours.
+# Augmentations by name: nothing; a flip; crop and flip; crop, flip and the paper's colours.
 Augmentation = Literal["none", "flip", "crop_flip", "paper"]
 
 PADDING = 4
-# The least and the greatest factor of brightness, contrast and saturation, and shift of the hue as a fraction of a full turn.
+# Smallest and largest factor of brightness, contrast and saturation; smallest and largest shift of the hue in full turns.
 RANGES = ((0.9, 1.1), (0.5, 2.0), (0.3, 2.0), (-0.02, 0.02))
-# Of red, green and blue in grey (ITU-R 601-2), with torchvision's digits.
+# Weights of red, green and blue in grey (ITU-R 601-2), with the digits that torchvision uses.
 LUMA = (0.2989, 0.587, 0.114)
-# So many images go through a colour step at once: what lies between its operations then stays in a processor's cache.
+# Images that go through a colour step at a time: intermediate results then stay in a processor's cache.
 FEW = 64
 
 

@@ -13,12 +13,12 @@ from torch.utils.data import DataLoader
 
 from sll_zoo.data.augmentation import Augmentation, augment
 from sll_zoo.data.fingerprint import fingerprint
+from sll_zoo.data.images import Images, Pixels
 from sll_zoo.data.loading import evaluation_loader, training_loader
-from sll_zoo.data.sources import Pixels, Source
 from sll_zoo.errors import ConfigError, UnknownNameError
 
 PARTS = ("train", "validation", "test")
-# More readers than this have not more to do.
+# Most reading processes by default: more were not faster.
 MOST_WORKERS = 8
 
 
@@ -63,10 +63,10 @@ class ImageData(LightningDataModule, ABC):
         self.batch_size = batch_size
         self.augment = augment
         self.num_workers = num_workers
-        self._parts: dict[str, Source] = {}
+        self._parts: dict[str, Images] = {}
 
     @abstractmethod
-    def read(self, train: bool) -> dict[str, Source]:
+    def read(self, train: bool) -> dict[str, Images]:
         """Read and check the images, and return the three parts; without ``train``, only the test part is needed.
 
         Raises:
@@ -85,7 +85,7 @@ class ImageData(LightningDataModule, ABC):
             for part in self._parts.values():
                 part.move(self.trainer.strategy.root_device)
 
-    def part(self, name: str) -> Source:
+    def part(self, name: str) -> Images:
         """Return the images and labels of ``train``, ``validation`` or ``test``, as a data set of pairs.
 
         Raises:
@@ -133,7 +133,7 @@ class ImageData(LightningDataModule, ABC):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ARG002 - Lightning's signature
         """Augment a training batch, on the device that it is on by now."""
-        # An example_input_array, for summaries and graphs of the network, is images alone.
+        # Lightning also passes example_input_array (for summaries and graphs): images without labels.
         if isinstance(batch, Tensor) or not (self.trainer and self.trainer.training):
             return batch
         images, labels = batch
@@ -144,7 +144,7 @@ class ImageData(LightningDataModule, ABC):
         world = self.trainer.world_size if self.trainer else 1
         return evaluation_loader(part, -(-self.batch_size // world), self._workers(part))
 
-    def _workers(self, part: Source) -> int:
+    def _workers(self, part: Images) -> int:
         if isinstance(part, Pixels):
             return 0
         if self.num_workers is not None:

@@ -14,7 +14,7 @@ from torchvision import datasets
 from sll_zoo.data.archive import download, require
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
-from sll_zoo.data.sources import Pixels, Source, split
+from sll_zoo.data.images import Images, Pixels, split
 
 
 class CIFAR10(ImageData):
@@ -56,7 +56,7 @@ class CIFAR10(ImageData):
         for path, _ in files:
             require(path, self.reader.url)
 
-    def read(self, train: bool) -> dict[str, Source]:
+    def read(self, train: bool) -> dict[str, Images]:
         """Return the images, once the checksums of all files are right."""
         for path, md5 in self._files():
             require(path, self.reader.url, md5)

@@ -10,11 +10,11 @@ import torch
 from sklearn.datasets import load_digits
 
 from sll_zoo.data.base import ImageData
-from sll_zoo.data.sources import Pixels, Source
+from sll_zoo.data.images import Images, Pixels
 
 TEST_IMAGES = 400
 VALIDATION_IMAGES = 197
-# The brightest of the 17 grey levels.
+# White: grey levels run from 0 to 16.
 WHITE = 16
 
 
@@ -37,12 +37,12 @@ class Digits(ImageData):
     def __init__(self, batch_size: int = 64) -> None:
         super().__init__(batch_size)
 
-    def read(self, train: bool) -> dict[str, Source]:  # noqa: ARG002 - all are read at once
+    def read(self, train: bool) -> dict[str, Images]:  # noqa: ARG002 - all are read at once
         """Return the images, which come with scikit-learn."""
         pixels, labels = load_digits(return_X_y=True)
         digits = Pixels(torch.from_numpy(pixels).byte().view(-1, 1, 8, 8), torch.from_numpy(labels), WHITE)
         order = np.random.default_rng(0).permutation(len(digits))
-        # The held-out images come first, so that they stay the same whatever becomes of the rest.
+        # Held-out images are drawn first: they stay the same if the split of the others changes.
         test, validation, train_images = np.split(order, [TEST_IMAGES, TEST_IMAGES + VALIDATION_IMAGES])
         parts = {"train": train_images, "validation": validation, "test": test}
         return {name: digits.select(index.tolist()) for name, index in parts.items()}

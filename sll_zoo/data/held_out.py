@@ -11,19 +11,18 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from sll_zoo.choices import DATA_SETS
 from sll_zoo.data.base import ImageData
 from sll_zoo.data.cifar10 import CIFAR10
 from sll_zoo.data.cifar100 import CIFAR100
 from sll_zoo.data.digits import Digits
 from sll_zoo.data.image_folder import class_folders, divided, list_images, log_skipped
+from sll_zoo.data.images import Files, Images, evenly_spaced
 from sll_zoo.data.reading import ImageReader
-from sll_zoo.data.sources import Files, Source, evenly_spaced
 from sll_zoo.data.tiny_imagenet import TinyImageNet
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError
 
-DATA: dict[str, Callable[[], ImageData]] = dict(zip(DATA_SETS, (Digits, CIFAR10, CIFAR100, TinyImageNet), strict=True))
-# Enough to keep the processors busy, and few enough for a progress bar that moves.
+DATA_MODULES: dict[str, Callable[[], ImageData]] = {data.name: data for data in (Digits, CIFAR10, CIFAR100, TinyImageNet)}
+# Images of a batch: enough to keep the processors busy, few enough for a progress bar that moves.
 BATCH_SIZE = 64
 
 
@@ -76,15 +75,15 @@ def check_source(source: str) -> None:
         UnknownNameError: Neither a name nor a folder.
         InputError: Files that are missing, or a folder without class folders or images.
     """
-    if source in DATA:
-        DATA[source]().prepare_data()
+    if source in DATA_MODULES:
+        DATA_MODULES[source]().prepare_data()
         return
     if Path(source).is_file():
         raise UnknownNameError(
             f"{source} is a file, no data set and no folder", f"`sll-zoo classify MODEL {source}` gives its class and radius"
         )
     if not Path(source).is_dir():
-        nearest = difflib.get_close_matches(source, DATA, n=1) or DATA
+        nearest = difflib.get_close_matches(source, DATA_MODULES, n=1) or DATA_MODULES
         raise UnknownNameError(
             f"no data set {source!r}, and no folder of that name",
             f"nearest: {', '.join(nearest)}; or give a folder that has a folder of images for each class",
@@ -96,10 +95,10 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int, 
     """Return the images of a data set that are held out to test, for a network.
 
     Args:
-        source: A key of ``DATA``, whose files are looked for where its data module looks by default. Or else a folder of class
-            folders: all its images, or those of ``test/``, else ``val/``, where it has ``train/``, else those of that. (A folder
-            of a data set's name is meant by ``./digits``.) Images keep their pixels: nothing is resized or cropped, since a
-            radius is a statement about the image that the network saw.
+        source: A key of ``DATA_MODULES``, whose files are looked for where its data module looks by default. Or else a folder of
+            class folders: all its images, or those of ``test/``, else ``val/``, where it has ``train/``, else those of that. (A
+            folder of a data set's name is meant by ``./digits``.) Images keep their pixels: nothing is resized or cropped, since
+            a radius is a statement about the image that the network saw.
         input_shape: (channels, height, width) that the network takes.
         num_classes: Number of its logits.
         label_names: Of its classes, by which those of the data are found among them, all or some; without names, the data must
@@ -110,9 +109,9 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int, 
         InputError: Images or classes that do not fit the network, files that are missing or damaged, or a folder without images.
     """
     check_source(source)
-    if source in DATA:
-        data = DATA[source]()
-        samples: Source = data.part("test")
+    if source in DATA_MODULES:
+        data = DATA_MODULES[source]()
+        samples: Images = data.part("test")
         found = data.class_names
     else:
         folder, found, listed = _held_out_images(Path(source))
@@ -132,7 +131,7 @@ def _among(
 
     Names that are the numbers from 0 on stand for a network of whose classes nobody knows more, unless the data's are such, too.
     """
-    if found == known:  # also where two classes have the same name
+    if found == known:  # equal lists need no look-up, which fails where two classes have the same name
         return known, range(num_classes)
     strangers = [name for name in found if name not in known]
     if not strangers:

@@ -12,16 +12,16 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_datas
 
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
+from sll_zoo.data.images import Files, Images, split
 from sll_zoo.data.reading import ImageReader, fitting, size_of
-from sll_zoo.data.sources import Files, Source, split
 from sll_zoo.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
 Samples = list[tuple[str, int]]
 ENDINGS = ", ".join(IMG_EXTENSIONS)
-# What a part is called, here or elsewhere; a class is not called so.
+# Folder names of the parts, here and in other tools; no class may have one of them.
 PART_NAMES = ("train", "val", "valid", "validation", "test")
-# What file managers leave, beside hidden files.
+# Files that file managers leave (besides hidden ones): skipped.
 LITTER = ("thumbs.db", "desktop.ini")
 LAYOUT = "put images into ROOT/CLASS/, or into ROOT/train/CLASS/ and the same of test/, of val/ or of both, in lower case"
 
@@ -86,7 +86,7 @@ class ImageFolder(ImageData):
             for part in parts.values():
                 part.verify()
 
-    def read(self, train: bool) -> dict[str, Source]:
+    def read(self, train: bool) -> dict[str, Images]:
         """Return the images."""
         parts = {name: part for name, part in self._files().items() if train or name == "test"}
         return {name: part.decoded() if self.in_memory else part for name, part in parts.items()}

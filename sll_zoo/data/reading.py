@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sll_zoo.errors import InputError
 
-# Pillow's names of what a network takes, by number of channels.
+# Pillow's mode for each number of channels.
 MODES = {1: "L", 3: "RGB"}
 # What Pillow raises for a file that is damaged: seen on files of seven formats, cut at each byte and with bytes overwritten.
 DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -145,10 +145,10 @@ def size_of(path: str) -> tuple[int, int]:
 def _opened(path: str) -> Iterator[Image.Image]:
     """Give the image in a file, and tell damage that is found meanwhile with the file's name."""
     try:
-        # By its name, Pillow would map some TIFFs into memory, and scramble those that are to be turned.
+        # Opened as a stream: given a name, Pillow maps some TIFFs into memory and scrambles those that it then turns.
         with Path(path).open("rb") as file, Image.open(file) as image:
             yield image
-    except InputError:  # of what the block found
+    except InputError:  # raised by the block that uses the image
         raise
     except DAMAGED_IMAGE as error:
         raise InputError(f"{path} cannot be read ({error})", "restore or remove the file") from error
@@ -163,8 +163,8 @@ def _check_depth(path: str, image: Image.Image) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     """Return the image as it is to be seen."""
     image.load()
-    image.getexif()  # which Pillow keeps
-    image.info.pop("exif", None)  # else it would write the data back into the turned image, and fail where they are odd
+    image.getexif()  # Pillow caches what it parsed, which the next line does not remove
+    image.info.pop("exif", None)  # exif_transpose would write odd EXIF data into the turned image, and fail
     return ImageOps.exif_transpose(image)
 
 

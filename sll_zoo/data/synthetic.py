@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from sll_zoo.data.base import ImageData
-from sll_zoo.data.sources import Pixels, Source, split
+from sll_zoo.data.images import Images, Pixels, split
 from sll_zoo.errors import ConfigError
 
 # Standard deviation of the noise on each pixel, in 8-bit values; the patterns range over half of them.
@@ -40,7 +40,7 @@ class Synthetic(ImageData):
         self.shape = shape
         self.class_names = tuple(map(str, range(num_classes)))
 
-    def read(self, train: bool) -> dict[str, Source]:  # noqa: ARG002 - all are made at once
+    def read(self, train: bool) -> dict[str, Images]:  # noqa: ARG002 - all are made at once
         """Return the images."""
         random = np.random.default_rng(0)
         patterns = random.integers(64, 192, (len(self.class_names), *self.shape))

@@ -11,8 +11,8 @@ from pathlib import Path
 from sll_zoo.data.archive import download, require
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
+from sll_zoo.data.images import Files, Images, split
 from sll_zoo.data.reading import ImageReader
-from sll_zoo.data.sources import Files, Source, split
 from sll_zoo.errors import InputError
 
 ANNOTATIONS = "val/val_annotations.txt"
@@ -75,7 +75,7 @@ class TinyImageNet(ImageData):
             for part in self._files(train=True).values():
                 part.verify()
 
-    def read(self, train: bool) -> dict[str, Source]:
+    def read(self, train: bool) -> dict[str, Images]:
         """Return the images, once they are found to be as many of each class as were published."""
         return {name: part.decoded() if self.in_memory else part for name, part in self._files(train).items()}
 
@@ -100,7 +100,7 @@ class TinyImageNet(ImageData):
 
     def _names(self, numbers: list[str]) -> tuple[str, ...]:
         """Return what ``words.txt`` calls the classes: number and names, between them a tab, of many more than the classes."""
-        whole = self._text("words.txt").split("\n")[:-1]  # no newline after it: a line that was cut
+        whole = self._text("words.txt").split("\n")[:-1]  # text after the last newline is a line that was cut off
         words = {number: name.strip() for number, _, name in (line.partition("\t") for line in whole)}
         if unnamed := [number for number in numbers if not words.get(number)]:
             raise InputError(f"{self.folder / 'words.txt'} is damaged: it has no name for the class {unnamed[0]}", _AGAIN)

@@ -15,9 +15,10 @@ from sll_zoo.deployment.checking import TIMED_RUNS, TOLERANCE, compare, latency
 from sll_zoo.deployment.formats import capture, require_writable
 from sll_zoo.deployment.plain import in_plain_operations
 from sll_zoo.environment import versions_of, weights_sha256
-from sll_zoo.errors import ConfigError, WeightsError
+from sll_zoo.errors import ConfigError
 from sll_zoo.files import atomic_write
 from sll_zoo.functional.certificate import certified_radius
+from sll_zoo.functional.finite import require_finite
 from sll_zoo.layers import fold
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.labels import label_names
@@ -144,8 +145,7 @@ def _check(model: LipschitzClassifier, dtype: torch.dtype) -> None:
     if not model.num_classes:
         raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
     model.require_structure()
-    if broken := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
-        raise WeightsError(f"NaN or infinity in {broken[0]}", "train or load the network again")
+    require_finite("the network", model.state_dict())
 
 
 def _metadata(model: LipschitzClassifier, dtype: torch.dtype, name: str | None) -> dict[str, str]:

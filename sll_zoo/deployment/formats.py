@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sll_zoo.errors import ExportError
-from sll_zoo.files import obstacle
+from sll_zoo.files import obstacle_to_file
 
 OUTPUTS = ("logits", "radius")
 # Beside the program in a .pt2 file.
@@ -44,15 +44,13 @@ def require_writable(path: Path) -> Format:
     Raises:
         ExportError: Another suffix than .onnx and .pt2, packages that are not installed, or a place that cannot be written to.
     """
-    if path.is_dir():
-        raise ExportError(f"{path} is a folder", f"give the name of a file that ends in {' or '.join(FORMATS)}")
+    if problem := obstacle_to_file(path):
+        raise ExportError(problem, f"give the name of a file in a folder of yours that ends in {' or '.join(FORMATS)}")
     if path.suffix not in FORMATS:
         raise ExportError(f"{path} has the suffix {path.suffix!r}", f"give a file name that ends in {' or '.join(FORMATS)}")
     missing = [package for package in ONNX_PACKAGES if find_spec(package) is None] if path.suffix == ".onnx" else []
     if missing:
         raise ExportError(f"ONNX needs {', '.join(missing)}", 'run: pip install "sll_zoo[onnx]"; a .pt2 file needs nothing')
-    if problem := obstacle(path.parent):
-        raise ExportError(problem, "name a file in a folder of yours")
     return FORMATS[path.suffix]
 
 

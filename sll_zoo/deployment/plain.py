@@ -8,10 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
-from sll_zoo.certificates.soundness.fourier import StoredMatrices, StoredOrthogonal, StoredSandwich, stored
 from sll_zoo.deployment.operations import (
     ConvolutionalResidual,
     DenseResidual,
@@ -20,9 +18,16 @@ from sll_zoo.deployment.operations import (
     ProductConvolution,
     SumPool,
 )
-from sll_zoo.layers import FoldedLinearForm, FoldedResidual, NormOneAvgPool2d, UnitRowsLinear
+from sll_zoo.layers import (
+    FoldedCircular,
+    FoldedLinearForm,
+    FoldedResidual,
+    FoldedSandwich,
+    NormOneAvgPool2d,
+    UnitRowsLinear,
+)
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.models.chain import trace
+from sll_zoo.models.chain import random_images, trace
 
 
 def in_plain_operations(folded: LipschitzClassifier, by_products: bool) -> LipschitzClassifier:
@@ -33,13 +38,8 @@ def in_plain_operations(folded: LipschitzClassifier, by_products: bool) -> Lipsc
         by_products: Whether a convolution is written as a matrix product, for runtimes that have none in float64.
     """
     network = copy.deepcopy(folded)
-    calls, _ = trace(network, torch.zeros(1, *network.config.input_shape, dtype=torch.float64))
-    for call in calls:
-        weight = getattr(call.layer, "weight", None)
-        # To a kernel of one pixel, every pixel is an image of its own.
-        pixelwise = weight is not None and weight.shape[2:] == (1, 1)
-        matrices = stored(call.layer, call.x[..., :1, :1] if pixelwise else call.x, torch.float64)
-        if plain := _plain(matrices or call.layer, call.x, by_products):
+    for call in trace(network, random_images(network, 1)).calls:
+        if plain := _plain(call.layer, call.x, by_products):
             network.set_submodule(call.name, plain)
     for buffer in network.buffers():
         buffer.data = buffer.contiguous()  # as files hold them
@@ -62,8 +62,8 @@ def _plain(layer: nn.Module, x: Tensor, by_products: bool) -> nn.Module | None:
             return ConvolutionalResidual(*taking, layer.activation)
         case FoldedLinearForm() if layer.weight.ndim == 4:
             return convolution(layer.weight, layer.bias, layer.padding_mode)
-        case StoredMatrices():
-            return _of_matrices(layer, size, convolution)
+        case FoldedCircular() | FoldedSandwich():
+            return _of_matrices(layer, x, convolution)
         case NormOneAvgPool2d():
             return SumPool(cast("int", layer.kernel_size))
         case nn.AdaptiveMaxPool2d(output_size=1):
@@ -71,20 +71,20 @@ def _plain(layer: nn.Module, x: Tensor, by_products: bool) -> nn.Module | None:
     return None
 
 
-def _of_matrices(layer: StoredMatrices, size: tuple[int, int], convolution: Callable[..., nn.Module]) -> nn.Module:
-    """Return an orthogonal or sandwich layer, of vectors or of images of ``size``."""
-    matrices = layer.matrices
+def _of_matrices(layer: FoldedCircular | FoldedSandwich, x: Tensor, convolution: Callable[..., nn.Module]) -> nn.Module:
+    """Return a layer of stored matrices, for inputs like ``x``: for a sandwich two products with an activation between them."""
+    matrices = layer.matrices()
 
     def product(matrices: Tensor, bias: Tensor | None) -> nn.Module:
-        if not matrices.is_complex():
-            return FoldedLinearForm(matrices, bias, "zeros")
-        if matrices.shape[:2] == (1, 1):
-            return convolution(matrices.real.permute(2, 3, 0, 1), bias, "zeros")
-        return FrequencyProduct(matrices, bias, size)
+        if layer.size:
+            return FrequencyProduct(matrices, bias, layer.size)
+        if x.ndim == 4:  # of every pixel
+            return convolution(matrices[:, :, None, None], bias, "zeros")
+        return FoldedLinearForm(matrices, bias, "zeros")
 
-    if isinstance(layer, StoredSandwich):
-        out = len(layer.psi)
-        a, b = matrices[..., :out, :], matrices[..., out:, :].mH
-        hidden = product(math.sqrt(2) * b / layer.psi[:, None], layer.bias)
-        return nn.Sequential(hidden, nn.ReLU(), product(math.sqrt(2) * a * layer.psi, None))
-    return product(matrices, layer.bias if isinstance(layer, StoredOrthogonal) else None)
+    if isinstance(layer, FoldedCircular):
+        return product(matrices, layer.bias)
+    out = len(layer.psi)
+    a, b = matrices[..., :out, :], matrices[..., out:, :].mH
+    hidden = product(math.sqrt(2) * b / layer.psi[:, None], layer.bias)
+    return nn.Sequential(hidden, nn.ReLU(), product(math.sqrt(2) * a * layer.psi, None))

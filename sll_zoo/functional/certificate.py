@@ -18,9 +18,9 @@ from sll_zoo.errors import InputError
 RADII = (36 / 255, 72 / 255, 108 / 255, 1.0)
 # Two equal rows of a head give logits that a matrix product may round apart by a few units in the last place: they are tied.
 TIE = 64
-# Margins are compared in pieces of so many, images times classes: half a MB in float64, which a processor's cache can hold.
+# Margins (images times classes) compared at a time: half a MB in float64, which fits a processor's cache.
 PIECE = 2**16
-# How far two halves of a symmetric matrix may be apart, relative to its largest entry: a formula evaluated in float32.
+# Tolerance for the symmetry of L, relative to its largest entry: L may come from a formula evaluated in float32.
 ASYMMETRY = 1e-6
 
 
@@ -55,10 +55,10 @@ def certified_radius(
     Images are compared in pieces: beside the logits and L, memory does not grow with batch × classes.
     """
     classes = logits.shape[1]
-    # Where a constant proves nothing any class may be about to overtake; the class itself is infinitely far from it.
+    # A negative or NaN constant proves nothing: its ratio becomes 0. The predicted class never competes: its margin is infinite.
     constants = torch.where(pairwise_lipschitz >= 0, pairwise_lipschitz, torch.inf).double().expand(classes, classes)
     constants = torch.where(torch.eye(classes, dtype=torch.bool, device=logits.device), 1.0, constants)
-    # A graph has no loop whose length depends on the batch.
+    # An exported graph cannot hold a loop whose length depends on the batch.
     if graph_is_captured():
         return _certified_radius(logits, constants)
     # In place: results of pieces, kept until all are there, would lie between freed memory and keep it from being used again.

@@ -38,8 +38,11 @@ def same_conv2d_adjoint(
 def torus(kernel: Tensor, x: Tensor, padding_mode: str) -> tuple[int, int]:
     """Return the size of the torus on which the circular convolution bounds that of images like ``x``.
 
-    A zero-padded convolution is a piece of the circular one on a torus larger by k − 1.
+    A zero-padded convolution is a piece of the circular one on a torus larger by k − 1; of one pixel, it is the same at all
+    frequencies, and a torus of one pixel has one.
     """
+    if kernel.shape[-1] == 1:
+        return 1, 1
     extra = kernel.shape[-1] - 1 if padding_mode == "zeros" else 0
     return x.shape[2] + extra, x.shape[3] + extra
 

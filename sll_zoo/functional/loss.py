@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-# EMMA asks each class for at least this part of ε, so that a class that leads by nothing is pushed away, too. Source: its code.
+# Least part of ε that EMMA asks of each class, so that a class with an equal logit is pushed away, too. Source: its code.
 SMALLEST_PART = 0.01
 
 
@@ -85,7 +85,7 @@ def emma_logits(
     """
     behind = logits.gather(1, target[:, None]) - logits
     reach = eps * pairwise_lipschitz.to(logits)[target]
-    # Two classes with equal rows have L = 0: any positive number may stand for it, since it is multiplied by 0.
+    # Classes with equal rows have L = 0: 1 stands in for it, since the quotient is multiplied by 0 later.
     part = (behind / reach.clamp(min=torch.finfo(logits.dtype).tiny)).clamp(SMALLEST_PART, 1).detach()
     return part * reach - behind
 
@@ -109,7 +109,7 @@ def certificate_regularization(
     constants = pairwise_lipschitz.to(logits)[target]
     counts = (constants > 0) & (F.one_hot(target, logits.shape[1]) == 0)
     behind = logits.gather(1, target[:, None]) - logits
-    # The inner where keeps 0/0 out of the gradient.
+    # The inner torch.where keeps 0/0 out of the gradient.
     ratios = torch.where(counts, behind / torch.where(counts, constants, 1), torch.inf)
     radius = ratios.amin(1).relu()
     return -torch.where(radius.isfinite(), radius, 0).mean()

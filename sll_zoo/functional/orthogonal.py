@@ -14,10 +14,8 @@ from torch.nn import functional as F
 from sll_zoo.compat import is_traced
 from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 
-# The condition of I + A grows with the square of the norm: to 1e6 at a norm of 1e3, of which float64 leaves ten digits.
+# Limit of the norm of W: the condition number of I + A grows with its square, to 1e6 at 1e3, where float64 keeps ten digits.
 LOG_NORM_LIMIT = math.log(1e3)
-# torch.compile cannot trace dtype.to_complex().
-COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
 def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch rows cols"]:
@@ -32,7 +30,7 @@ def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch ro
     if rows < cols:
         return cayley(m.mH).mH
     u, v = m[..., :cols, :], m[..., cols:, :]
-    square = rows == cols  # of an empty V, torch.compile cannot derive the products
+    square = rows == cols  # without this branch torch.compile fails on the products with an empty V
     a = u - u.mH if square else u - u.mH + v.mH @ v
     identity = torch.eye(cols, dtype=m.dtype, device=m.device)
     inverse = torch.linalg.inv(identity + a)
@@ -63,10 +61,24 @@ def kernel_to_frequencies(kernel: Float[Tensor, "out c k k"], size: tuple[int, i
     return frequencies.permute(2, 3, 0, 1)
 
 
+def operators(weight: Float[Tensor, "rows cols *kernel"], space: tuple[int, ...]) -> Inexact[Tensor, "*frequencies rows cols"]:
+    """Return the matrices of a dense weight, or of the circular convolution with a kernel of images of a size.
+
+    A dense weight is one matrix of all vectors, a kernel of one pixel one of all pixels; others have one for each frequency.
+
+    Args:
+        weight: Of either.
+        space: The size (h, w) of the images; of no account for the first two.
+    """
+    if weight.ndim == 2:
+        return weight
+    return weight[..., 0, 0] if weight.shape[2:] == (1, 1) else kernel_to_frequencies(weight, (space[0], space[1]))
+
+
 def from_frequencies(x: Inexact[Tensor, "h half_w c batch"], size: tuple[int, int]) -> Float[Tensor, "batch c h2 w2"]:
     """Return the images (batch, c, *size) of which :func:`to_frequencies` gave ``x``."""
     images = _transformed(partial(torch.fft.irfft2, s=size), x.permute(3, 2, 0, 1))
-    return images.contiguous()  # as of other convolutions: ``view`` works
+    return images.contiguous()  # contiguous as other convolutions return it, so that ``view`` works
 
 
 def _transformed(transform: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
@@ -77,19 +89,22 @@ def _transformed(transform: Callable[[Tensor], Tensor], images: Tensor) -> Tenso
 
 
 def apply_matrices(
-    matrices: Inexact[Tensor, "*frequencies rows cols"], x: Float[Tensor, "batch cols *space"]
+    matrices: Inexact[Tensor, "*frequencies rows cols"],
+    x: Float[Tensor, "batch cols *space"],
+    bias: Float[Tensor, " rows"] | None = None,
 ) -> Float[Tensor, "batch rows *space"]:
-    """Return a matrix applied to vectors (batch, cols), or one for each frequency applied to images (batch, cols, h, w)."""
-    if x.ndim == 2:
-        return x @ matrices.to(x.dtype).mT
+    """Return M x + b: for a real matrix of all vectors (batch, cols) or of all pixels, or for one of each frequency of images."""
+    if not matrices.is_complex():
+        matrix = matrices.to(x.dtype)
+        return F.linear(x, matrix, bias) if x.ndim == 2 else F.conv2d(x, matrix[:, :, None, None].contiguous(), bias)
     frequencies = to_frequencies(x)
-    return from_frequencies(matrices.to(frequencies.dtype) @ frequencies, (x.shape[2], x.shape[3]))
+    y = from_frequencies(matrices.to(frequencies.dtype) @ frequencies, (x.shape[2], x.shape[3]))
+    return y if bias is None else y + bias[:, None, None]
 
 
 def sandwich(
     x: Float[Tensor, "batch in_ *space"],
-    a: Inexact[Tensor, "*frequencies out out"],
-    b: Inexact[Tensor, "*frequencies in_ out"],
+    factors: Inexact[Tensor, "*frequencies rows out"],
     psi: Float[Tensor, " out"],
     bias: Float[Tensor, " out"] | None,
 ) -> Float[Tensor, "batch out *space"]:
@@ -97,14 +112,14 @@ def sandwich(
 
     Args:
         x: Vectors, or images.
-        a: Aᴴ, one matrix for each frequency of images.
-        b: Bᴴ, likewise.
+        factors: Aᴴ over Bᴴ, (out + in, out): see :func:`apply_matrices`.
         psi: The diagonal of Ψ, positive.
         bias: b, or None.
 
     Source: Wang and Manchester 2023 (arXiv 2301.11526).
     """
-    shape = (-1, *(1,) * (x.ndim - 2))
+    out, shape = len(psi), (-1, *(1,) * (x.ndim - 2))
+    a, b = factors[..., :out, :], factors[..., out:, :]
     z = math.sqrt(2) * apply_matrices(b.mH, x) / psi.view(shape)
     hidden = psi.view(shape) * F.relu(z if bias is None else z + bias.view(shape))
     return math.sqrt(2) * apply_matrices(a, hidden)

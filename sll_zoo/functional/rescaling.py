@@ -10,16 +10,17 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn import functional as F
 
 from sll_zoo.functional.fast.gram import abs_gram_product
 from sll_zoo.functional.fast.products import full_precision
-from sll_zoo.functional.fast.sharded_gram import sharded_abs_gram_product
 
-# q_j / q_i then stays below e^40, far from the overflow of float32 at e^88. Every q > 0 is valid, so bounding it is sound.
+# Product(weight, scale, q) is Σⱼ |V Vᵀ|ᵢⱼ qⱼ with V = weight / scale.
+Product = Callable[[Tensor, Tensor, Tensor], Tensor]
+# log q is clamped to ±this: q_j / q_i stays below e^40, far from float32's overflow at e^88. Any q > 0 gives a valid T.
 LOG_Q_LIMIT = 20.0
-# Weights whose largest entry is further from 1 than by this factor are brought near it before they are multiplied.
+# Weights whose largest entry is above this, or below its inverse, are scaled to about 1 before they are multiplied.
 FAR = 2.0**8
 
 
@@ -64,22 +65,20 @@ def row_sums(
     weight: Float[Tensor, "inner *kernel"],
     scale: Float[Tensor, ""],
     log_q: Float[Tensor, " inner"],
-    group: distributed.ProcessGroup | None = None,
-    factors: torch.dtype | None = None,
+    product: Product = abs_gram_product,
 ) -> Float[Tensor, " inner"]:
     """Return SLL's T of ``weight / scale``: :func:`gershgorin` of :func:`abs_gram`, in less time and memory if it is dense.
 
-    The processes of a ``group`` share the work of a dense weight
-    (:func:`~sll_zoo.functional.fast.sharded_gram.sharded_abs_gram_product`), whose products may be of ``factors`` of another
-    dtype.
+    Args:
+        weight: V, (inner, features) or (inner, channels, k, k).
+        scale: A constant, positive; by :func:`unit_scale`.
+        log_q: The logarithm of q.
+        product: Gives ``|V Vᵀ| q`` of a dense weight, a scale and q.
     """
     if weight.ndim == 4:
         return gershgorin(abs_gram(weight.to(scale.dtype) / scale), log_q)
     log_q = _bounded(log_q, scale.dtype)
-    q = log_q.exp()
-    if group is None:
-        return abs_gram_product(weight, scale, q, factors) * (-log_q).exp()
-    return sharded_abs_gram_product(weight, scale, q, group, factors) * (-log_q).exp()
+    return product(weight, scale, log_q.exp()) * (-log_q).exp()
 
 
 def _bounded(log_q: Tensor, dtype: torch.dtype) -> Tensor:
@@ -104,7 +103,7 @@ def tightened(weight: Float[Tensor, "inner *kernel"], log_q: Float[Tensor, " inn
     if power == 1:
         return gershgorin(abs_gram(weight), log_q)
     absolute, log_scale = _abs_gram_power(weight.to(torch.promote_types(weight.dtype, torch.float32)), power)
-    # A sum that is raised makes T larger, which is sound.
+    # Raising a sum to the floor makes T larger, which keeps it valid.
     return ((floored_log(gershgorin(absolute, log_q)) + log_scale) / power).exp()
 
 
@@ -130,7 +129,7 @@ def gram_power(operators: Tensor, power: int) -> tuple[Tensor, Tensor]:
     """
     gram, log_scale = operators @ operators.mH, operators.new_zeros((), dtype=operators.real.dtype)
     for _ in range(power.bit_length() - 1):
-        # The scale cancels exactly, so that no gradient need pass through it.
+        # The scale cancels exactly in the result, so no gradient needs to pass through it.
         scale = gram.detach().abs().amax()
         scale = torch.where(scale > 0, scale, 1.0)
         gram, log_scale = (gram / scale) @ (gram / scale), 2 * (log_scale + scale.log())
@@ -170,12 +169,12 @@ def residual_step(weight: Float[Tensor, "inner *kernel"], choice: Callable[[Tens
     """
     with full_precision(weight.device.type):
         scale = unit_scale(weight)
-        # A scale of 1 saves a copy of a dense weight: see gram.py.
+        # Scale 1 lets a dense weight be used without a copy (fast/gram.py).
         scale = torch.where((scale > 1 / FAR) & (scale < FAR), 1.0, scale)
         factor = scale.reciprocal().square()
         info = torch.finfo(factor.dtype)
         inverse = safe_reciprocal(choice(weight, scale)) * torch.where(factor < info.max, factor, 0.0)
-        # Outside, from 1e-31 to 1e31 in float32, products of weights and their gradients overflow or lose digits.
+        # Steps outside 1/bound..bound (1e-31..1e31 in float32) become 0: products of such weights overflow or lose digits.
         bound = info.eps / info.tiny
         return 2 * torch.where((inverse > 1 / bound) & (inverse < bound), inverse, 0.0)
 

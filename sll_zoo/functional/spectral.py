@@ -17,7 +17,7 @@ from sll_zoo.functional.rescaling import floored_log, gram_power
 # ‖W‖² is overestimated by at most √n^{1/k} for n units: 1.06 for 2,048. Convolutions pay more per power.
 LINEAR_POWER = 64
 CONV_POWER = 16
-# Frequencies along an axis for each pixel that the kernel reaches beyond one: for what lies between them, 2 % are added to ‖W‖².
+# Sampled frequencies along an axis for each pixel of the kernel beyond one; ‖W‖² is raised by 2 % for those between samples.
 DENSITY = 16
 
 
@@ -41,7 +41,7 @@ def squared_spectral_norm_upper_bound(
         orthogonal they add nothing.
     """
     if len(weight) > weight.shape[1]:
-        weight = weight.transpose(0, 1)  # the same norm, and a smaller Gram matrix
+        weight = weight.transpose(0, 1)  # Wᵀ has the same norm and a smaller Gram matrix
     operators, between = weight.to(torch.promote_types(weight.dtype, torch.float32)), 1.0
     if weight.ndim == 4 and (degree := weight.shape[-1] - 1):
         operators = frequencies(operators, (DENSITY * degree,) * 2)
@@ -72,11 +72,11 @@ def trace_optimal(gram: Inexact[Tensor, "*frequencies inner inner"], sweeps: int
     n = gram.shape[-1]
     gram = gram.reshape(-1, n, n)
     generator = torch.Generator().manual_seed(0)
-    # Rank √(2n) suffices for the optimum (Barvinok and Pataki).
+    # A factor of rank √(2n) reaches the optimum (Barvinok and Pataki).
     rank = min(n, int((2 * n) ** 0.5) + 1)
     vectors = torch.randn(len(gram), n, rank, dtype=gram.dtype, generator=generator)
     vectors /= vectors.norm(dim=(0, 2), keepdim=True)
-    # The part of the diagonal that all frequencies share adds the same to every X, and slows the ascent.
+    # The diagonal part that all frequencies share adds the same to every X and only slows the ascent: it is removed.
     ascended = gram - torch.diag(gram.diagonal(dim1=1, dim2=2).real.amin(0)).to(gram.dtype)
     for _ in range(sweeps):
         for i in range(n):

@@ -10,13 +10,14 @@ from torch import nn
 
 from sll_zoo.layers.activation import Absolute, Householder, MaxMin
 from sll_zoo.layers.aol import AOLConv2d, AOLLinear
+from sll_zoo.layers.circular import FoldedCircular
 from sll_zoo.layers.cpl import CPLConv2d, CPLLinear
 from sll_zoo.layers.fold import fold, is_folded
 from sll_zoo.layers.head import UnitRowsLinear
 from sll_zoo.layers.linear_form import FoldedLinearForm
 from sll_zoo.layers.orthogonal import OrthogonalConv2d, OrthogonalLinear
 from sll_zoo.layers.residual import FoldedResidual, ResidualStack
-from sll_zoo.layers.sandwich import SandwichConv2d, SandwichLinear
+from sll_zoo.layers.sandwich import FoldedSandwich, SandwichConv2d, SandwichLinear
 from sll_zoo.layers.shape import Center, NormOneAvgPool2d, PadChannels, PixelUnshuffle, TruncateChannels
 from sll_zoo.layers.sll import SLLConv2d, SLLLinear
 from sll_zoo.layers.spectral import SpectralConv2d, SpectralLinear
@@ -78,8 +79,10 @@ __all__ = [
     "CPLLinear",
     "Center",
     "Family",
+    "FoldedCircular",
     "FoldedLinearForm",
     "FoldedResidual",
+    "FoldedSandwich",
     "Householder",
     "MaxMin",
     "NormOneAvgPool2d",

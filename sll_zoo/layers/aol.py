@@ -17,7 +17,7 @@ from sll_zoo.layers.linear_form import LipschitzConv2d, LipschitzLinear
 def _constrained(weight: Tensor) -> Tensor:
     """Return W T^{-1/2}: a factor for each input."""
     with full_precision(weight.device.type):
-        weight = to_unit_size(weight)  # of which W T^{-1/2} does not depend
+        weight = to_unit_size(weight)  # W T^{-1/2} does not depend on the size of W
         columns = weight.transpose(0, 1)
         t = row_sums(columns, weight.new_ones(()), log_q=weight.new_zeros(len(columns)))
         return weight * safe_reciprocal(t).sqrt().view(1, -1, *(1,) * (weight.ndim - 2))

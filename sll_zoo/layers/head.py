@@ -47,7 +47,7 @@ class UnitRowsLinear(nn.Module):
     def unit_rows(self) -> Float[Tensor, "classes features"]:
         """Return W̃."""
         with full_precision(self.weight.device.type):
-            weight = to_unit_size(self.weight)  # of which W̃ does not depend
+            weight = to_unit_size(self.weight)  # W̃ does not depend on the size of W
             return (weight * safe_reciprocal(weight.square().sum(1)).sqrt()[:, None]).to(self.weight.dtype)
 
     def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch classes"]:
@@ -74,4 +74,4 @@ def pairwise_distances(rows: Float[Tensor, "classes features"]) -> Float[Tensor,
     if (squared < 0.01).any():
         return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
     own = torch.eye(len(rows), dtype=torch.bool, device=rows.device)
-    return squared.sqrt().masked_fill(own, 0.0)  # not in place: losses take the gradient
+    return squared.sqrt().masked_fill(own, 0.0)  # a copy: losses need the gradient of what is there

@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import Unpack
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 
 from sll_zoo.functional.fast.products import full_precision
-from sll_zoo.functional.orthogonal import COMPLEX, apply_matrices, cayley, kernel_to_frequencies, normalised
-from sll_zoo.layers.linear_form import LipschitzLinear
+from sll_zoo.functional.orthogonal import cayley, normalised, operators
+from sll_zoo.layers.circular import CircularConv2d, FoldedCircular, apply_circular
+from sll_zoo.layers.linear_form import FoldedLinearForm, LipschitzLinear
 from sll_zoo.layers.parameters import Placement, require_odd, weight_and_bias
+from sll_zoo.layers.seal import sealed
 
 
 class OrthogonalLinear(LipschitzLinear):
@@ -44,11 +46,11 @@ class OrthogonalLinear(LipschitzLinear):
             return q.to(torch.promote_types(self.weight.dtype, torch.float32))
 
 
-class OrthogonalConv2d(nn.Module):
+class OrthogonalConv2d(CircularConv2d):
     """A circular convolution that is orthogonal: in the Fourier domain, a Cayley transform for each frequency.
 
     Its operator depends on the image's size, and is computed for the size that comes; the cost is that of a matrix inverse for
-    each frequency, at every forward.
+    each frequency, at every forward, or of one where the kernel has one pixel. Its folded form is for one size.
 
     Args:
         in_channels: Channels of the input.
@@ -83,11 +85,20 @@ class OrthogonalConv2d(nn.Module):
         require_odd(kernel_size)
         self.weight, self.bias = weight_and_bias((out_channels, in_channels, kernel_size, kernel_size), bias, **placement)
         self.log_norm = nn.Parameter(self.weight.detach().norm().log())
+        self.out_channels = out_channels
 
     def forward(self, x: Float[Tensor, "batch in_ h w"]) -> Float[Tensor, "batch out h w"]:
         """Apply the layer."""
-        size, dtype = (x.shape[2], x.shape[3]), torch.promote_types(x.dtype, torch.float32)
-        with full_precision(x.device.type):
-            q = cayley(kernel_to_frequencies(normalised(self.weight, self.log_norm), size)).to(COMPLEX[dtype])
-            y = apply_matrices(q, x.to(dtype)).to(x.dtype)
-        return y if self.bias is None else y + self.bias.to(x.dtype)[:, None, None]
+        return apply_circular(x, self.matrices((x.shape[2], x.shape[3])), self.bias)
+
+    def matrices(self, size: tuple[int, int]) -> Inexact[Tensor, "*frequencies out in_"]:
+        """Return Q in float64: one matrix for each frequency of images of ``size``, or one real one for all pixels."""
+        with full_precision(self.weight.device.type):
+            return cayley(operators(normalised(self.weight, self.log_norm), size))
+
+    def fold_at(self, size: tuple[int, int]) -> FoldedCircular | FoldedLinearForm:
+        """Return the same map of images of ``size`` with Q computed once, here and now, for evaluation and deployment."""
+        q = self.matrices(size)
+        if q.is_complex():
+            return sealed(FoldedCircular(q, self.bias, size))
+        return sealed(FoldedLinearForm(q[:, :, None, None].contiguous(), self.bias, "zeros"))

@@ -45,7 +45,7 @@ def weight_and_bias(
         raise ConfigError(f"weight of shape {shape}", "every size must be at least 1")
     weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
     offset = nn.Parameter(torch.empty(shape[0], device=device, dtype=dtype)) if bias else None
-    if not weight.is_meta:  # where there is nothing to fill, and torch takes long to say so
+    if not weight.is_meta:  # a meta tensor has nothing to fill, and torch is slow there
         fill(weight)
         if offset is not None:
             bound = 1 / math.sqrt(weight[0].numel())
@@ -60,7 +60,7 @@ def orthogonal_(weight: Tensor) -> None:
     Source: delta-orthogonal kernels, Xiao et al. 2018 (arXiv 1806.05393).
     """
     middle = weight if weight.ndim == 2 else weight[:, :, weight.shape[2] // 2, weight.shape[3] // 2]
-    start = torch.empty(middle.shape, device=weight.device)  # in float32: there is no QR decomposition in bfloat16
+    start = torch.empty(middle.shape, device=weight.device)  # float32: torch has no QR decomposition in bfloat16
     nn.init.orthogonal_(start)
     weight.zero_()
     middle.copy_(start)

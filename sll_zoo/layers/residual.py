@@ -15,6 +15,7 @@ from sll_zoo.compat import graph_is_captured, may_have_hooks
 from sll_zoo.functional.activation import slope_restricted
 from sll_zoo.functional.convolution import PaddingMode
 from sll_zoo.functional.fast.reversible import Layer, residuals
+from sll_zoo.layers.attachments import attachment
 from sll_zoo.layers.parameters import Placement, require_odd, weight_and_bias
 from sll_zoo.layers.seal import Sealed, sealed
 
@@ -77,7 +78,7 @@ def _applies_formula(layer: nn.Module) -> TypeGuard[_Residual | FoldedResidual]:
     """Return whether to call the layer is to apply the formula, and nothing else."""
     if graph_is_captured() or not isinstance(layer, _Residual | FoldedResidual):
         return False
-    if may_have_hooks(layer) or "forward" in vars(layer):
+    if may_have_hooks(layer) or attachment(layer):  # those of the backward change nothing, but wait to be called
         return False
     return type(layer).forward in (_Residual.forward, FoldedResidual.forward)
 

@@ -13,9 +13,11 @@ from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 
 from sll_zoo.functional.fast.products import full_precision
-from sll_zoo.functional.orthogonal import COMPLEX, cayley, kernel_to_frequencies, normalised, sandwich
+from sll_zoo.functional.orthogonal import cayley, normalised, operators, sandwich
 from sll_zoo.functional.rescaling import LOG_Q_LIMIT
+from sll_zoo.layers.circular import CircularConv2d, StoredMatrices
 from sll_zoo.layers.parameters import Placement, orthogonal_, require_odd, weight_and_bias
+from sll_zoo.layers.seal import sealed
 
 
 @torch.no_grad()
@@ -41,21 +43,10 @@ class _Sandwich(nn.Module):
         self.log_psi = nn.Parameter(torch.zeros(out, **placement))
         self.bias = nn.Parameter(torch.ones(out, **placement)) if bias else None
 
-    def factors(
-        self, dtype: torch.dtype, size: tuple[int, int] | None = None
-    ) -> tuple[Inexact[Tensor, "*frequencies out out"], Inexact[Tensor, "*frequencies in_ out"]]:
-        """Return Aᴴ and Bᴴ, one pair for each frequency of images of ``size`` where W is a kernel."""
-        weight, out = normalised(self.weight, self.log_norm), self.weight.shape[1]
-        q = cayley(kernel_to_frequencies(weight, size)).to(COMPLEX[dtype]) if size else cayley(weight).to(dtype)
-        return q[..., :out, :], q[..., out:, :]
-
-    def _apply_to(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Return what the layer makes of vectors, or of images of ``size``."""
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        with full_precision(x.device.type):
-            a, b = self.factors(dtype, size)
-            bias = None if self.bias is None else self.bias.to(dtype)
-            return sandwich(x.to(dtype), a, b, self.psi().to(dtype), bias).to(x.dtype)
+    def factors(self, space: tuple[int, ...]) -> Inexact[Tensor, "*frequencies rows out"]:
+        """Return Aᴴ over Bᴴ in float64: one matrix for each frequency of images (h, w), or one of all vectors or pixels."""
+        with full_precision(self.weight.device.type):
+            return cayley(operators(normalised(self.weight, self.log_norm), space))
 
     def psi(self) -> Float[Tensor, " out"]:
         """Return the diagonal of Ψ, in float32 at least."""
@@ -87,10 +78,14 @@ class SandwichLinear(_Sandwich):
 
     def forward(self, x: Float[Tensor, "batch in_"]) -> Float[Tensor, "batch out"]:
         """Apply the layer."""
-        return self._apply_to(x)
+        return _apply_sandwich(x, self.factors(()), self.psi(), self.bias)
+
+    def fold(self) -> FoldedSandwich:
+        """Return the same map with A and B computed once, here and now, for evaluation and deployment."""
+        return sealed(FoldedSandwich(self.factors(()), self.psi(), self.bias, ()))
 
 
-class SandwichConv2d(_Sandwich):
+class SandwichConv2d(_Sandwich, CircularConv2d):
     """The same for a circular convolution, A and B being made for each frequency: (batch, in, h, w) → (batch, out, h, w).
 
     Args:
@@ -124,7 +119,48 @@ class SandwichConv2d(_Sandwich):
     ) -> None:
         require_odd(kernel_size)
         super().__init__(out_channels, in_channels, (kernel_size, kernel_size), bias, placement)
+        self.out_channels = out_channels
 
     def forward(self, x: Float[Tensor, "batch in_ h w"]) -> Float[Tensor, "batch out h w"]:
         """Apply the layer."""
-        return self._apply_to(x, (x.shape[2], x.shape[3]))
+        return _apply_sandwich(x, self.factors(tuple(x.shape[2:])), self.psi(), self.bias)
+
+    def fold_at(self, size: tuple[int, int]) -> FoldedSandwich:
+        """Return the same map of images of ``size`` with A and B computed once, here and now, for evaluation and deployment."""
+        return sealed(FoldedSandwich(self.factors(size), self.psi(), self.bias, size))
+
+
+class FoldedSandwich(StoredMatrices):
+    """A sandwich layer with A and B stored, of vectors, of the pixels of images, or of images of one size.
+
+    Guarantee: that of the layer whose ``fold`` made and sealed it; one that was changed since, or made by hand, has none.
+
+    Args:
+        factors: Aᴴ over Bᴴ: (out + in, out), or (h, w // 2 + 1, out + in, out), complex.
+        psi: The diagonal of Ψ, (out,).
+        bias: (out,) or None.
+        size: (h, w) of the images, or () for vectors.
+
+    Raises:
+        InputError: In ``forward``, images of another size.
+    """
+
+    psi: Tensor
+    bias: Tensor | None
+
+    def __init__(self, factors: Tensor, psi: Tensor, bias: Tensor | None, size: tuple[int, ...]) -> None:
+        super().__init__(factors, size)
+        self.register_buffer("psi", psi.detach().clone())
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+
+    def forward(self, x: Float[Tensor, "batch in_ *space"]) -> Float[Tensor, "batch out *space"]:
+        """Apply the layer."""
+        self.require_size(x)
+        return _apply_sandwich(x, self.matrices(), self.psi, self.bias)
+
+
+def _apply_sandwich(x: Tensor, factors: Tensor, psi: Tensor, bias: Tensor | None) -> Tensor:
+    """Return what the formula makes of vectors or images, in float32 at least."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    with full_precision(x.device.type):
+        return sandwich(x.to(dtype), factors, psi.to(dtype), None if bias is None else bias.to(dtype)).to(x.dtype)

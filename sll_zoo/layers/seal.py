@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from sll_zoo.errors import WeightsError
 
 SETTINGS = (int, float, str, tuple)
-EXACT = (torch.float64, torch.complex128)
 
 
 class Sealed(nn.Module):
@@ -30,7 +29,7 @@ class Sealed(nn.Module):
     def seal(self) -> None:
         """Remember tensors and settings as they are now: only who has a proof of them seals."""
         tensors = self._tensors()
-        self.is_exact = self.is_exact and all(tensor.dtype in EXACT for tensor in tensors.values())
+        self.is_exact = self.is_exact and all(tensor.dtype == torch.float64 for tensor in tensors.values())
         self._digest = self._digest_of(tensors)  # of that, too
 
     def is_intact(self) -> bool:

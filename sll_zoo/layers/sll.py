@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from sll_zoo.errors import ConfigError
-from sll_zoo.functional.rescaling import residual_step, row_sums, tightened
+from sll_zoo.functional.fast.gram import abs_gram_product
+from sll_zoo.functional.rescaling import Product, residual_step, row_sums, tightened
 from sll_zoo.layers.residual import ResidualConv2d, ResidualLinear
 
 
@@ -22,16 +23,9 @@ def _require_power(power: int) -> None:
         raise ConfigError(f"power={power}", "choose 1 (SLL), 2, 4 or 8")
 
 
-def _t(
-    weight: Tensor,
-    scale: Tensor,
-    log_q: Tensor,
-    power: int,
-    group: distributed.ProcessGroup | None = None,
-    factors: torch.dtype | None = None,
-) -> Tensor:
+def _t(weight: Tensor, scale: Tensor, log_q: Tensor, power: int, product: Product = abs_gram_product) -> Tensor:
     if power == 1:
-        return row_sums(weight, scale, log_q, group, factors)
+        return row_sums(weight, scale, log_q, product)
     return tightened(weight.to(scale.dtype) / scale, log_q, power)
 
 
@@ -46,10 +40,8 @@ class SLLLinear(ResidualLinear):
         **options: Those of :class:`~sll_zoo.layers.residual.ResidualLinear`: ``bias``, ``activation``, ``device``, ``dtype``.
 
     Attributes:
-        group: Processes that train the layer together and share the work of T, power 1, by
-            :class:`~sll_zoo.training.callbacks.ShardRescaling`; None, by default and in every copy, where each does all of it.
-        factors: Of the products for T in steps of a training, power 1, by :class:`~sll_zoo.training.callbacks.BFloat16Rescaling`;
-            None, by default and in every copy, is float32 or that of the weights.
+        product: What T of power 1 is made of in a step of a training, in train mode and with gradients; it may be replaced there.
+            Everywhere else it is :func:`~sll_zoo.functional.fast.gram.abs_gram_product`, whatever is set here.
 
     Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5, and under bfloat16 autocast the
         output is within 2 % of ‖x‖ of the exact one (``tests/test_laws.py``). log q starts at 0, where T's trace is smallest.
@@ -65,23 +57,21 @@ class SLLLinear(ResidualLinear):
     Source: equation 8 of the paper; for k > 1, :func:`~sll_zoo.functional.rescaling.tightened`.
     """
 
+    # Attributes that only steps of a training use: no certificate rests on them.
+    TRAINING_ONLY = ("product",)
+
     def __init__(self, features: int, inner_features: int, power: int = 1, **options: Any) -> None:
         super().__init__(features, inner_features, **options)
         _require_power(power)
         self.power = power
         self.log_q = nn.Parameter(torch.zeros_like(self.weight[:, 0]))
-        self.group: distributed.ProcessGroup | None = None
-        self.factors: torch.dtype | None = None
+        self.product: Product = abs_gram_product
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""
-        # Only in a step of the training do all processes come by as often: one may have more batches to validate than another.
-        group, factors = (self.group, self.factors) if self.training and torch.is_grad_enabled() else (None, None)
-        return residual_step(self.weight, lambda weight, scale: _t(weight, scale, self.log_q, self.power, group, factors))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickle has: no processes, which need not have the copy, and no products but exact ones."""
-        return {**vars(self), "group": None, "factors": None}
+        # No certificate rests on another product: those are taken in eval mode or without gradients.
+        product = self.product if self.training and torch.is_grad_enabled() else abs_gram_product
+        return residual_step(self.weight, lambda weight, scale: _t(weight, scale, self.log_q, self.power, product))
 
 
 class SLLConv2d(ResidualConv2d):

@@ -17,7 +17,7 @@ from sll_zoo.layers.linear_form import LipschitzConv2d, LipschitzLinear
 def _constrained(weight: Tensor) -> Tensor:
     """Return W divided by an upper bound of its norm."""
     with full_precision(weight.device.type):
-        weight = to_unit_size(weight)  # of which the quotient does not depend
+        weight = to_unit_size(weight)  # the quotient does not depend on the size of W
         return weight * safe_reciprocal(squared_spectral_norm_upper_bound(weight)).sqrt()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 
@@ -23,8 +25,18 @@ class CertificateLoss(nn.Module):
         raise NotImplementedError
 
 
-def apply_loss(loss: nn.Module, logits: Tensor, target: Tensor, pairwise_lipschitz: Tensor, progress: float) -> Tensor:
-    """Return the value of any loss, which is given what it takes."""
-    more = (pairwise_lipschitz, progress) if isinstance(loss, CertificateLoss) else ()
+def apply_loss(
+    loss: nn.Module, logits: Tensor, target: Tensor, pairwise_lipschitz: Callable[[], Tensor], progress: float
+) -> Tensor:
+    """Return the value of any loss, which is given what it takes.
+
+    Args:
+        loss: Of logits and labels, or a :class:`CertificateLoss`.
+        logits: (batch, classes).
+        target: Class indices (batch,).
+        pairwise_lipschitz: Computes L, (classes, classes); called only for a loss that takes it.
+        progress: As for ``CertificateLoss``.
+    """
+    more = (pairwise_lipschitz(), progress) if isinstance(loss, CertificateLoss) else ()
     value: Tensor = loss(logits, target, *more)
     return value

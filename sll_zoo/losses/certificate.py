@@ -50,7 +50,7 @@ class EMMA(CertificateLoss):
     def forward(self, logits: Tensor, target: Tensor, pairwise_lipschitz: Tensor, progress: float = 1.0) -> Tensor:
         """Return the mean loss of a batch; see :class:`CertificateLoss`."""
         worst = emma_logits(logits, target, pairwise_lipschitz, self.eps_at(progress))
-        return apply_loss(self.loss, worst, target, pairwise_lipschitz, progress)
+        return apply_loss(self.loss, worst, target, lambda: pairwise_lipschitz, progress)
 
     def extra_repr(self) -> str:
         """Return the settings."""

@@ -37,7 +37,7 @@ class HingeKantorovichRubinstein(nn.Module):
         """Return the loss of logits (batch, classes) and class indices (batch,)."""
         counts = torch.bincount(target, minlength=logits.shape[1])
         processes = 1
-        # Validation has no common batch: processes may have different numbers of batches, and would wait for each other.
+        # In validation nothing is gathered: processes may have different numbers of batches and would wait for each other.
         if self.training and distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(counts)
             processes = distributed.get_world_size()

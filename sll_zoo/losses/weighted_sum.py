@@ -44,7 +44,7 @@ class WeightedSum(CertificateLoss):
 
     def forward(self, logits: Tensor, target: Tensor, pairwise_lipschitz: Tensor, progress: float = 1.0) -> Tensor:
         """Return the mean loss of a batch; see :class:`CertificateLoss`."""
-        terms = [apply_loss(loss, logits, target, pairwise_lipschitz, progress) for loss in self.losses]
+        terms = [apply_loss(loss, logits, target, lambda: pairwise_lipschitz, progress) for loss in self.losses]
         return sum((weight * term for weight, term in zip(self.weights, terms, strict=True)), logits.new_zeros(()))
 
     def extra_repr(self) -> str:

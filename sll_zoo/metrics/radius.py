@@ -17,7 +17,7 @@ from torchmetrics.utilities.plot import plot_curve
 from sll_zoo.errors import ConfigError
 from sll_zoo.metrics.base import Average, CertificateMetric
 
-# In place of the radius of an image that is classified wrongly: below that of every other.
+# A misclassified image counts with this radius: below every true one.
 WRONG = -1
 
 Curve = tuple[Tensor, Tensor] | tuple[list[Tensor], list[Tensor]]
@@ -40,7 +40,7 @@ class RadiusMetric(CertificateMetric):
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
         """Gather the states of all processes; a process without images takes part with none."""
-        # Left to itself, torchmetrics has such a process send floats where the others send integers.
+        # An explicit dtype: torchmetrics would let a process without images send floats where others send integers.
         for state in (self.bits, self.target):
             if isinstance(state, list) and not state:
                 state.append(torch.zeros(0, dtype=torch.long, device=self.device))
@@ -131,7 +131,7 @@ class CertifiedAccuracyCurve(RadiusMetric):
             curves = zip(steps, groups, strict=True)
             return [_radius(step) for step in steps], [_accuracy(step, bits) for step, bits in curves]
         step = _steps(torch.cat(groups))
-        # One class after another: (classes, steps) would not fit into memory where there are many.
+        # Classes are counted one by one: a matrix (classes, steps) may not fit into memory.
         present = [bits for bits in groups if len(bits)]
         total = sum((_accuracy(step, bits) for bits in present), torch.zeros_like(step, dtype=torch.float64))
         return _radius(step), total / len(present)

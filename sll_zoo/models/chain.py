@@ -20,8 +20,29 @@ class Call(NamedTuple):
     y: Tensor
 
 
-def trace(model: LipschitzClassifier, images: Tensor) -> tuple[list[Call], Tensor]:
-    """Return what each layer took and gave, in order of execution, and what the network returned.
+class Trace(NamedTuple):
+    """One execution of a network: the images, its layers in order, and what it returned."""
+
+    images: Tensor
+    calls: list[Call]
+    y: Tensor
+
+    def breaks(self) -> list[str]:
+        """Return the names of the layers that take something else than the layer before them gave; nothing for a chain.
+
+        ``output`` stands for what the network returns.
+        """
+        given = [self.images, *(call.y for call in self.calls)]
+        taken = [*((call.name, call.x) for call in self.calls), ("output", self.y)]
+        return [name for (name, x), before in zip(taken, given, strict=True) if not _same(x, before)]
+
+    def ends_with(self, layer: nn.Module) -> bool:
+        """Return whether a layer is the last, and is executed once."""
+        return [call.layer is layer for call in self.calls] == [False] * (len(self.calls) - 1) + [True]
+
+
+def trace(model: LipschitzClassifier, images: Tensor) -> Trace:
+    """Execute a network and note what each layer took and gave.
 
     Args:
         model: Its layers are the modules that are no ``nn.Sequential``.
@@ -31,7 +52,7 @@ def trace(model: LipschitzClassifier, images: Tensor) -> tuple[list[Call], Tenso
 
     def record(name: str) -> Callable[..., None]:
         return lambda layer, args, kwargs, y: calls.append(
-            Call(name, layer, [*args, *kwargs.values()][0].clone(), y.clone())  # what comes later may change them in place
+            Call(name, layer, [*args, *kwargs.values()][0].clone(), y.clone())  # later layers may write in place
         )
 
     hooks = [module.register_forward_hook(record(name), with_kwargs=True) for name, module in _layers(model)]
@@ -40,7 +61,13 @@ def trace(model: LipschitzClassifier, images: Tensor) -> tuple[list[Call], Tenso
     finally:
         for hook in hooks:
             hook.remove()
-    return calls, y
+    return Trace(images, calls, y)
+
+
+def random_images(model: LipschitzClassifier, count: int) -> Tensor:
+    """Return images (count, channels, height, width) in [0, 1], always the same, in the dtype and on the device of a network."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(count, *model.config.input_shape, dtype=torch.float64, generator=generator).to(model.center.mean)
 
 
 def _layers(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -52,19 +79,6 @@ def _layers(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Modul
             yield prefix + name, child
 
 
-def first_break(calls: list[Call], images: Tensor, y: Tensor) -> str | None:
-    """Return the name of the first layer that takes something else than the layer before it gave; None for a chain.
-
-    ``output`` stands for what the network returns.
-    """
-    before = images
-    for call in calls:
-        if not same(call.x, before):
-            return call.name
-        before = call.y
-    return None if same(before, y) else "output"
-
-
-def same(x: Tensor, y: Tensor) -> bool:
+def _same(x: Tensor, y: Tensor) -> bool:
     """Return whether two tensors hold the same numbers in the same order, whatever their shapes; NaN is like itself."""
     return x.numel() == y.numel() and torch.allclose(x.flatten(), y.flatten(), rtol=0, atol=0, equal_nan=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from math import isfinite
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from sll_zoo.errors import ConfigError, UnknownNameError
 from sll_zoo.layers import FAMILIES
 
 MAY_BE_ZERO = ("conv_layers", "dense_layers", "num_classes")
-MOST_BLOCKS = 16  # 2^16 is more than the edge of any image
+MOST_BLOCKS = 16  # each block halves the image, and no image has an edge of 2^16 pixels
 
 
 class Divisor(NamedTuple):
@@ -45,7 +45,7 @@ class NetworkConfig:
     in_chans: int = 3
     img_size: tuple[int, int] = (32, 32)
     num_classes: int = 10
-    mean: tuple[float, ...] = (0.5,)  # the middle of [0, 1]
+    mean: tuple[float, ...] = (0.5,)  # the middle of the range [0, 1]
 
     def __post_init__(self) -> None:
         size, mean = self.img_size, self.mean
@@ -94,10 +94,6 @@ class NetworkConfig:
     @property
     def depth(self) -> int:
         """Number of layers with weights of their own, without the head."""
-        raise NotImplementedError
-
-    def thinnest(self) -> Self:
-        """Return the network of the same structure with the fewest channels, to examine that structure at little cost."""
         raise NotImplementedError
 
     @property
@@ -155,10 +151,6 @@ class LipNetConfig(NetworkConfig):
         """Number of layers with weights of their own, without the head."""
         return self.conv_layers + self.dense_layers
 
-    def thinnest(self) -> Self:
-        """Return the network of the same structure with the fewest channels, to examine that structure at little cost."""
-        return replace(self, width=self.least_width, conv_inner=1, dense_inner=1)
-
     @property
     def divisor(self) -> Divisor:
         """What must divide the size of the images."""
@@ -192,11 +184,7 @@ class LipConvNetConfig(NetworkConfig):
     @property
     def depth(self) -> int:
         """Number of layers with weights of their own, without the head."""
-        return self.blocks * self.block_layers + 2  # the one in front of the blocks, and the dense one behind them
-
-    def thinnest(self) -> Self:
-        """Return the network of the same structure with the fewest channels, to examine that structure at little cost."""
-        return replace(self, width=self.in_chans + self.in_chans % 2)
+        return self.blocks * self.block_layers + 2  # plus the first convolution and the last dense layer
 
     @property
     def divisor(self) -> Divisor:

@@ -17,7 +17,7 @@ def label_names(model: nn.Module) -> tuple[str, ...]:
     """
     described = getattr(model, "pretrained_cfg", None) or {}
     names = described.get("label_names")
-    # A repository may state anything.
+    # config.json of a repository may hold anything: its length and types are checked.
     if not isinstance(names, list | tuple) or len(names) != getattr(model, "num_classes", 0):
         return ()
     return tuple(names) if all(isinstance(name, str) for name in names) else ()

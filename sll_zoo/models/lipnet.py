@@ -62,7 +62,7 @@ class LipNet(LipschitzClassifier):
         """Return the padded patches of centred images."""
         x = self.patches(x)
         if x.device.type == "cpu" and x.dtype == torch.float32:
-            x = x.contiguous(memory_format=torch.channels_last)  # in which convolutions take half the time there
+            x = x.contiguous(memory_format=torch.channels_last)  # halves the time of convolutions on this device
         padded: Tensor = self.pad(x)
         return padded
 

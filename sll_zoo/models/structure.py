@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sll_zoo.compat import has_forward_hooks, has_global_forward_hooks
+from sll_zoo.compat import has_global_forward_hooks
 from sll_zoo.errors import ConfigError
 from sll_zoo.layers import (
     FAMILIES,
     Absolute,
     Center,
+    FoldedCircular,
     FoldedLinearForm,
     FoldedResidual,
+    FoldedSandwich,
     Householder,
     MaxMin,
     NormOneAvgPool2d,
@@ -29,14 +31,15 @@ from sll_zoo.layers import (
     TruncateChannels,
     UnitRowsLinear,
 )
-from sll_zoo.models.chain import first_break, trace
+from sll_zoo.layers.attachments import HOOK, attachment, replacement
+from sll_zoo.models.chain import random_images, trace
 from sll_zoo.models.classifier import LipschitzClassifier
 
 Class = TypeVar("Class", bound=type)
 CONTAINERS = (nn.Sequential, ResidualStack)
 LAYERS = (
     *(kind for family in FAMILIES.values() for kind in family.classes),
-    *(FoldedLinearForm, FoldedResidual, UnitRowsLinear),
+    *(FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, UnitRowsLinear),
     *(Center, PadChannels, TruncateChannels, NormOneAvgPool2d, MaxMin, Householder, Absolute),
     *(nn.Identity, nn.Flatten, nn.ReLU, nn.PixelUnshuffle, PixelUnshuffle, nn.AdaptiveMaxPool2d),
 )
@@ -47,7 +50,6 @@ CONDITIONS: dict[type, Callable[[Any], bool]] = {
 }
 # What every network computes in the same way; a network is what its ``body`` makes of its layers.
 FIXED = ("__call__", "forward", "forward_features", "forward_head", "pairwise_lipschitz", "require_structure")
-HOOK = "a hook, of whose effect nothing is known"
 REASON = "certificates are for chains of the layers of sll_zoo.layers, as they are"
 # Networks of this package: their bodies are chains, and need not be followed.
 _known_networks: set[type] = set()
@@ -99,20 +101,8 @@ def attachments(network: nn.Module) -> Iterator[Fault]:
     if has_global_forward_hooks():
         yield Fault("", type(network).__name__, f"all modules have {HOOK}")
     for name, module in network.named_modules():
-        if problem := _attached(module):
+        if problem := replacement(module) if _is_sharded(module) else attachment(module):
             yield Fault(name, _kind(module).__name__, problem)
-
-
-def _attached(module: nn.Module) -> str:
-    if not _is_sharded(module) and has_forward_hooks(module):
-        return f"it has {HOOK}"
-    registered = (module._parameters, module._buffers, module._modules)
-    for name, value in vars(module).items():
-        if isinstance(value, Tensor | nn.Module) or any(name in kind for kind in registered):
-            return f"its {name} is neither parameter nor buffer nor layer"
-        if callable(getattr(type(module), name, None)) or (callable(value) and not name.startswith("_")):
-            return f"its {name} was put there by hand, and nothing is known of it"
-    return ""
 
 
 def _problem_of(name: str, module: nn.Module) -> str:
@@ -146,12 +136,11 @@ def _problem_of_network(network: LipschitzClassifier) -> str:
 
 def _break_of(network: LipschitzClassifier) -> str:
     """Return where a network is no chain from one layer to the next, by a few images."""
-    images = torch.rand(3, *network.config.input_shape, generator=torch.Generator().manual_seed(0)).to(network.center.mean)
     with torch.no_grad():
-        calls, y = trace(network, images)
-    if name := first_break(calls, images, y):
-        return f"{name} does not take what the layer before it gives"
-    return "" if [call.layer for call in calls].count(network.head) == 1 else "its head is not the last layer, once"
+        traced = trace(network, random_images(network, 3))
+    if breaks := traced.breaks():
+        return f"{breaks[0]} does not take what the layer before it gives"
+    return "" if traced.ends_with(network.head) else "its head is not the last layer, once"
 
 
 def _is_sharded(module: nn.Module) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from sll_zoo.certificates.attacking import JUST_BELOW, Attack
 from sll_zoo.environment import versions_of
 from sll_zoo.errors import ConfigError
-from sll_zoo.files import atomic_write
+from sll_zoo.files import atomic_write, obstacle_to_file
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.reports.words import percent
 
@@ -31,9 +30,9 @@ def name_of(method: str, steps: int, restarts: int) -> str:
 
 def require_npz(path: Path) -> None:
     """Raise ConfigError unless a file ``path`` can be written later: before the search, not after it."""
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if path.suffix != ".npz" or path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ConfigError(f"--out {path} cannot be written", "give the name of an .npz file in a folder of yours")
+    problem = obstacle_to_file(path) if path.suffix == ".npz" else f"{path} has the suffix {path.suffix!r}"
+    if problem:
+        raise ConfigError(f"--out: {problem}", "give the name of an .npz file in a folder of yours")
 
 
 def render_attack(found: Attack) -> str:

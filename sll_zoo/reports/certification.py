@@ -5,7 +5,6 @@ Everything that it takes to repeat the measurement is in it: the command, the sh
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,16 +17,17 @@ from sll_zoo.certificates.evaluation import Evaluation
 from sll_zoo.data import HeldOut
 from sll_zoo.environment import versions_of, weights_sha256
 from sll_zoo.errors import ConfigError
-from sll_zoo.files import atomic_write, json_number, obstacle, write_json
+from sll_zoo.files import atomic_write, json_number, obstacle, obstacle_to_file, write_json
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.reports.plot import data_uri, image_png, plot_certified_accuracy
+from sll_zoo.reports.samples import write_samples
 from sll_zoo.reports.words import percent
 
 PAGE, NUMBERS, SAMPLES, CURVE = FILES = ("report.html", "report.json", "samples.csv", "curve.png")
 TEMPLATE = "certification.html.jinja"
 PACKAGES = ("sll_zoo", "torch", "timm", "numpy")
-# Images at each end of the order by radius: two rows of six on a screen, four of three on a phone.
+# Number of images shown with the largest radius, and with the smallest: two rows of six, or four of three on a phone.
 SHOWN = 12
 
 
@@ -119,8 +119,8 @@ def check_folder(folder: Path, files: Iterable[str] = FILES) -> None:
     if problem := obstacle(folder):
         raise ConfigError(problem, "name a folder for the report")
     for name in files:
-        if (folder / name).is_dir():
-            raise ConfigError(f"{folder / name} is a folder", "remove it, or name another folder for the report")
+        if problem := obstacle_to_file(folder / name):
+            raise ConfigError(problem, "remove it, or name another folder for the report")
 
 
 def write_report(folder: Path, report: Report, evaluation: Evaluation, data: HeldOut) -> Path:
@@ -132,16 +132,13 @@ def write_report(folder: Path, report: Report, evaluation: Evaluation, data: Hel
         evaluation: The measurement.
         data: The images.
     """
-    # What takes time comes first, so that an interruption hardly ever leaves files of two measurements side by side.
+    # Slow parts are computed before the first file is written: an interruption hardly ever leaves files of two measurements.
     curve = plot_certified_accuracy({report.model: evaluation}, f"{report.data}: {report.n} images", folder / CURVE)
     page = render_page(report, evaluation, data, curve.read_bytes())
     with atomic_write(folder / NUMBERS) as temporary:
         write_json(temporary, {key: json_number(value) for key, value in asdict(report).items()})
-    with atomic_write(folder / SAMPLES) as temporary, temporary.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["index", "label", "prediction", "radius"])
-        columns = (column.tolist() for column in (evaluation.label, evaluation.prediction, evaluation.proved))
-        rows.writerows(zip(data.indices, *columns, strict=True))
+    label, prediction, radius = (column.tolist() for column in (evaluation.label, evaluation.prediction, evaluation.proved))
+    write_samples(folder / SAMPLES, data.indices, prediction, radius, label)
     with atomic_write(folder / PAGE) as temporary:
         temporary.write_text(page, "utf-8")
     return folder / PAGE

@@ -29,11 +29,11 @@ def plot_certified_accuracy(evaluations: Mapping[str, Evaluation], title: str, p
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot(xlabel="L2 radius in pixels of [0, 1]", ylabel="certified accuracy in %")
-    axes.set_title(title, parse_math=False, wrap=True)  # names may hold dollar signs
+    axes.set_title(title, parse_math=False, wrap=True)  # a title may hold dollar signs, which are no formula
     for name, evaluation in evaluations.items():
         positive = evaluation.radius[evaluation.radius > 0].numpy()
         steps = np.sort(positive[np.isfinite(positive)])
-        # Right of its own radius an image no longer counts: the curve steps down there.
+        # The curve steps down at each image's radius: beyond it, that image is not certified.
         left = 100 * (len(positive) - np.arange(len(steps) + 1)) / evaluation.n
         axes.step([0, *steps], left, where="post", label=name, linewidth=2)
     radii = list(next(iter(evaluations.values())).counts)

@@ -79,7 +79,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 def has_ended(checkpoint: dict[str, Any], trainer: Trainer) -> bool:
-    """Return whether a trainer that is to fit goes on from where nothing is left but the end, such as an export."""
+    """Return whether a trainer that is to fit goes on from where nothing is left but the end, such as saving the network."""
     if trainer.state.fn != TrainerFn.FITTING:
         return False
     epochs: int = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]

@@ -16,6 +16,6 @@ def keep_freed_memory() -> None:
         return
     mmap_threshold, trim_threshold = -3, -1
     library = ctypes.CDLL(None)
-    # Before 2.35 it refuses more than 32 MiB for the first.
+    # glibc before 2.35 refuses a first threshold above 32 MiB.
     if library.mallopt(mmap_threshold, 2**30) or library.mallopt(mmap_threshold, 2**25):
         library.mallopt(trim_threshold, 2**31 - 1)

@@ -32,7 +32,7 @@ def parameter_groups(model: LipschitzClassifier, layer_decay: float = 1.0) -> li
     exempt, place = model.no_weight_decay(), model.group_matcher()
     last = max(place(name) for name, _ in model.named_parameters())
     groups: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
-    for name, parameter in sorted(model.named_parameters(), key=lambda named: -place(named[0])):  # checkpoints know this order
+    for name, parameter in sorted(model.named_parameters(), key=lambda named: -place(named[0])):  # checkpoints rely on this order
         if parameter.requires_grad:
             groups[layer_decay ** (last - place(name)), name in exempt].append(parameter)
     return [
@@ -63,7 +63,7 @@ class ScheduledModule(LightningModule):
     scheduler: Callable[[Optimizer, int], LRScheduler]
     layer_decay: float
     lr: float | None = None
-    _made_with: float | None = None  # the lr of the optimizer that there is
+    _made_with: float | None = None  # learning rate of the current optimizer
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimizer and its schedule, which moves at every step.

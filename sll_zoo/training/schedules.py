@@ -28,7 +28,7 @@ class TriangularLR(LambdaLR):
     def __init__(self, optimizer: Optimizer, total_steps: int) -> None:
         knots = [0.0, 0.4 * total_steps, 0.8 * total_steps, float(total_steps)]
 
-        # Rates are taken in the middle of each step, so that neither the first nor the last is 0.
+        # The schedule is evaluated at the middle of each step: neither the first nor the last rate is 0.
         def factor(step: int) -> float:
             return float(np.interp(step + 0.5, knots, [0.0, 1.0, 0.05, 0.0]))
 

@@ -14,13 +14,15 @@ from torch.optim.lr_scheduler import LRScheduler
 from sll_zoo.certificates.certification import certify, check_images, check_range, evaluation_form
 from sll_zoo.errors import ConfigError
 from sll_zoo.functional.certificate import RADII
-from sll_zoo.losses import CertificateLoss, OffsetCrossEntropy
+from sll_zoo.losses import OffsetCrossEntropy
+from sll_zoo.losses.base import apply_loss
 from sll_zoo.metrics import CertifiedAccuracy, MeanCertifiedRadius
 from sll_zoo.metrics.padding import require_each_once
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.training.network import kept_of, made_or_given, without_path
 from sll_zoo.training.optimizers import ScheduledModule
 from sll_zoo.training.schedules import TriangularLR
+from sll_zoo.training.strategies import require_whole_network
 
 Batch = tuple[Tensor, Tensor]
 
@@ -159,15 +161,16 @@ class CertifiedClassifier(ScheduledModule):
         self.on_predict_start()
 
     def on_predict_start(self) -> None:
-        """Fold the network in float64, once for the whole run."""
+        """Fold the network in float64, once for the whole run; refuse one of which a process has a part."""
+        require_whole_network(self.trainer, self, "test and predict with strategy auto or ddp, which read its checkpoints")
         # In a list, so that it is no submodule and stays out of checkpoints.
-        self._frozen = [cast("LipschitzClassifier", evaluation_form(self.model))]
+        self._folded = [cast("LipschitzClassifier", evaluation_form(self.model))]
 
     def test_step(self, batch: Batch) -> None:
         """Count a batch, evaluated in float64."""
         images, target = batch
         check_images(images)
-        (model,) = self._frozen
+        (model,) = self._folded
         logits, constants = model(images.double()), model.pairwise_lipschitz()
         for metric in (self.test_accuracy, self.test_radius):
             metric.update(logits, target, constants)
@@ -179,12 +182,10 @@ class CertifiedClassifier(ScheduledModule):
     def predict_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the certificate of a batch: ``prediction``, ``radius`` and ``slack``, (batch,) each."""
         images, _ = batch
-        return vars(certify(self._frozen[0], images))
+        return vars(certify(self._folded[0], images))
 
     def _loss(self, logits: Tensor, target: Tensor, progress: float) -> Tensor:
-        more = (self.model.pairwise_lipschitz(), progress) if isinstance(self.loss, CertificateLoss) else ()
-        loss: Tensor = self.loss(_at_least_float32(logits), target, *more)
-        return loss
+        return apply_loss(self.loss, _at_least_float32(logits), target, self.model.pairwise_lipschitz, progress)
 
     def _log_certificates(self, stage: str, accuracy: CertifiedAccuracy, radius: MeanCertifiedRadius) -> None:
         clean, *certified = accuracy.compute().reshape(-1)

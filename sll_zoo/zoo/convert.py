@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from sll_zoo.errors import WeightsError
+from sll_zoo.functional.finite import require_finite
 from sll_zoo.functional.rescaling import LOG_Q_LIMIT, abs_gram
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.zoo.entries import DATASETS, SIZES, TAGS
+from sll_zoo.zoo.entries import DATA_OF_TAG, SIZES, TAGS
 from sll_zoo.zoo.factory import create_model
 
 STATE = "model_state_dict"
@@ -98,8 +99,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     for key, value in content.items():
         if not isinstance(key, str) or not _is_plain(value):
             raise WeightsError(f"{key!r} of {path} is no tensor of real numbers", REMEDY)
-        if not value.isfinite().all():
-            raise WeightsError(f"{path} has NaN or infinity in {key}", "take an earlier checkpoint")
+    require_finite(str(path), content, "take an earlier checkpoint")
     prefix = "module." if all(key.startswith("module.") for key in content) else ""
     dtype = torch.float64 if any(value.dtype == torch.float64 for value in content.values()) else torch.float32
     return {key.removeprefix(prefix): value.detach().to(dtype) for key, value in content.items()}
@@ -178,8 +178,8 @@ def _build(path: Path, state: dict[str, Tensor]) -> LipschitzClassifier:
     shape |= {"dense_layers": layers["denses"], "dense_inner": dense[0][0]} if dense else {"dense_layers": 0}
     size = next((size for size in PAPER_SIZES if shape.items() <= vars(SIZES[size]).items()), "small")
     for tag in TAGS[f"sll_{size}"]:
-        _, height, breadth = DATASETS[tag].input_size
-        if (classes, features) == (DATASETS[tag].num_classes, width * (height // POOL) * (breadth // POOL)):
+        _, height, breadth = DATA_OF_TAG[tag].input_size
+        if (classes, features) == (DATA_OF_TAG[tag].num_classes, width * (height // POOL) * (breadth // POOL)):
             return create_model(f"sll_{size}.{tag}", **shape)
     raise WeightsError(
         f"{path} is of {classes} classes and {features} features of width {width}: not for {', '.join(TAGS[f'sll_{size}'])}",

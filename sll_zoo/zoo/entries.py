@@ -17,8 +17,9 @@ from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cf
 from sll_zoo.errors import ConfigError, UnknownNameError, WeightsError
 from sll_zoo.layers import FAMILIES
 from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig, LipschitzClassifier, NetworkConfig, build
+from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.records.record import read_records
-from sll_zoo.zoo.weights.loading import fetch_weights, find_weights, load_pretrained
+from sll_zoo.zoo.weights.loading import FoundCfg, WeightsSource, fetch_weights, find_weights, load_pretrained
 
 HUB_ORGANISATION = "sll-zoo"
 REVISION = "v1.0"
@@ -41,7 +42,7 @@ ARCHITECTURES = {f"{family}_{size}": replace(config, family=family) for family i
 
 
 @dataclass(frozen=True)
-class DataSet:
+class TagData:
     """What a tag says of its images.
 
     Attributes:
@@ -60,12 +61,12 @@ class DataSet:
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # Means of CIFAR and Tiny-ImageNet: those of the paper's released code. Digits: of the 1,200 training images.
 # cifar10_jpeg: JPEG copies of CIFAR-10's images.
-DATASETS = {
-    "digits": DataSet((1, 8, 8), 10, (0.3051,), tuple("0123456789")),
-    "cifar10": DataSet((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
-    "cifar100": DataSet((3, 32, 32), 100, (0.5071, 0.4865, 0.4409)),
-    "cifar10_jpeg": DataSet((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
-    "tiny_imagenet": DataSet((3, 64, 64), 200, (0.485, 0.456, 0.406)),
+DATA_OF_TAG = {
+    "digits": TagData((1, 8, 8), 10, (0.3051,), tuple("0123456789")),
+    "cifar10": TagData((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
+    "cifar100": TagData((3, 32, 32), 100, (0.5071, 0.4865, 0.4409)),
+    "cifar10_jpeg": TagData((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
+    "tiny_imagenet": TagData((3, 64, 64), 200, (0.485, 0.456, 0.406)),
 }
 
 # The data sets that each architecture is registered for; the first is what its bare name means.
@@ -76,7 +77,7 @@ TAGS = {
 
 
 def _pretrained_cfg(name: str, tag: str, published: bool) -> dict[str, Any]:
-    data = DATASETS[tag]
+    data = DATA_OF_TAG[tag]
     return {
         "hf_hub_id": f"{HUB_ORGANISATION}/{name}.{tag}@{REVISION}" if published else None,
         "input_size": data.input_size,
@@ -125,10 +126,11 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClas
         fetched = fetch_weights(config, source, cfg.num_classes, cache_dir)
     if not fetched or config.num_classes != cfg.num_classes:
         cfg = replace(cfg, label_names=None)  # an untrained head knows no classes
+    described = {field.name: getattr(cfg, field.name) for field in fields(PretrainedCfg)}  # what timm knows of
     make = (lambda **_: load_pretrained(config, *fetched, cfg.num_classes)) if fetched else (lambda **_: build(config))
     # Of the size, timm makes a note for its save_for_hf.
     model: LipschitzClassifier = build_model_with_cfg(
-        make, name, pretrained=False, pretrained_cfg=asdict(cfg), img_size=config.img_size
+        make, name, pretrained=False, pretrained_cfg=described, img_size=config.img_size
     )
     return model
 
@@ -175,14 +177,28 @@ def _shapes(model: LipschitzClassifier) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in model.state_dict().items()}
 
 
-def trained_cfg(name: str, arguments: dict[str, Any], path: Path) -> dict[str, Any]:
+def folder_cfg(folder: ModelFolder, pretrained: bool) -> FoundCfg:
+    """Return timm's description of the weights in a folder; without ``pretrained``, it need not have any."""
+    stated, arguments = folder.config, folder.config.get("model_args", {})
+    described = {key: stated[key] for key in ("num_classes", "label_names", "label_descriptions") if key in stated}
+    cfg = PretrainedCfg(**stated["pretrained_cfg"] | described)
+    found = WeightsSource(folder.weights, record=folder.record) if pretrained else None
+    return _found_cfg(replace(cfg, source="local-dir", file=str(folder.path)), stated["architecture"], arguments, found)
+
+
+def trained_cfg(name: str, arguments: dict[str, Any], path: Path) -> FoundCfg:
     """Return timm's description of the weights in a checkpoint of a training of the network that ``name`` and arguments build."""
-    architecture = name.partition(".")[0]
     cfg = get_pretrained_cfg(full_name(name), allow_unregistered=False)
     assert cfg  # noqa: S101 - timm raises rather than return None here
+    found = WeightsSource((path,), trained=True)
+    return _found_cfg(replace(cfg, source="ckpt", file=str(path)), name.partition(".")[0], arguments, found)
+
+
+def _found_cfg(cfg: PretrainedCfg, architecture: str, arguments: dict[str, Any], found: WeightsSource | None) -> FoundCfg:
+    """Return a description with the sizes of the network that an architecture and arguments build, and where its weights are."""
     config = _config(architecture, cfg, arguments)
     sizes = {"num_classes": config.num_classes, "input_size": config.input_shape}
-    return {**asdict(cfg), "hf_hub_id": None, "source": "ckpt", "file": str(path), **sizes}
+    return FoundCfg(**vars(cfg) | sizes | {"architecture": architecture, "hf_hub_id": None}, found=found)
 
 
 def refuse_features_only(kwargs: dict[str, Any]) -> None:
@@ -217,8 +233,8 @@ def _config(name: str, cfg: PretrainedCfg, kwargs: dict[str, Any]) -> LipNetConf
         # The comparison gives its networks for 64 x 64 images a sixth block, and half the width.
         sizes |= {"blocks": 6, "width": architecture.width // 2}
     sizes |= kwargs
-    if cfg.tag in DATASETS and "mean" not in kwargs:
-        mean = DATASETS[cfg.tag].mean
+    if cfg.tag in DATA_OF_TAG and "mean" not in kwargs:
+        mean = DATA_OF_TAG[cfg.tag].mean
         sizes["mean"] = mean if sizes["in_chans"] == len(mean) else (sum(mean) / len(mean),)
     return replace(architecture, **sizes)
 

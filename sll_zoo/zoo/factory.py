@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import timm
-from torch import nn
 
-from sll_zoo.errors import SllZooError, UnknownNameError, WeightsError
-from sll_zoo.models import LipschitzClassifier, build
-from sll_zoo.models.structure import faults
-from sll_zoo.zoo.entries import ARCHITECTURES, TAGS, recipe, refuse_features_only, trained_cfg, what_there_is
+from sll_zoo.errors import UnknownNameError, WeightsError
+from sll_zoo.models import LipschitzClassifier
+from sll_zoo.zoo.entries import ARCHITECTURES, TAGS, folder_cfg, recipe, refuse_features_only, trained_cfg, what_there_is
+from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.weights import hub
-from sll_zoo.zoo.weights.reading import CONFIG_FILE, REEXPORT, TRAINED, read_checkpoint, read_config, stated_record
-from sll_zoo.zoo.weights.shards import weights_files
+from sll_zoo.zoo.weights.loading import FoundCfg
+from sll_zoo.zoo.weights.reading import CONFIG_FILE, SAVE_AGAIN, TRAINED, read_checkpoint
 
 # Numbers in the first layer's output for one image, if it took no patches: half a gigabyte in float32.
 LARGEST_IMAGE = 2**27
-LARGEST_CONFIG = 10_000_000  # bytes
 
 
 def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> LipschitzClassifier:
@@ -49,23 +45,35 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> Lipschit
     refuse_features_only(kwargs)
     source, _, place = name.partition(":") if isinstance(name, str) else ("", "", "")
     if source == "local-dir":
-        return _from_folder(Path(place), pretrained, kwargs)
+        return load(ModelFolder.read(Path(place)), pretrained, **kwargs)
     if source == "ckpt":
         return _from_checkpoint(Path(place), pretrained, kwargs)
     if source == "hf-hub":
-        return _from_hub(hub.Repository(place, kwargs.pop("cache_dir", None)), pretrained, kwargs)
+        return load(ModelFolder.at(hub.Repository(place, kwargs.pop("cache_dir", None))), pretrained, **kwargs)
     _require_known(name)
     return cast("LipschitzClassifier", timm.create_model(name, pretrained=pretrained, **kwargs))
 
 
-def _from_folder(folder: Path, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClassifier:
-    """Return a network of which nothing is known but its folder, when its structure has been checked."""
-    config = read_config(folder / CONFIG_FILE)
-    architecture = config["architecture"]
-    if architecture not in ARCHITECTURES:
-        raise UnknownNameError(f"{folder / CONFIG_FILE} is of architecture {architecture!r}", what_there_is(architecture))
-    _require_own(folder / CONFIG_FILE, architecture, config.get("model_args", {}), REEXPORT)
-    return _checked(folder, timm.create_model(f"local-dir:{folder}", pretrained=pretrained, **kwargs), pretrained)
+def load(folder: ModelFolder, pretrained: bool = True, **kwargs: Any) -> LipschitzClassifier:
+    """Return the network of a folder, of which nothing else is known; what is refused of a repository leaves the cache.
+
+    Args:
+        folder: That was read.
+        pretrained: As for :func:`create_model`.
+        **kwargs: As for :func:`create_model`.
+
+    Raises:
+        UnknownNameError, WeightsError, ConfigError: As for :func:`create_model`.
+    """
+    architecture, arguments = folder.config["architecture"], folder.config.get("model_args", {})
+    path = folder.path / CONFIG_FILE
+    weights = folder.weights if pretrained else ()
+    # If something was asked for, it may be that which does not fit.
+    with hub.kept_unless_refused([path, *weights] if folder.repository and not kwargs else []):
+        if architecture not in ARCHITECTURES:
+            raise UnknownNameError(f"{path} is of architecture {architecture!r}", what_there_is(architecture))
+        _require_own(path, architecture, arguments, SAVE_AGAIN)
+        return _built(folder.path, folder_cfg(folder, pretrained), arguments, pretrained, kwargs)
 
 
 def _from_checkpoint(path: Path, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClassifier:
@@ -77,8 +85,7 @@ def _from_checkpoint(path: Path, pretrained: bool, kwargs: dict[str, Any]) -> Li
     _require_known(name)
     architecture = name.partition(".")[0]
     _require_own(path, architecture, args, TRAINED)
-    cfg = trained_cfg(name, args, path)
-    return _checked(path, timm.create_model(architecture, pretrained, cfg, **args | kwargs), pretrained)
+    return _built(path, trained_cfg(name, args, path), args, pretrained, kwargs)
 
 
 def _require_own(path: Path, architecture: str, args: dict[str, Any], remedy: str) -> None:
@@ -87,38 +94,13 @@ def _require_own(path: Path, architecture: str, args: dict[str, Any], remedy: st
         raise WeightsError(f"{path} gives {architecture} an argument {min(foreign)}", remedy)
 
 
-def _checked(source: Path, made: nn.Module, pretrained: bool) -> LipschitzClassifier:
-    """Return a network that others may have described, unless it would fill the memory or breaks its claim."""
-    model = cast("LipschitzClassifier", made)
+def _built(source: Path, cfg: FoundCfg, args: dict[str, Any], pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClassifier:
+    """Return a network that others may have described, unless its images would fill the memory."""
+    asked = {key: value for key, value in kwargs.items() if value is not None}  # as timm takes them
+    model = cast("LipschitzClassifier", timm.create_model(str(cfg.architecture), pretrained, cfg, **args | asked))
     if model.config.width * math.prod(model.config.img_size) > LARGEST_IMAGE:
         raise WeightsError(f"{source} is of a network for images of {model.config.input_shape}", "they would fill the memory")
-    # Weights have no part in the structure.
-    if pretrained and (fault := next(faults(build(model.config.thinnest()).eval()), None)):
-        raise WeightsError(f"{source} is of a network that breaks its claim ({fault.error()})", "do not use it")
     return model
-
-
-def _from_hub(repository: hub.Repository, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClassifier:
-    """Return the network of a repository; what of it is refused does not stay in the cache."""
-    config = repository.download(CONFIG_FILE, LARGEST_CONFIG)
-    with _kept_unless_refused([config]):
-        record = stated_record(read_config(config))
-    # In the folder of the configuration, so that timm need not go to the Hub once more.
-    names = weights_files(record) if pretrained else []
-    weights = [repository.download(filename, record.size if record else None) for filename in names]
-    with _kept_unless_refused([] if kwargs else [config, *weights]):  # else what was asked for may be what does not fit
-        return _from_folder(config.parent, pretrained, kwargs)
-
-
-@contextmanager
-def _kept_unless_refused(files: list[Path]) -> Iterator[None]:
-    """Take files of which something is refused out of the cache."""
-    try:
-        yield
-    except SllZooError:
-        for file in files:
-            hub.discard(file)
-        raise
 
 
 def list_models(filter: str = "", pretrained: bool = False) -> list[str]:  # noqa: A002 - timm's name for it

@@ -33,6 +33,19 @@ def test_the_shipped_network_passes_and_is_not_changed(pretrained):
     assert pretrained.head.weight.dtype == torch.float32
 
 
+@pytest.mark.parametrize(("family", "name"), [("sandwich", "denses.0"), ("sandwich", "convs.1"), ("orthogonal", "convs.1.0")])
+def test_stored_matrices_of_a_norm_above_one_are_found(family, name):
+    net = sll_zoo.fold(network(family), torch.float64)
+    assert sll_zoo.audit(net).problems == []
+    net.get_submodule(name).stored.mul_(1.01)
+    (problem,) = sll_zoo.audit(net).problems
+    assert problem.startswith(f"{name} (Folded")
+    assert "its constant is between" in problem
+    bound = next(layer for layer in sll_zoo.audit(net).layers if layer.name == name)
+    assert 1.0099 < bound.upper_bound < 1.0101
+    assert bound.margin == pytest.approx(1 - bound.upper_bound)
+
+
 def test_a_step_too_long_for_the_condition_is_found_with_the_bound_that_is_left():
     net = sll_zoo.fold(network("cpl"), torch.float64)
     net.denses[0].step.mul_(1.2)
@@ -83,10 +96,13 @@ def test_constants_of_ones_own_and_a_head_without_a_proof_are_found():
     assert sll_zoo.audit(net).problems == ["head (Linear): a layer of this kind has no proof of being 1-Lipschitz"]
 
 
-def test_a_sandwich_without_weight_and_a_step_below_zero_have_a_verdict():
+def test_a_sandwich_without_weight_or_psi_and_a_step_below_zero_have_a_verdict():
     net = network("sandwich")
     net.denses[0].weight.data.zero_()
     assert sll_zoo.audit(net).problems == []
+    net = sll_zoo.fold(net, torch.float64)
+    net.denses[0].psi[0] = 0.0
+    assert "no proof" in sll_zoo.audit(net).problems[0]
     net = sll_zoo.fold(network(), torch.float64)
     net.denses[0].step[0] = -1.0
     assert "no proof" in sll_zoo.audit(net).problems[0]

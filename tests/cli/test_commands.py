@@ -139,6 +139,7 @@ def test_demo_certifies_draws_fine_tunes_and_says_what_is_next(capsys, tmp_path)
         (["certify", "nothing", "digits", "--limit", "few"], "few: give an integer of at least 1"),
         (["certify", "nothing", "digits", "--out", "/dev/null"], "/dev/null is a file: name a folder"),
         (["certify", "nothing", "digits", "--out", "/dev/null/x"], "/dev/null is a file: name a folder"),
+        (["demo", "--picture", "/dev/null/x.png"], "/dev/null is a file: name a picture"),
         (["list", "--all"], "--all"),
         (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["fit", "--model.name", "sll_nanno", "--data", "Digits"], "sll_nano"),
@@ -174,7 +175,7 @@ def test_an_untrained_network_is_not_measured(capsys):
 
 
 @pytest.mark.processes
-def test_an_interrupted_training_says_so_and_exports_nothing(tmp_path):
+def test_an_interrupted_training_says_so_and_saves_nothing(tmp_path):
     command = [sys.executable, "-m", "sll_zoo", "fit", "--config", str(ROOT / "configs/digits/sll_nano.yaml")]
     command += ["--trainer.max_epochs", "100000"]  # it does not end before the signal comes
     errors = tmp_path / "errors"
@@ -189,7 +190,7 @@ def test_an_interrupted_training_says_so_and_exports_nothing(tmp_path):
         finally:
             run.kill()
     (checkpoint,) = tmp_path.glob("outputs/**/last.ckpt")
-    told = f"sll-zoo: interrupted by SIGINT; go on from {checkpoint} with --ckpt_path last; nothing was exported"
+    told = f"sll-zoo: interrupted by SIGINT; go on from {checkpoint} with --ckpt_path last; nothing was saved"
     assert (run.returncode, errors.read_text().splitlines()[-1]) == (130, told)
     assert not (tmp_path / "checkpoints").exists()
 
@@ -200,7 +201,7 @@ def test_output_may_be_cut_off():
     assert run.stderr == ""
 
 
-def test_fit_exports_where_it_is_told_and_the_checkpoint_serves_the_other_commands(tmp_path, capsys):
+def test_fit_saves_where_it_is_told_and_the_checkpoint_serves_the_other_commands(tmp_path, capsys):
     config = yaml.safe_load((ROOT / "configs/digits/sll_nano.yaml").read_text())
     config["trainer"]["callbacks"][0]["init_args"] |= {"folder": "mine", "attacked": 0}
     config["trainer"] |= {"max_epochs": 1, "enable_progress_bar": False, "enable_model_summary": False}
@@ -213,5 +214,5 @@ def test_fit_exports_where_it_is_told_and_the_checkpoint_serves_the_other_comman
         assert main([command, "--config", "mine.yaml", "--ckpt_path", str(checkpoint)]) == 0
     assert "wrote outputs/certificates.csv" in capsys.readouterr().out
     rows = (tmp_path / "outputs" / "certificates.csv").read_text().splitlines()
-    assert rows[0] == "image,prediction,radius"
+    assert rows[0] == "index,prediction,radius"
     assert [row.split(",")[0] for row in rows[1:]] == [str(index) for index in range(400)]

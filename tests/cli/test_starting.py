@@ -1,5 +1,6 @@
 """What is imported when: the package in no time, the models as soon as timm is there, everything else when it is used."""
 
+import inspect
 import json
 import pkgutil
 import subprocess
@@ -11,9 +12,10 @@ import pytest
 import torch
 
 import sll_zoo
-from sll_zoo.choices import DATA_SETS
-from sll_zoo.cli.parsers import command_line
-from sll_zoo.data import DATA
+from sll_zoo.certificates.attacking import METHODS
+from sll_zoo.cli.parsers import IMAGES, command_line
+from sll_zoo.data import DATA_MODULES
+from sll_zoo.zoo.weights.packing import BITS
 from tests.marks import slow_but
 
 # What `import sll_zoo` may load beside the standard library, and what it may add to timm's own.
@@ -100,15 +102,25 @@ def test_help_comes_at_once_and_without_torch():
     assert (time.perf_counter() - start) / 9 < 1.5  # 0.2 s on an idle machine; torch alone takes 2
 
 
-def test_every_command_names_a_function():
-    (commands,) = (action for action in command_line()._actions if action.dest == "==SUPPRESS==")
-    names = {name: parser.get_default("run") for name, parser in commands.choices.items()}
-    assert [name for name, run in names.items() if not run] == ["fit", "validate", "test", "predict"]
-    for name, run in names.items():
-        if run:
+def commands():
+    """Return the parser of each command by its name."""
+    (action,) = (action for action in command_line()._actions if action.dest == "==SUPPRESS==")
+    return action.choices
+
+
+def test_every_command_names_a_function_and_has_its_arguments():
+    parsers = commands()
+    assert [name for name, parser in parsers.items() if not parser.get_default("run")] == ["fit", "validate", "test", "predict"]
+    for name, parser in parsers.items():
+        if run := parser.get_default("run"):
             assert run.endswith(f":run_{name}")
-            assert callable(pkgutil.resolve_name(f"sll_zoo.cli.{run}"))
+            parsed = {action.dest for action in parser._actions} | parser._defaults.keys()
+            function = pkgutil.resolve_name(f"sll_zoo.cli.{run}")
+            assert set(inspect.signature(function).parameters) == parsed - {"help", "run"}
 
 
-def test_the_data_sets_of_the_help_are_those_that_open():
-    assert {name: data.name for name, data in DATA.items()} == dict(zip(DATA_SETS, DATA_SETS, strict=True))
+def test_the_choices_of_the_help_are_those_that_there_are():
+    choices = {(name, action.dest): action.choices for name, parser in commands().items() for action in parser._actions}
+    assert choices["quantize", "bits"] == BITS
+    assert choices["attack", "method"] == METHODS
+    assert f"of {', '.join(DATA_MODULES)};" in IMAGES

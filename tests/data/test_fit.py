@@ -49,7 +49,7 @@ def test_a_configuration_of_images_that_are_not_square(digits, monkeypatch, tmp_
             "accelerator": "cpu",
             "max_epochs": 1,
             "limit_train_batches": 1,
-            "callbacks": [{"class_path": "sll_zoo.training.callbacks.ExportModel", "init_args": {"folder": "out"}}],
+            "callbacks": [{"class_path": "sll_zoo.training.callbacks.SavePretrained", "init_args": {"folder": "out"}}],
         },
     }
     Path("wide.yaml").write_text(yaml.safe_dump(config))

@@ -9,10 +9,9 @@ from sll_zoo.data import Digits, check_source, fingerprint, open_data
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError, UntrainedHeadWarning
 from sll_zoo.models.labels import label_names
 from sll_zoo.zoo.entries import CIFAR10_CLASSES
-from sll_zoo.zoo.publishing.save import export_model
+from sll_zoo.zoo.folder import CHECKPOINTS, ModelFolder
+from sll_zoo.zoo.publishing.save import save_pretrained
 from sll_zoo.zoo.records.record import read_records
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
-from sll_zoo.zoo.weights.reading import read_config
 from tests.folders import write_images
 
 SHAPE = (1, 8, 8)
@@ -127,7 +126,7 @@ def test_networks_know_the_names_that_their_weights_came_with(tmp_path):
     named = sll_zoo.create_model("sll_nano.digits", pretrained=True)
     assert label_names(named) == tuple("0123456789")
     assert label_names(sll_zoo.create_model("sll_tiny.cifar10_jpeg", pretrained=True)) == CIFAR10_CLASSES
-    export_model(named, tmp_path / "named", label_names=ANIMALS)
+    save_pretrained(named, tmp_path / "named", label_names=ANIMALS)
     assert label_names(sll_zoo.create_model(f"local-dir:{tmp_path}/named", pretrained=True)) == ANIMALS
     # An untrained head knows none, nor does one of another number.
     assert label_names(sll_zoo.create_model(f"local-dir:{tmp_path}/named")) == ()
@@ -140,7 +139,7 @@ def test_networks_know_the_names_that_their_weights_came_with(tmp_path):
 
 def test_the_shipped_names_are_those_of_the_configurations():
     for name in read_records():
-        config = read_config(CHECKPOINTS / name / "config.json")
+        config = ModelFolder.read(CHECKPOINTS / name).config
         assert tuple(config["label_names"]) == label_names(timm.create_model(name, pretrained=True))
 
 

@@ -25,9 +25,9 @@ def test_images_are_in_zero_one_and_batches_are_whole(digits):
 
 
 def test_the_models_mean_is_that_of_the_training_images(digits):
-    from sll_zoo.zoo.entries import DATASETS
+    from sll_zoo.zoo.entries import DATA_OF_TAG
 
-    assert DATASETS["digits"].mean == pytest.approx((digits.tensors("train")[0].mean().item(),), abs=1e-4)
+    assert DATA_OF_TAG["digits"].mean == pytest.approx((digits.tensors("train")[0].mean().item(),), abs=1e-4)
 
 
 def test_a_batch_of_nothing_is_refused():

@@ -8,7 +8,7 @@ from lightning import Trainer
 
 from sll_zoo import CertifiedClassifier
 from sll_zoo.data import Digits, ImageFolder
-from sll_zoo.training.callbacks import ExportModel
+from sll_zoo.training.callbacks import SavePretrained
 from sll_zoo.zoo.records.card import render_card
 from sll_zoo.zoo.records.record import from_dict
 from tests.data.published import write_image
@@ -25,11 +25,11 @@ def photographs(tmp_path):
     return ImageFolder(str(tmp_path / "mine"), batch_size=4, image_size=8, channels=1, augment="none", in_memory=True)
 
 
-def exported(folder, data, **options):
+def saved(folder, data, **options):
     """Train for one epoch, and return the record and the card."""
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     trainer = Trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0, accelerator="cpu", **quiet)
-    trainer.callbacks.append(ExportModel(str(folder)))
+    trainer.callbacks.append(SavePretrained(str(folder)))
     trainer.fit(CertifiedClassifier("sll_nano.digits", **options), datamodule=data)
     config, card = json.loads((folder / "config.json").read_text("utf-8")), (folder / "README.md").read_text("utf-8")
     assert card == render_card(from_dict(config["certified"]), config, "local-dir:.", [path.name for path in folder.iterdir()])
@@ -38,14 +38,14 @@ def exported(folder, data, **options):
 
 @pytest.mark.filterwarnings("ignore::sll_zoo.errors.UntrainedHeadWarning")
 def test_the_card_of_a_fine_tuned_network_tells_that_images_were_resized_and_where_the_weights_began(photographs, tmp_path):
-    record, card = exported(tmp_path / "out", photographs, pretrained=True, model_args={"num_classes": 2})
+    record, card = saved(tmp_path / "out", photographs, pretrained=True, model_args={"num_classes": 2})
     assert (record.measured.preparation, record.training.start) == (RESIZED, "sll_nano.digits")
     assert f"\n\nImages were {RESIZED}; certificates are about these prepared images.\n\n|" in card
     assert ". It started from the weights of `sll_nano.digits`.\n" in card
 
 
 def test_the_card_of_a_network_on_images_as_they_are_says_neither(tmp_path):
-    record, card = exported(tmp_path / "out", Digits())
+    record, card = saved(tmp_path / "out", Digits())
     assert (record.measured.preparation, record.training.start) == ("", None)
     assert "prepared" not in card
     assert "started from" not in card

@@ -16,8 +16,8 @@ from sll_zoo.deployment.plain import in_plain_operations
 from sll_zoo.errors import ConfigError, ExportError, WeightsError
 from sll_zoo.layers import FAMILIES, Householder, SLLConv2d, SLLLinear, fold
 from sll_zoo.models import LipschitzClassifier
+from sll_zoo.zoo.folder import CHECKPOINTS
 from sll_zoo.zoo.records.record import read_records
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
 from tests import tolerances as tol
 from tests.marks import slow_but
 

@@ -7,6 +7,7 @@ import torch
 from sll_zoo.certificates.certification import certify
 from sll_zoo.certificates.soundness import freeze
 from sll_zoo.errors import InputError, WeightsError
+from sll_zoo.functional.fast.reversible import Layer
 from sll_zoo.layers import FAMILIES, FoldedResidual, SLLConv2d, SLLLinear, fold, is_folded
 from sll_zoo.models import LipConvNetConfig, LipNet, LipNetConfig, build
 from tests import tolerances as tol
@@ -31,6 +32,9 @@ def test_folding_gives_the_same_logits_and_constants_in_every_family(family, con
     folded, exact = fold(net, torch.float64), net.double()(x)
     assert (folded(x) - exact).abs().max() <= tol.FOLD * exact.abs().max()
     assert torch.equal(folded.pairwise_lipschitz(), net.pairwise_lipschitz())
+    assert is_folded(folded)
+    assert not is_folded(net)
+    assert not any(isinstance(layer, FAMILIES[family].classes) for layer in folded.modules())
 
 
 def _rewrite(net):
@@ -102,10 +106,11 @@ def test_folding_leaves_the_original_alone():
     assert sum(isinstance(module, FoldedResidual) for module in folded.modules()) == 4
 
 
-def test_a_folded_network_does_no_rescaling(monkeypatch):
-    folded = fold(LipNet(CONFIG), torch.float64)
-    monkeypatch.setattr("sll_zoo.layers.sll.tightened", None)
-    monkeypatch.setattr("sll_zoo.layers.sll.row_sums", None)
+@pytest.mark.parametrize("family", ["sll", "orthogonal", "sandwich"])
+def test_a_folded_network_does_no_rescaling(family, monkeypatch):
+    folded = fold(random_network(CONVNET, family), torch.float64)
+    for name in ("sll.tightened", "sll.row_sums", "orthogonal.cayley", "sandwich.cayley"):
+        monkeypatch.setattr(f"sll_zoo.layers.{name}", None)
     folded(torch.rand(1, 3, 8, 8, dtype=torch.float64))
 
 
@@ -136,6 +141,14 @@ def test_a_layer_that_does_something_else_than_its_class_says_stays_as_it_is(met
     folded = fold(convs)
     assert [isinstance(layer, FoldedResidual) for layer in folded] == [False, False]
     assert is_folded(folded, torch.float32)
+
+
+def test_a_layer_with_a_method_put_there_by_hand_stays_as_it_is():
+    convs, x = LipNet(CONFIG).convs.double(), torch.rand(2, CONFIG.width, 8, 8, dtype=torch.float64)
+    convs[1].functional = lambda: Layer(convs[1].weight, None, convs[1].step() / 2)
+    folded = fold(convs)
+    assert [isinstance(layer, FoldedResidual) for layer in folded] == [True, False]
+    torch.testing.assert_close(folded(x), convs(x), rtol=0, atol=tol.SAME)
 
 
 def test_a_compiled_layer_stays_as_it_is():
@@ -186,13 +199,14 @@ def test_a_folded_layer_that_was_changed_has_no_certificate(edit):
             road()
 
 
-def test_what_only_moves_a_folded_network_leaves_it_intact():
-    x, folded = torch.rand(2, 3, 8, 8), fold(LipNet(CONFIG), torch.float64)
+@pytest.mark.parametrize("family", ["sll", "orthogonal", "sandwich"])
+def test_what_only_moves_a_folded_network_leaves_it_intact(family):
+    x, folded = torch.rand(2, 3, 8, 8), fold(random_network(CONFIG, family), torch.float64)
     radius = certify(folded, x).radius
     for moved in (copy.deepcopy(folded), folded.to(memory_format=torch.channels_last), pickle.loads(pickle.dumps(folded))):
         torch.testing.assert_close(certify(moved, x).radius, radius)  # convolutions sum in another order
     folded.float().pairwise_lipschitz()  # for float32's own precision
-    for rounded in (folded, folded.double(), fold(LipNet(CONFIG)).double()):
+    for rounded in (folded, folded.double(), fold(random_network(CONFIG, family)).double()):
         with pytest.raises(InputError, match="folded in less than float64"):
             certify(rounded, x)
 

@@ -62,7 +62,10 @@ def test_certificate_regularization_is_minus_the_mean_radius_of_what_is_right():
 
 def test_a_weighted_sum_gives_each_loss_what_it_takes():
     terms = [nn.MultiMarginLoss(margin=0.7), EMMA(eps_start=0.1), CertificateRegularization()]
-    expected = sum(w * apply_loss(loss, *BATCH, 0.2) for w, loss in zip((1.0, 0.5, 2.0), terms, strict=True))
+    logits, target, constants = BATCH
+    expected = sum(
+        w * apply_loss(loss, logits, target, lambda: constants, 0.2) for w, loss in zip((1.0, 0.5, 2.0), terms, strict=True)
+    )
     torch.testing.assert_close(WeightedSum(terms, [1.0, 0.5, 2.0])(*BATCH, 0.2), expected, rtol=1e-12, atol=0)
     torch.testing.assert_close(WeightedSum([nn.CrossEntropyLoss()])(*BATCH), nn.functional.cross_entropy(*BATCH[:2]))
 

@@ -39,7 +39,7 @@ EXTREMES = {
 def test_values_and_gradients_are_finite(loss, logits):
     for target in (torch.zeros(len(logits), dtype=torch.long), torch.arange(len(logits)) % CLASSES):
         x, constants = logits.clone().requires_grad_(), CONSTANTS.clone().requires_grad_()
-        value = apply_loss(loss, x, target, constants, 0.3)
+        value = apply_loss(loss, x, target, lambda constants=constants: constants, 0.3)
         assert value.shape == ()
         assert value.dtype == torch.float32
         value.backward()
@@ -54,6 +54,6 @@ def test_the_gradient_is_that_of_differences(loss):
     logits = torch.randn(4, CLASSES, dtype=torch.float64).requires_grad_()
     target, h = torch.tensor([0, 3, 1, 1]), 1e-6
     direction = torch.randn_like(logits)
-    (gradient,) = torch.autograd.grad(apply_loss(loss, logits, target, CONSTANTS, 1.0), logits)
-    ahead, back = (apply_loss(loss, logits + sign * h * direction, target, CONSTANTS, 1.0) for sign in (1, -1))
+    (gradient,) = torch.autograd.grad(apply_loss(loss, logits, target, lambda: CONSTANTS, 1.0), logits)
+    ahead, back = (apply_loss(loss, logits + sign * h * direction, target, lambda: CONSTANTS, 1.0) for sign in (1, -1))
     assert ((ahead - back) / (2 * h)).item() == pytest.approx((gradient * direction).sum().item(), rel=1e-6)

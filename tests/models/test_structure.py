@@ -1,6 +1,7 @@
 """What a network must be to have constants: a chain of layers of known kinds, on every road to a radius."""
 
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError, WeightsError
 from sll_zoo.layers import FoldedLinearForm
 from sll_zoo.metrics import CertifiedAccuracy
-from sll_zoo.models import LipNet
+from sll_zoo.models import LipNet, build
+from sll_zoo.models.structure import faults
+from sll_zoo.zoo.entries import ARCHITECTURES
 from tests.plants import Longer, network
 
 LABELS = torch.tensor([0, 1])
@@ -75,6 +78,14 @@ EDITS = {
     r"pool \(NormOneAvgPool2d\): with these settings": lambda net: setattr(net.pool, "divisor_override", 1),
     r"head \(Linear\): ": lambda net: setattr(net, "head", nn.Linear(16, 10)),
 }
+
+
+@pytest.mark.parametrize("changes", [{}, {"kernel_size": 1, "num_classes": 0}])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_no_configuration_gives_a_network_that_is_refused(name, changes):
+    """So that a stranger's config.json need not be examined when it is loaded."""
+    with torch.device("meta"):
+        assert list(faults(build(replace(ARCHITECTURES[name], **changes)))) == []
 
 
 @pytest.mark.parametrize("message", EDITS)

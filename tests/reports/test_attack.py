@@ -8,9 +8,9 @@ import sll_zoo
 from sll_zoo.certificates import adversaries
 from sll_zoo.cli.main import main
 from sll_zoo.reports import attack as attack_report
+from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.publishing import recording
 from sll_zoo.zoo.records.record import read_records, to_dict
-from sll_zoo.zoo.weights.reading import read_config, stated_record
 
 COMMAND = ["attack", "sll_nano.digits", "digits", "--limit", "10", "--steps", "20", "--restarts", "1"]
 
@@ -72,7 +72,7 @@ def test_an_interruption_leaves_no_half_written_file(capsys, monkeypatch, tmp_pa
         (["--restarts", "0"], "restarts=0"),
         (["--method", "fgsm"], "fgsm"),
         (["--out", "pairs.txt"], ".npz"),
-        (["--out", "/dev/null/pairs.npz"], "/dev/null/pairs.npz cannot be written"),
+        (["--out", "/dev/null/pairs.npz"], "/dev/null is a file: give the name of an .npz file"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_status_2(options, words, capsys):
@@ -93,12 +93,12 @@ def test_the_command_says_how_to_install_autoattack(monkeypatch, capsys):
 def test_an_attack_is_recorded_in_the_folder_of_the_weights(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     folder = sll_zoo.pull("sll_nano.digits", tmp_path / "weights")
-    before = stated_record(read_config(folder / "config.json")).measured.empirical
+    before = ModelFolder.read(folder).record.measured.empirical
     command = ["attack", f"local-dir:{folder}", *COMMAND[2:], "--eps", "36/255", "1", "--record"]
     assert main(command) == 0
     assert main(command) == 0
     assert main([*command, "--steps", "1"]) == 0
-    recorded = stated_record(read_config(folder / "config.json")).measured.empirical
+    recorded = ModelFolder.read(folder).record.measured.empirical
     added = [(attacked.method, attacked.n) for attacked in recorded[len(before) :]]
     assert added == [("PGD (20 steps, 1 restarts)", 10), ("PGD (1 steps, 1 restarts)", 10)]
     assert recorded[: len(before)] == before

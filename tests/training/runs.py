@@ -15,14 +15,14 @@ from tests.processes import CONTEXT
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
 # What a run of `configuration` leaves behind.
 LAST = Path("outputs/sll_nano.digits/checkpoints/last.ckpt")
-WEIGHTS = Path("export/model.safetensors")
+WEIGHTS = Path("saved/model.safetensors")
 
 
 def configuration(**trainer):
-    """Return the text of a configuration with averaged weights, noise, and an export."""
+    """Return the text of a configuration with averaged weights, noise, and a folder to save to."""
     callbacks = [
         {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.9}},
-        {"class_path": "sll_zoo.training.callbacks.ExportModel", "init_args": {"folder": str(WEIGHTS.parent)}},
+        {"class_path": "sll_zoo.training.callbacks.SavePretrained", "init_args": {"folder": str(WEIGHTS.parent)}},
     ]
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 5}
     options = {"accelerator": "cpu", "deterministic": True, "callbacks": callbacks, **quiet, **trainer}

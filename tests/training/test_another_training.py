@@ -72,10 +72,10 @@ def test_a_checkpoint_from_python_says_of_no_training_and_serves(tmp_path):
 def test_a_new_training_starts_from_the_weights_of_another_and_goes_on_from_its_own(tmp_path):
     assert main(FIT) == 0
     new = [*FIT, "--model.name", f"ckpt:{LAST}", "--model.pretrained", "true", "--trainer.max_epochs", "2"]
-    new += ["--checkpoints.folder", "new", "--trainer.callbacks", "sll_zoo.training.callbacks.ExportModel"]
-    new += ["--trainer.callbacks.folder", "export", "--model.freeze_body", "true"]
+    new += ["--checkpoints.folder", "new", "--trainer.callbacks", "sll_zoo.training.callbacks.SavePretrained"]
+    new += ["--trainer.callbacks.folder", "saved", "--model.freeze_body", "true"]
     assert main(new) == 0
-    assert stated("export/config.json")["certified"]["training"]["start"] == "ckpt:last.ckpt"
+    assert stated("saved/config.json")["certified"]["training"]["start"] == "ckpt:last.ckpt"
     began, ended = (torch.load(path, weights_only=True) for path in (LAST, "new/last.ckpt"))
     assert ended["hyper_parameters"]["name"] == "sll_nano.digits"
     assert torch.equal(began["state_dict"]["model.convs.0.weight"], ended["state_dict"]["model.convs.0.weight"])

@@ -131,8 +131,8 @@ def test_the_command_line_starts_two_processes_of_which_one_writes(tmp_path):
     (tmp_path / "config.yaml").write_text(configuration(max_epochs=1, devices=WORLD))
     command = [sys.executable, "-m", "sll_zoo", "fit", "--config", "config.yaml"]
     run = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=300)
-    assert run.stdout.startswith("wrote export: 207,242 parameters; 400 images of digits")
-    assert run.stdout.count("wrote") == 2  # the export, and the report of the training
+    assert run.stdout.startswith("wrote saved: 207,242 parameters; 400 images of digits")
+    assert run.stdout.count("wrote") == 2  # the folder, and the report of the training
     assert "sync_dist" not in run.stderr
     written = {
         str(path.relative_to(tmp_path)) for pattern in ("*.ckpt", "*.safetensors", "*.csv") for path in tmp_path.rglob(pattern)

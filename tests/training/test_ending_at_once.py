@@ -14,7 +14,7 @@ LAST = Path("outputs/sll_nano.digits/checkpoints/last.ckpt")
 FIT = ["fit", "--model.name", "sll_nano.digits", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1"]
 FIT += ["--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1", "--trainer.enable_progress_bar", "false"]
 FIT += ["--trainer.logger", "false", "--trainer.enable_model_summary", "false", "--data", f"{__name__}.Interrupts"]
-FIT += ["--trainer.callbacks+", "sll_zoo.training.callbacks.ExportModel", "--trainer.callbacks.folder", "export"]
+FIT += ["--trainer.callbacks+", "sll_zoo.training.callbacks.SavePretrained", "--trainer.callbacks.folder", "saved"]
 
 
 class Interrupts(Digits):
@@ -27,7 +27,7 @@ class Interrupts(Digits):
 
     def setup(self, stage=None):
         super().setup(stage)
-        self.interrupt({"fit": "reading", "test": "exporting"}[stage])
+        self.interrupt({"fit": "reading", "test": "saving"}[stage])
 
     def on_after_batch_transfer(self, batch, dataloader_idx):
         if self.trainer.sanity_checking:
@@ -53,18 +53,18 @@ def slurm(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("slurm")
-@pytest.mark.parametrize("when", ["reading", "checking", "exporting"])
+@pytest.mark.parametrize("when", ["reading", "checking", "saving"])
 def test_a_signal_outside_the_batches_ends_at_once_with_the_checkpoint_that_is_there(when, capsys):
     for signum, asked in ((signal.SIGTERM, ""), (signal.SIGUSR1, "job 12 is requeued; ")):
         before = {signum: signal.getsignal(signum) for signum in signal.valid_signals()}
         assert main([*FIT, "--data.when", when, "--data.signum", str(int(signum))]) == 128 + signum
-        (last,) = LAST.parent.glob("last*.ckpt") if when == "exporting" else [None]
+        (last,) = LAST.parent.glob("last*.ckpt") if when == "saving" else [None]
         rest = f"go on from {last.resolve()} with --ckpt_path last" if last else "no checkpoint was written"
         told = capsys.readouterr().err.splitlines()
-        assert told[-1] == f"sll-zoo: interrupted by {signum.name}; {asked}{rest}; nothing was exported"
+        assert told[-1] == f"sll-zoo: interrupted by {signum.name}; {asked}{rest}; nothing was saved"
         assert Path("asked").exists() == bool(asked)
         assert {signum: signal.getsignal(signum) for signum in signal.valid_signals()} == before
-        assert not Path("export").exists()
+        assert not Path("saved").exists()
         assert not list(Path().glob("hpc*"))
         if last:
             assert torch.load(last, weights_only=True)["global_step"] == 2

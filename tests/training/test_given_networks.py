@@ -11,8 +11,8 @@ from sll_zoo.cli.main import main
 from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError, WeightsError
 from sll_zoo.models import LipNet, LipNetConfig
-from sll_zoo.training.callbacks import ExportModel
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
+from sll_zoo.training.callbacks import SavePretrained
+from sll_zoo.zoo.folder import CHECKPOINTS
 from tests.plants import Longer
 from tests.training.test_task import trainer
 
@@ -77,9 +77,9 @@ def test_what_does_not_go_together_is_refused(name, arguments, words):
         CertifiedClassifier(name, **arguments)
 
 
-def test_a_network_without_a_name_is_not_exported_which_is_said_before_the_training(tmp_path):
-    run = trainer(tmp_path, max_epochs=1, callbacks=[ExportModel(str(tmp_path / "export"))])
-    with pytest.raises(ConfigError, match="ExportModel of a network that create_model did not build"):
+def test_a_network_without_a_name_is_not_saved_which_is_said_before_the_training(tmp_path):
+    run = trainer(tmp_path, max_epochs=1, callbacks=[SavePretrained(str(tmp_path / "saved"))])
+    with pytest.raises(ConfigError, match="SavePretrained of a network that create_model did not build"):
         run.fit(CertifiedClassifier(LipNet(SHAPE)), datamodule=Digits())
     assert run.global_step == 0
 

@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import pytest
 import torch
 from lightning import Callback, Trainer
 
@@ -12,14 +13,15 @@ from sll_zoo.data import Digits
 from sll_zoo.functional.fast.gram import abs_gram_product
 from sll_zoo.layers import SLLLinear
 from sll_zoo.training.callbacks import BFloat16Rescaling
+from sll_zoo.training.products import TrainingProduct, change_products, restore_products
 
 
 def test_products_of_bfloat16_have_nearly_the_same_value_and_derivatives():
     weight, q = torch.randn(300, 500), torch.rand(300) + 0.5
     found = []
-    for factors in (None, torch.bfloat16):
+    for compute_dtype in (None, torch.bfloat16):
         inputs = [tensor.clone().requires_grad_() for tensor in (weight, q)]
-        sums = abs_gram_product(inputs[0], torch.tensor(4.0), inputs[1], factors)
+        sums = abs_gram_product(inputs[0], torch.tensor(4.0), inputs[1], compute_dtype)
         found.append([sums, *torch.autograd.grad(sums.log().sum(), inputs)])
     # Derivatives by the weight change sign with the entries of WᵀW that are near 0.
     for ours, exact, limit in zip(found[1], found[0], (0.002, 0.1, 0.01), strict=True):
@@ -57,15 +59,47 @@ def test_a_training_takes_it_for_its_steps_alone_and_leaves_nothing_behind(tmp_p
     )
     run.fit(task, datamodule=Digits())
     assert (look.trained, look.validated) == ((False, True), (True, True))
-    assert all(layer.factors is None for layer in task.model.denses)
+    assert all(layer.product is abs_gram_product for layer in task.model.denses)
 
 
 def test_no_certificate_rests_on_it_even_while_a_network_trains(pretrained, digits):
     images, labels = (part[:8] for part in digits.tensors("test"))
     exact = sll_zoo.evaluate(pretrained, [(images, labels)]).proved
-    for layer in pretrained.train().denses:
-        layer.factors = torch.bfloat16
+    change_products(pretrained.train(), compute_dtype=torch.bfloat16)
     assert torch.equal(sll_zoo.evaluate(pretrained, [(images, labels)]).proved, exact)
     for other in (copy.deepcopy(pretrained), pickle.loads(pickle.dumps(pretrained)), sll_zoo.quantize(pretrained, 32)):
-        assert all(layer.factors is None for layer in other.denses)
+        assert all(layer.product is abs_gram_product for layer in other.denses)
     assert torch.equal(sll_zoo.certify(pretrained.eval(), images).radius, exact)
+
+
+def refuse(*_):
+    raise AssertionError("a product of a training was taken outside of its steps")
+
+
+def test_outside_the_steps_of_a_training_no_product_that_a_layer_was_given_is_taken(pretrained, digits):
+    images, labels = (part[:4] for part in digits.tensors("test"))
+    exact = sll_zoo.certify(pretrained, images).radius
+    for layer in pretrained.train().denses:
+        layer.product = refuse
+    with pytest.raises(AssertionError, match="a product of a training"):
+        pretrained(images)
+    with torch.no_grad():
+        pretrained(images)
+    sll_zoo.evaluate(pretrained, [(images, labels)])
+    assert torch.equal(sll_zoo.certify(pretrained.eval(), images).radius, exact)
+    assert torch.equal(sll_zoo.certify(sll_zoo.fold(pretrained.train(), torch.float64), images).radius, exact)
+    assert (sll_zoo.certify(pretrained.eval(), images, sound=True).radius <= exact).all()
+    pretrained(images).sum().backward()
+
+
+def test_what_two_callbacks_choose_holds_together_in_either_order():
+    model, choices = (
+        sll_zoo.create_model("sll_nano"),
+        {"group": object(), "compute_dtype": torch.bfloat16},
+    )
+    for names in (["group", "compute_dtype"], ["compute_dtype", "group"]):
+        for name in names:
+            change_products(model, **{name: choices[name]})
+        assert {layer.product for layer in model.denses} == {TrainingProduct(**choices)}
+        restore_products(model)
+        assert {layer.product for layer in model.denses} == {abs_gram_product}

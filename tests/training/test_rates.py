@@ -11,7 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from sll_zoo import CertifiedClassifier
 from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError
-from sll_zoo.training.callbacks import ExportModel, FiniteWatch, ResumableCheckpoint, SeededBatches
+from sll_zoo.training.callbacks import FiniteWatch, ResumableCheckpoint, SavePretrained, SeededBatches
 from sll_zoo.training.schedules import OneCycle, WarmupCosineLR
 from tests.marks import slow_but
 from tests.training.test_task import trainer
@@ -62,15 +62,15 @@ def test_the_training_after_the_search_has_the_suggested_rate_at_its_peak(option
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_callbacks_of_a_training_are_no_hindrance_and_export_nothing_in_the_search(tmp_path):
+def test_the_callbacks_of_a_training_are_no_hindrance_and_save_nothing_in_the_search(tmp_path):
     ours = [SeededBatches(), FiniteWatch(), ResumableCheckpoint(str(tmp_path / "checkpoints"))]
-    run = trainer(tmp_path, max_epochs=2, callbacks=[*ours, ExportModel(str(tmp_path / "export"))])
+    run = trainer(tmp_path, max_epochs=2, callbacks=[*ours, SavePretrained(str(tmp_path / "saved"))])
     task = CertifiedClassifier("sll_nano.digits")
     Tuner(run).lr_find(task, datamodule=Digits(), **SMALL)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]
     run.fit(task, datamodule=Digits())
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
-    assert (tmp_path / "export" / "model.safetensors").exists()
+    assert (tmp_path / "saved" / "model.safetensors").exists()
 
 
 def test_the_finder_among_the_callbacks_sets_the_rate_of_the_training_that_it_begins(tmp_path):

@@ -13,9 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from sll_zoo import CertifiedClassifier
 from sll_zoo.data import Digits, UnpaddedSampler, evaluation_loader
 from sll_zoo.functional.fast.gram import abs_gram_product
-from sll_zoo.functional.fast.sharded_gram import sharded_abs_gram_product
 from sll_zoo.layers import SLLLinear
 from sll_zoo.training.callbacks import ShardRescaling
+from sll_zoo.training.sharded_gram import sharded_abs_gram_product
 from tests.processes import on_ranks
 
 pytestmark = pytest.mark.processes
@@ -54,7 +54,7 @@ class Look(Callback):
 
 
 def sharing(model):
-    return sum(module.group is not None for module in model.modules() if isinstance(module, SLLLinear))
+    return sum(module.product is not abs_gram_product for module in model.modules() if isinstance(module, SLLLinear))
 
 
 def trained(*callbacks, accumulate=1):
@@ -82,10 +82,10 @@ def taken(size, product, rank, *options, dtype=torch.float64):
     return result.detach(), *torch.autograd.grad(loss, (weight, q))
 
 
-def compared(rank, size, *factors, dtype=torch.float64):
+def compared(rank, size, *compute_dtype, dtype=torch.float64):
     """Return the largest difference of the shared product and of the sums of derivatives from those of the formula."""
     (shared, *parts), (whole, *own) = (
-        taken(size, sharded_abs_gram_product, rank, distributed.group.WORLD, *factors, dtype=dtype),
+        taken(size, sharded_abs_gram_product, rank, distributed.group.WORLD, *compute_dtype, dtype=dtype),
         taken(size, abs_gram_product, rank, dtype=dtype),
     )
     for tensor in (*parts, *own):

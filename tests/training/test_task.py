@@ -11,8 +11,8 @@ from sll_zoo import CertifiedClassifier, OffsetCrossEntropy
 from sll_zoo.data import Digits
 from sll_zoo.errors import ConfigError
 from sll_zoo.losses import CertificateLoss
-from sll_zoo.training.callbacks import ExportModel
-from sll_zoo.training.callbacks import export as exporting
+from sll_zoo.training.callbacks import SavePretrained, WriteCertificates
+from sll_zoo.training.callbacks import save_pretrained as saving
 
 
 def trainer(folder, **options):
@@ -42,6 +42,14 @@ def test_testing_gives_the_shipped_numbers_and_predicting_the_certificates(tmp_p
     assert measured["test/mean_radius"] == pytest.approx(evaluation.mean_radius, rel=1e-6)
     radius = torch.cat([batch["radius"] for batch in run.predict(task, datamodule=Digits())])
     assert torch.equal(radius, sll_zoo.certify(task.model.eval(), digits.tensors("test")[0]).radius)
+
+
+def test_certificates_that_cannot_be_written_are_not_computed(tmp_path):
+    run = trainer(tmp_path, callbacks=[WriteCertificates("/dev/null/certificates.csv")])
+    task = CertifiedClassifier("sll_nano.digits")
+    task.predict_step = lambda batch: pytest.fail("computed")  # noqa: ARG005
+    with pytest.raises(ConfigError, match="/dev/null is a file: name a file"):
+        run.predict(task, datamodule=Digits())
 
 
 def test_a_loader_that_deals_an_image_out_twice_is_refused(tmp_path, digits):
@@ -106,11 +114,11 @@ def test_a_training_without_an_end_is_refused(tmp_path):
         trainer(tmp_path, max_epochs=-1).fit(CertifiedClassifier("sll_nano.digits"), datamodule=Digits())
 
 
-@pytest.mark.parametrize("folder", ["file", "file/export", "/proc/export"])
-def test_an_export_is_refused_before_the_training_where_it_could_not_be_written_after(folder, tmp_path):
+@pytest.mark.parametrize("folder", ["file", "file/saved", "/proc/saved"])
+def test_a_folder_is_refused_before_the_training_where_it_could_not_be_written_after(folder, tmp_path):
     (tmp_path / "file").write_text("")
-    run = trainer(tmp_path, max_epochs=1, callbacks=[ExportModel(str(tmp_path / folder))])
-    with pytest.raises(ConfigError, match=r"cannot be written to .*: name a folder to export to"):
+    run = trainer(tmp_path, max_epochs=1, callbacks=[SavePretrained(str(tmp_path / folder))])
+    with pytest.raises(ConfigError, match=r"cannot be written to .*: name a folder to save to"):
         run.fit(CertifiedClassifier("sll_nano.digits"), datamodule=Digits())
     assert run.global_step == 0
 
@@ -124,23 +132,23 @@ def test_data_of_another_number_of_classes_are_refused_with_the_option_to_mend_i
     assert run.global_step == 0
 
 
-def test_a_training_in_bfloat16_exports_what_loads(tmp_path):
+def test_a_training_in_bfloat16_saves_what_loads(tmp_path):
     folder = tmp_path / "out"
     run = trainer(
         tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=0, precision="bf16-true", enable_checkpointing=False
     )
-    run.callbacks.append(ExportModel(str(folder)))
+    run.callbacks.append(SavePretrained(str(folder)))
     run.fit(CertifiedClassifier("sll_nano.digits"), datamodule=Digits())
     assert sll_zoo.create_model(f"local-dir:{folder}", pretrained=True).head.weight.dtype == torch.float32
 
 
-def test_export_writes_what_create_model_loads(tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "attack", partial(sll_zoo.attack, steps=2, restarts=1))  # 5 runs of 100 steps take long
+def test_saving_writes_what_create_model_loads(tmp_path, monkeypatch):
+    monkeypatch.setattr(saving, "attack", partial(sll_zoo.attack, steps=2, restarts=1))  # 5 runs of 100 steps take long
     folder = tmp_path / "sll_nano.digits"
     run = trainer(tmp_path, max_epochs=1, limit_train_batches=3, limit_val_batches=0, enable_checkpointing=False)
-    export = ExportModel(str(folder), baseline=True, attacked=4)
-    export.load_state_dict({"seconds": 3600.0, "images": 1000})  # as if the training went on from a checkpoint
-    run.callbacks.append(export)
+    callback = SavePretrained(str(folder), baseline=True, attacked=4)
+    callback.load_state_dict({"seconds": 3600.0, "images": 1000})  # as if the training went on from a checkpoint
+    run.callbacks.append(callback)
     task = CertifiedClassifier("sll_nano.digits")
     run.fit(task, datamodule=Digits())
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "curve.png", "model.safetensors"]
@@ -152,25 +160,25 @@ def test_export_writes_what_create_model_loads(tmp_path, monkeypatch):
     measured, training = record["measured"], record["training"]
     assert (measured["n"], measured["empirical"][0]["n"]) == (400, 4)
     assert training["fingerprint"] == Digits().fingerprint("train")
-    assert 3600 < training["seconds"] <= export.state_dict()["seconds"]
+    assert 3600 < training["seconds"] <= callback.state_dict()["seconds"]
     assert training["images"] == 1000 + 3 * Digits().batch_size
     assert "images a second, validation included" in (folder / "README.md").read_text("utf-8")
 
 
 def test_a_training_that_goes_on_from_where_nobody_counted_images_states_none():
-    export = ExportModel("folder")
-    export.load_state_dict({"seconds": 3600.0})
-    assert export.state_dict()["images"] is None
+    callback = SavePretrained("folder")
+    callback.load_state_dict({"seconds": 3600.0})
+    assert callback.state_dict()["images"] is None
 
 
-def test_nothing_is_exported_in_a_fast_dev_run_and_no_training_starts_without_data(tmp_path):
-    folder = tmp_path / "export"
+def test_nothing_is_saved_in_a_fast_dev_run_and_no_training_starts_without_data(tmp_path):
+    folder = tmp_path / "saved"
     run = trainer(tmp_path, fast_dev_run=True)
-    run.callbacks.append(ExportModel(str(folder)))
+    run.callbacks.append(SavePretrained(str(folder)))
     run.fit(CertifiedClassifier("sll_nano.digits"), datamodule=Digits())
     assert not folder.exists()
     loader = Digits()
     loader.setup()
-    without_data = trainer(tmp_path, max_epochs=1, callbacks=[ExportModel(str(folder))])
+    without_data = trainer(tmp_path, max_epochs=1, callbacks=[SavePretrained(str(folder))])
     with pytest.raises(ConfigError, match="data module"):
         without_data.fit(CertifiedClassifier("sll_nano.digits"), loader.train_dataloader(), loader.val_dataloader())

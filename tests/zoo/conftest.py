@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import sll_zoo
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
+from sll_zoo.zoo.folder import CHECKPOINTS
 from tests.hub.server import Hub
 from tests.zoo.client import Client
 

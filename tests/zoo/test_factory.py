@@ -11,7 +11,7 @@ import sll_zoo
 from sll_zoo.errors import ConfigError, UnknownNameError, UntrainedHeadWarning, WeightsError
 from sll_zoo.layers import FAMILIES
 from sll_zoo.models import LipNet
-from sll_zoo.zoo.entries import ARCHITECTURES, DATASETS, SIZES, TAGS
+from sll_zoo.zoo.entries import ARCHITECTURES, DATA_OF_TAG, SIZES, TAGS
 from sll_zoo.zoo.records.record import read_records
 
 FIRST_OF_EACH_FAMILY = [f"{family}_nano.{TAGS[f'{family}_nano'][0]}" for family in FAMILIES if family != "sll"]
@@ -83,7 +83,7 @@ def test_the_families_differ_in_nothing_else():
 def test_every_tag_builds_for_its_data(name):
     with torch.device("meta"):
         model = timm.create_model(name)
-    data = DATASETS[name.partition(".")[2]]
+    data = DATA_OF_TAG[name.partition(".")[2]]
     assert model.config.input_shape == data.input_size
     assert model.num_classes == data.num_classes
     assert model.config.mean == data.mean

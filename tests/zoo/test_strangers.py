@@ -56,7 +56,7 @@ def test_images_that_would_fill_the_memory_are_refused(folder):
         {"model_args": {}, "pretrained_cfg": {"tag": ["digits"], "input_size": [1, 8, 8]}},
     ],
 )
-def test_a_configuration_that_nobody_exported_is_refused_in_a_sentence(folder, changes):
+def test_a_configuration_that_nobody_saved_is_refused_in_a_sentence(folder, changes):
     state(folder, **changes)
     with pytest.raises(SllZooError, match="give a"):
         sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)

@@ -8,26 +8,28 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from sll_zoo.certificates.bounds import lipschitz_upper_bound
 from sll_zoo.certificates.soundness.arithmetic import DOUBLE, arithmetic_of
-from sll_zoo.certificates.soundness.contraction import absolute, loss_of_proof, operators, shrunk_until_proved
-from sll_zoo.certificates.soundness.fourier import StoredMatrices, stored
+from sll_zoo.certificates.soundness.contraction import absolute, error_of_proof, operators, shrunk_until_proved
 from sll_zoo.certificates.soundness.rounding import LARGEST_NORM, Rounding, rounding_of, rounding_of_logit
 from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.functional.fast.products import full_precision
-from sll_zoo.layers import Center, FoldedLinearForm, FoldedResidual, UnitRowsLinear, fold
+from sll_zoo.functional.finite import require_finite
+from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, UnitRowsLinear, fold
 from sll_zoo.layers.seal import Sealed, changed, require_intact
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.models.chain import Call, first_break, trace
+from sll_zoo.models.chain import Call, random_images, trace
 from sll_zoo.models.structure import attachments, require_structure
 
-# Covers the rounding of the bounds themselves: some hundred operations in float64.
-ROOM = 1 + 1e-9
+# A bound times this is none too small: it covers the rounding of the bounds themselves, some hundred operations in float64.
+ROUND_UP = 1 + 1e-9
+# Tensor of each folded form that is shrunk until the layer is proved to be 1-Lipschitz.
+SHRUNK = {FoldedResidual: "step", FoldedLinearForm: "weight", FoldedCircular: "stored", FoldedSandwich: "stored"}
 
 
 class FrozenNetwork(Sealed):
@@ -109,12 +111,12 @@ class FrozenNetwork(Sealed):
             logit; both (batch,), in L2.
         """
         unit = 2 * arithmetic_of(self.dtype).unit
-        far = ROOM * (images - self.network.center.mean.double()).flatten(1).norm(dim=1) + radius
-        error = unit * (ROOM * images.flatten(1).norm(dim=1) + radius) + unit * far
+        far = ROUND_UP * (images - self.network.center.mean.double()).flatten(1).norm(dim=1) + radius
+        error = unit * (ROUND_UP * images.flatten(1).norm(dim=1) + radius) + unit * far
         for rounding, norm in self._chain:
             error = error + rounding.at(norm + far + 2 * error)
         rounding, norm = self._head
-        return ROOM * error, ROOM * rounding.at(norm + far + 2 * error)
+        return ROUND_UP * error, ROUND_UP * rounding.at(norm + far + 2 * error)
 
 
 def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwork:
@@ -132,30 +134,20 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
         WeightsError: A layer whose condition cannot be proved.
     """
     _check(model, dtype)
-    exact = cast("LipschitzClassifier", fold(model, torch.float64))
-    network = copy.deepcopy(exact).to(dtype)
-    head = cast("UnitRowsLinear", exact.head)
-    bias = None if head.bias is None else head.bias.to(dtype)
-    network.head = FoldedLinearForm(head.unit_rows().to(dtype), bias, "zeros")
-    for call in _chain_of(network)[1:-1]:
-        layer = exact.get_submodule(call.name)
-        if replacement := stored(layer, call.x, dtype):
-            network.set_submodule(call.name, replacement)
-            _store_contractions(call.name, replacement, stored(layer, call.x, torch.float64))
-        else:
-            _make_sound(call, layer)
-    _, *calls, _ = _chain_of(network)
+    network = _proved(cast("LipschitzClassifier", model), dtype)
+    calls = _between_mean_and_head(network)
     # At the mean the layers take what their biases make of 0.
     middle = network.center.mean.double().expand(1, *network.config.input_shape)
-    at_zero, _ = trace(copy.deepcopy(network).double(), middle)
-    norms = [ROOM * float(call.x.norm()) for call in at_zero[1:]]
+    at_mean = trace(copy.deepcopy(network).double(), middle).calls
+    norms = [ROUND_UP * float(call.x.norm()) for call in at_mean[1:]]
     if not max(norms) < LARGEST_NORM / 2:
         raise WeightsError(
             f"biases make features of a norm of {max(norms):.3g}", f"train a network that stays below {LARGEST_NORM:.0e}"
         )
     arithmetic = arithmetic_of(dtype)
     chain = [(rounding_of(call.layer, call.x, arithmetic), norm) for call, norm in zip(calls, norms[:-1], strict=True)]
-    return FrozenNetwork(network, chain, (rounding_of_logit(network.head, arithmetic), norms[-1]))
+    of_logit = rounding_of_logit(cast("FoldedLinearForm", network.head), arithmetic)
+    return FrozenNetwork(network, chain, (of_logit, norms[-1]))
 
 
 def _check(model: nn.Module, dtype: torch.dtype) -> None:
@@ -168,54 +160,57 @@ def _check(model: nn.Module, dtype: torch.dtype) -> None:
         )
     if not model.num_classes:
         raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
-    if broken := [key for key, value in model.state_dict().items() if not value.isfinite().all()]:
-        raise WeightsError(f"NaN or infinity in {broken[0]}", "train or load the network again")
+    require_finite("the network", model.state_dict())
     require_structure(model)
     require_intact(model)
 
 
-def _chain_of(network: LipschitzClassifier) -> list[Call]:
-    """Return the layers with an input each, from the mean to the head."""
-    image = torch.rand(1, *network.config.input_shape, generator=torch.Generator().manual_seed(0))
-    image = image.to(network.center.mean)
-    calls, y = trace(network, image)
-    if name := first_break(calls, image, y):
-        raise ConfigError(f"{name} does not take what the layer before it gives", "freeze a network that is a chain of layers")
-    if type(calls[0].layer) is not Center or calls[-1].layer is not network.head:
-        raise ConfigError(f"the network runs from {calls[0].name} to {calls[-1].name}", "freeze one from center to head")
-    return calls
+def _proved(model: LipschitzClassifier, dtype: torch.dtype) -> LipschitzClassifier:
+    """Return a network folded, with a plain linear map for a head, and every layer before that proved to be 1-Lipschitz."""
+    exact = cast("LipschitzClassifier", fold(model, torch.float64))
+    network = copy.deepcopy(exact).to(dtype)
+    head = cast("UnitRowsLinear", exact.head)
+    bias = None if head.bias is None else head.bias.to(dtype)
+    network.head = FoldedLinearForm(head.unit_rows().to(dtype), bias, "zeros")
+    for call in _between_mean_and_head(network):
+        _shrink(call, exact.get_submodule(call.name))
+    return network
 
 
-def _store_contractions(name: str, layer: StoredMatrices, exact: StoredMatrices | None) -> None:
-    """Shrink the matrices of a layer until each is proved to be a contraction."""
-    original = cast("StoredMatrices", exact).matrices
-
-    def matrices(shrinkage: float) -> Tensor:
-        layer.matrices.copy_(original * (1 - shrinkage))
-        return layer.matrices.to(original.dtype)
-
-    bound = original.abs().flatten(0, -3).amax(0) if original.ndim > 2 else original.abs()
-    shrunk_until_proved(name, matrices, loss_of_proof(bound, terms=1))
+def _between_mean_and_head(network: LipschitzClassifier) -> list[Call]:
+    """Return the layers with an input each; that they are a chain, ``require_structure`` has found."""
+    return trace(network, random_images(network, 1)).calls[1:-1]
 
 
-def _make_sound(call: Call, exact: nn.Module) -> None:
+def _shrink(call: Call, exact: nn.Module) -> None:
     """Shrink what a layer stores until it is proved to be 1-Lipschitz; ``exact`` is the same layer in float64."""
     layer = call.layer
-    if type(layer) is FoldedResidual and isinstance(exact, FoldedResidual):
-        values, original = layer.step, exact.step
-    elif type(layer) is FoldedLinearForm and isinstance(exact, FoldedLinearForm):
-        values, original = layer.weight, exact.weight
-    else:
+    if type(layer) not in SHRUNK or type(exact) is not type(layer):
         if not lipschitz_upper_bound(layer, call.x)[1] <= 1:
             raise ConfigError(f"{call.name}, a {type(layer).__name__}, is not known to be 1-Lipschitz", "audit the network")
         return
+    values, original = (getattr(form, SHRUNK[type(layer)]) for form in (layer, exact))
 
     def matrices(shrinkage: float) -> Tensor:
         values.copy_(original * (1 - shrinkage))
-        return operators(_contraction(layer), call.x, layer.padding_mode)
+        return _contractions(layer, call.x)
 
-    bound = absolute(_contraction(exact))
-    shrunk_until_proved(call.name, matrices, loss_of_proof(bound, terms=layer.weight[0, 0].numel()))
+    shrunk_until_proved(call.name, matrices, _error_of_proof(exact))
+
+
+def _contractions(layer: Any, x: Tensor) -> Tensor:
+    """Return, in float64, the matrices of a folded layer whose norms must be at most 1, for inputs like ``x``."""
+    if isinstance(layer, FoldedCircular | FoldedSandwich):
+        return layer.matrices().to(torch.complex128 if layer.size else torch.float64)
+    return operators(_contraction(layer), x, layer.padding_mode)
+
+
+def _error_of_proof(layer: Any) -> float:
+    """Return by how much the proof of these matrices may be wrong."""
+    if isinstance(layer, FoldedCircular | FoldedSandwich):
+        entries = layer.matrices().abs()
+        return error_of_proof(entries.view(-1, *entries.shape[-2:]).amax(0), terms=1)
+    return error_of_proof(absolute(_contraction(layer)), terms=layer.weight[0, 0].numel())
 
 
 def _contraction(layer: FoldedResidual | FoldedLinearForm) -> Tensor:

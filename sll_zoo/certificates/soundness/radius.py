@@ -10,8 +10,8 @@ from torch import Tensor
 from sll_zoo.certificates.soundness.frozen import FrozenNetwork
 from sll_zoo.functional.certificate import certified_radius
 
-# Covers the rounding of the few operations below, in float64.
-ROOM = 1 - 1e-13
+# Times this, a radius is none too large: it covers the rounding of the few operations below, in float64.
+ROUND_DOWN = 1 - 1e-13
 
 
 def sound_radius(network: FrozenNetwork, images: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -32,8 +32,8 @@ def sound_radius(network: FrozenNetwork, images: Tensor, logits: Tensor) -> tupl
     features, logit = network.errors(images, plain)
     margins = logits.gather(1, prediction[:, None]) - logits
     # Two logits, at the image and at the perturbed one.
-    left = (ROOM * margins - 4 * logit[:, None]) / constants[prediction]
-    left = torch.where(margins > 4 * logit[:, None] / ROOM, left, 0.0).scatter(1, prediction[:, None], torch.inf)
-    radius = (ROOM * left.amin(1) - 2 * features).clamp_min(0).minimum(plain)
+    left = (ROUND_DOWN * margins - 4 * logit[:, None]) / constants[prediction]
+    left = torch.where(margins > 4 * logit[:, None] / ROUND_DOWN, left, 0.0).scatter(1, prediction[:, None], torch.inf)
+    radius = (ROUND_DOWN * left.amin(1) - 2 * features).clamp_min(0).minimum(plain)
     radius = torch.where(plain > 0, radius, 0.0).nan_to_num(0.0)
     return prediction, radius, plain - radius

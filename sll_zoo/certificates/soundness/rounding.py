@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from sll_zoo import layers as zoo_layers
 from sll_zoo.certificates.soundness.arithmetic import Arithmetic
 from sll_zoo.certificates.soundness.contraction import absolute
-from sll_zoo.certificates.soundness.fourier import StoredOrthogonal, StoredSandwich
 from sll_zoo.errors import ConfigError
-from sll_zoo.layers import FoldedLinearForm, FoldedResidual
+from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich
 
 # Inputs of a layer are far below this norm: images have entries in [0, 1], and layers are 1-Lipschitz.
 LARGEST_NORM = 1e6
@@ -122,37 +121,40 @@ def _linear(layer: FoldedLinearForm, x: Tensor, arithmetic: Arithmetic) -> Round
 
 def _matrices(matrices: Tensor, x: Tensor, arithmetic: Arithmetic) -> Rounding:
     """Bound the application of some of a layer's matrices to what is of the size of ``x``."""
-    terms = matrices.shape[-1]
-    if not matrices.is_complex():
-        return Rounding(arithmetic.gamma(terms + 2) * norm_upper_bound(matrices.double().abs()), terms * arithmetic.tiny * terms)
-    size = max(norm_upper_bound(matrix) for matrix in matrices.abs().double().flatten(0, 1))
+    rows, terms = matrices.shape[-2:]
     pixels = x[0, 0].numel()
+    if not matrices.is_complex():
+        slope = arithmetic.gamma(terms + 2) * norm_upper_bound(matrices.double().abs())
+        return Rounding(slope, terms * arithmetic.tiny * math.sqrt(rows * pixels))
+    size = max(norm_upper_bound(matrix) for matrix in matrices.abs().double().flatten(0, 1))
     fourier = FOURIER * arithmetic.unit * math.log2(2 * pixels)
     # There, the products, and back; the matrices themselves have norm at most 1.
     slope = (1 + fourier) * (1 + arithmetic.gamma(4 * terms + 8) * size) * (1 + fourier) - 1
     return Rounding(1.001 * slope + arithmetic.unit, 16 * terms * pixels * arithmetic.tiny * math.sqrt(terms * pixels))
 
 
-def _orthogonal(layer: StoredOrthogonal, x: Tensor, arithmetic: Arithmetic) -> Rounding:
+def _circular(layer: FoldedCircular, x: Tensor, arithmetic: Arithmetic) -> Rounding:
     """Bound Q x + b."""
-    slope, underflow = _matrices(layer.matrices, x, arithmetic)
+    slope, underflow = _matrices(layer.matrices(), x, arithmetic)
     bias = 0.0 if layer.bias is None else math.sqrt(x[0, 0].numel()) * float(layer.bias.double().norm())
     unit = 2 * arithmetic.unit
     return _safely(Rounding(slope + unit * (1 + slope), underflow + unit * (bias + underflow)), LARGEST_NORM + bias, arithmetic)
 
 
-def _sandwich(layer: StoredSandwich, x: Tensor, arithmetic: Arithmetic) -> Rounding:
+def _sandwich(layer: FoldedSandwich, x: Tensor, arithmetic: Arithmetic) -> Rounding:
     """Bound √2 Aᵀ Ψ relu(√2 Ψ⁻¹ B x + b)."""
     out, pixels = len(layer.psi), x[0, 0].numel()
     psi, root, unit = layer.psi.double(), math.sqrt(2), 8 * arithmetic.unit
-    offset = math.sqrt(pixels) * float((psi * layer.bias.double()).norm())  # ‖Ψ b‖ over all pixels
-    first = _matrices(layer.matrices[..., out:, :].mH, x, arithmetic)
+    bias = torch.zeros_like(psi) if layer.bias is None else layer.bias.double()
+    offset = math.sqrt(pixels) * float((psi * bias).norm())  # ‖Ψ b‖ over all pixels
+    factors = layer.matrices()
+    first = _matrices(factors[..., out:, :].mH, x, arithmetic)
     # Ψ relu(√2 Ψ⁻¹ z + b) with z = B x: √2 times the error of z, and five operations.
     spread = float(psi.max() / psi.min()) + float(psi.max()) + 1
     underflow = 8 * arithmetic.tiny * spread * math.sqrt(out * pixels)
     hidden = Rounding(root * first.slope + unit * root * (1 + first.slope), root * first.offset + unit * offset + underflow)
     whole = Rounding(root + hidden.slope, offset + hidden.offset)  # ‖Ψ relu‖ as computed
-    second = _matrices(layer.matrices[..., :out, :], x.new_zeros(1, out, *x.shape[2:]), arithmetic)
+    second = _matrices(factors[..., :out, :], x.new_zeros(1, out, *x.shape[2:]), arithmetic)
     slope, rest = (root * (one + (second.slope + unit) * two) for one, two in zip(hidden, whole, strict=True))
     total = Rounding(1.001 * slope, 1.001 * rest + root * second.offset)
     return _safely(total, (LARGEST_NORM + offset) * spread, arithmetic)
@@ -172,8 +174,8 @@ def _householder(_: nn.Module, x: Tensor, arithmetic: Arithmetic) -> Rounding:
 BOUNDS: dict[type, Callable[..., Rounding]] = {
     FoldedResidual: _residual,
     FoldedLinearForm: _linear,
-    StoredOrthogonal: _orthogonal,
-    StoredSandwich: _sandwich,
+    FoldedCircular: _circular,
+    FoldedSandwich: _sandwich,
     zoo_layers.NormOneAvgPool2d: _pooling,
     zoo_layers.Householder: _householder,
 }

@@ -28,7 +28,7 @@ def abs_gram_product(
     weight: Float[Tensor, "inner features"],
     scale: Float[Tensor, ""],
     q: Float[Tensor, " inner"],
-    factors: torch.dtype | None = None,
+    compute_dtype: torch.dtype | None = None,
 ) -> Float[Tensor, " inner"]:
     """Return ``Σⱼ |V Vᵀ|ᵢⱼ qⱼ`` of V = ``weight / scale``.
 
@@ -38,11 +38,11 @@ def abs_gram_product(
         weight: Of which a derivative may be asked.
         scale: A constant, positive; by :func:`~sll_zoo.functional.rescaling.unit_scale`.
         q: Positive, in float32 at least; its dtype is that of the result.
-        factors: Of products with V, forward and backward, where it is not q's dtype; never for a certificate.
+        compute_dtype: Of products with V, forward and backward, where it is not q's dtype; never for a certificate.
     """
     if derivatives_are_taken_in_reverse(weight, q):
         apply = _AbsGramProduct.apply if torch.is_grad_enabled() else partial(_AbsGramProduct.forward, None)
-        sums: Tensor = apply(weight, scale, q, factors or q.dtype)
+        sums: Tensor = apply(weight, scale, q, compute_dtype or q.dtype)
         return sums
     return formula(weight, scale, q)
 
@@ -57,10 +57,10 @@ class _AbsGramProduct(torch.autograd.Function):
     """The formula with derivatives of our own; derivatives of these are taken through the formula."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, factors: torch.dtype) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, compute_dtype: torch.dtype) -> Tensor:
         """Return the sums; keep nothing where ``ctx`` is None."""
         sums, signs = torch.zeros_like(q), None if ctx is None else torch.empty(len(q), len(q), dtype=torch.int8, device=q.device)
-        unit = divided(weight, scale, q.dtype).to(factors)
+        unit = divided(weight, scale, q.dtype).to(compute_dtype)
         norms = None if ctx is None else norms_to_be_sure_of_signs(unit)
         for rows, rest in _blocks(len(q)):
             # A block on the diagonal and all to its right, which by symmetry is all below it, too.
@@ -72,7 +72,7 @@ class _AbsGramProduct(torch.autograd.Function):
             sums[rows] += gram @ q[rows.start :]
             sums[rest] += gram[:, len(gram) :].mT @ q[rows]
         if ctx is not None:
-            ctx.factors = factors
+            ctx.compute_dtype = compute_dtype
             ctx.save_for_backward(weight, scale, q, signs, sums)
         return sums
 
@@ -82,11 +82,11 @@ class _AbsGramProduct(torch.autograd.Function):
         if torch.is_grad_enabled():
             return *derivatives_by_formula(ctx, weight, scale, q, grad), None
         unit = divided(weight, scale, q.dtype)
-        by_unit, columns, inner = torch.empty_like(unit), unit.to(ctx.factors).mT, torch.empty_like(q)
+        by_unit, columns, inner = torch.empty_like(unit), unit.to(ctx.compute_dtype).mT, torch.empty_like(q)
         with full_precision(weight.device.type):
             for rows, _ in _blocks(len(q)):
                 outer = torch.outer(grad[rows], q).addr_(q[rows], grad)
-                by_unit[rows] = linear(outer.mul_(signs[rows]).to(ctx.factors), columns)
+                by_unit[rows] = linear(outer.mul_(signs[rows]).to(ctx.compute_dtype), columns)
                 inner[rows] = torch.linalg.vecdot(by_unit[rows], unit[rows])
         # The formula's |V Vᵀ| grad, of which by_unit holds all that is needed: ⟨∂ᵢ, Vᵢ⟩ = gradᵢ sumsᵢ + qᵢ (|V Vᵀ| grad)ᵢ.
         by_q = (inner - grad * sums) / q

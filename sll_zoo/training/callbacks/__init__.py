@@ -4,9 +4,9 @@ from sll_zoo.errors import Interrupted
 from sll_zoo.training.callbacks.certificates import WriteCertificates
 from sll_zoo.training.callbacks.checkpoints import ResumableCheckpoint
 from sll_zoo.training.callbacks.diagnostics import LogDiagnostics
-from sll_zoo.training.callbacks.export import ExportModel
 from sll_zoo.training.callbacks.half_rescaling import BFloat16Rescaling
 from sll_zoo.training.callbacks.progress_bar import ImageProgressBar
+from sll_zoo.training.callbacks.save_pretrained import SavePretrained
 from sll_zoo.training.callbacks.seeding import SeededBatches
 from sll_zoo.training.callbacks.sharding import ShardRescaling
 from sll_zoo.training.callbacks.training_report import TrainingReport
@@ -14,12 +14,12 @@ from sll_zoo.training.callbacks.watch import FiniteWatch
 
 __all__ = [
     "BFloat16Rescaling",
-    "ExportModel",
     "FiniteWatch",
     "ImageProgressBar",
     "Interrupted",
     "LogDiagnostics",
     "ResumableCheckpoint",
+    "SavePretrained",
     "SeededBatches",
     "ShardRescaling",
     "TrainingReport",

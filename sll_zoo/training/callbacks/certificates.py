@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from sll_zoo.files import atomic_write
+from sll_zoo.errors import ConfigError
+from sll_zoo.files import obstacle_to_file
+from sll_zoo.reports.samples import write_samples
 
 
 class WriteCertificates(BasePredictionWriter):
     """When ``predict`` has ended, write a CSV file with the index, class and radius of each image; one file for each process.
+
+    It is that of :func:`~sll_zoo.reports.samples.write_samples`.
 
     Args:
         path: Where to; with several processes, each puts its rank before the suffix.
 
     Attributes:
         written: The path; empty before.
+
+    Raises:
+        ConfigError: A path that cannot be written to.
     """
 
     def __init__(self, path: str = "outputs/certificates.csv") -> None:
         super().__init__("epoch")
         self.path = Path(path)
         self.written = ""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
+        """Check, before any image is certified, that there will be somewhere to write."""
+        if stage == "predict" and (problem := obstacle_to_file(self.path)):
+            raise ConfigError(problem, "name a file that can be written (path of WriteCertificates)")
 
     def write_on_epoch_end(
         self,
@@ -37,10 +49,10 @@ class WriteCertificates(BasePredictionWriter):
     ) -> None:
         """Write the file."""
         path = self.path if trainer.world_size == 1 else self.path.with_suffix(f".{trainer.global_rank}{self.path.suffix}")
-        with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["image", "prediction", "radius"])
-            # Indices come by data loader, of which there is one; predictions then come without that level.
-            for indices, batch in zip(batch_indices[0], predictions, strict=True):
-                rows.writerows(zip(indices, batch["prediction"].tolist(), batch["radius"].tolist(), strict=True))
+        # Indices come by data loader, of which there is one; predictions then come without that level.
+        index = chain.from_iterable(batch_indices[0])
+        prediction, radius = (
+            [value for batch in predictions for value in batch[name].tolist()] for name in ("prediction", "radius")
+        )
+        write_samples(path, index, prediction, radius)
         self.written = str(path)

@@ -8,7 +8,6 @@ import time
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 import torch
@@ -19,6 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from sll_zoo.errors import CheckpointError, Interrupted
+from sll_zoo.files import obstacle
 from sll_zoo.training.callbacks.interruption import Signals, requeue
 from sll_zoo.training.checkpoint_files import TRAINING_KEY, WholeCheckpointIO, has_ended
 
@@ -34,7 +34,7 @@ class ResumableCheckpoint(ModelCheckpoint):
 
     SIGTERM, SIGINT (Ctrl-C) and, under SLURM, SIGUSR1 let the batch end, write a checkpoint and raise
     :class:`~sll_zoo.errors.Interrupted`; SIGUSR1 asks SLURM to start the job again, too. A signal during a
-    validation waits for its end. Before the first batch and, on the command line, while data are read and a network is exported,
+    validation waits for its end. Before the first batch and, on the command line, while data are read and a network is saved,
     SIGTERM and SIGUSR1 end at once, with the checkpoints as they are.
 
     A new training leaves the checkpoint of an earlier one where it is, and writes ``last-v1.ckpt`` and so on. While a training
@@ -171,13 +171,15 @@ class ResumableCheckpoint(ModelCheckpoint):
     def _take_folder(self) -> str | None:
         """Lock the folder, and remove what a killed training was writing; return what is in the way."""
         folder = Path(str(self.dirpath))
+        if problem := obstacle(folder):
+            return problem
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / ".lock")
         try:
-            with TemporaryDirectory(dir=_made(folder), prefix=".trial-"):
-                self._lock = FileLock(folder / ".lock")
-                self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=0)
         except Timeout:
             return f"another training is writing to {folder}"
-        except OSError as error:
+        except OSError as error:  # such as a lock that is another user's
             return f"{folder} cannot be written to ({error})"
         for left_over in folder.glob(".*.ckpt-*"):
             shutil.rmtree(left_over)
@@ -186,8 +188,3 @@ class ResumableCheckpoint(ModelCheckpoint):
     def _leave_folder(self) -> None:
         if self._lock:
             self._lock.release()
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

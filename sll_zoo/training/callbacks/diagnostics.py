@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from sll_zoo.training.strategies import whole
+from sll_zoo.training.strategies import require_whole_network
 
 
 class LogDiagnostics(Callback):
@@ -17,7 +17,14 @@ class LogDiagnostics(Callback):
     ``train/grad_norm`` is the L2 norm over all parameters, before clipping and after DDP's average; ``train/lr`` the largest rate
     of any group, the head's. Both come every ``log_every_n_steps``. ``log_q_spread/layer``, max − min of log q, comes once an
     epoch: where it is 0, q has learned nothing and T is AOL's.
+
+    Raises:
+        ConfigError: Another strategy than DDP, under which a process may have a part of the gradient.
     """
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
+        """Refuse another strategy."""
+        require_whole_network(trainer, self)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Log the step's norm and rate, if the step is one of those that are logged."""
@@ -26,7 +33,7 @@ class LogDiagnostics(Callback):
             return
         gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
         rate = max(group["lr"] for group in optimizer.param_groups)
-        pl_module.log_dict({"train/grad_norm": whole(get_total_norm(gradients)), "train/lr": rate})
+        pl_module.log_dict({"train/grad_norm": get_total_norm(gradients), "train/lr": rate})
 
     @torch.no_grad()
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
@@ -42,5 +49,4 @@ class LogDiagnostics(Callback):
 
 
 def _spread(log_q: Tensor) -> Tensor:
-    log_q = whole(log_q)
     return log_q.max() - log_q.min()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from sll_zoo.layers import SLLLinear
+from sll_zoo.training.products import change_products, restore_products
 
 
 class BFloat16Rescaling(Callback):
     """Let the products for T of every dense SLL layer, and for its derivatives, be of bfloat16 in the steps of a training.
 
-    T is then off by less than a hundredth. Validation, certificates and the export compute T as always, from the weights: no
+    T is then off by less than a hundredth. Validation, certificates and what is saved compute T as always, from the weights: no
     certificate rests on it. How fast it is, and what it costs: ``benchmarks/half_rescaling.md``. Layers of other families and of
     ``power`` above 1 stay as they are, and so do convolutions.
 
@@ -20,18 +20,12 @@ class BFloat16Rescaling(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Tell the layers."""
-        _set(pl_module, torch.bfloat16)
+        change_products(pl_module, compute_dtype=torch.bfloat16)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Take it back."""
-        _set(pl_module, None)
+        restore_products(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
         """Take it back."""
-        _set(pl_module, None)
-
-
-def _set(pl_module: LightningModule, factors: torch.dtype | None) -> None:
-    for module in pl_module.modules():
-        if isinstance(module, SLLLinear):
-            module.factors = factors
+        restore_products(pl_module)

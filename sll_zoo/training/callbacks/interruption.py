@@ -48,7 +48,7 @@ class Signals:
             if os.getpid() == process:
                 _replace(dict.fromkeys(_asking(), signal.SIG_IGN))
                 end(signum)
-            elif signum == signal.SIGTERM:  # in a process that was forked, such as one that reads images
+            elif signum == signal.SIGTERM:  # a forked process, such as one that reads images, ends as usual
                 os._exit(128 + signum)
 
         _replace(dict.fromkeys(_asking(), handle))

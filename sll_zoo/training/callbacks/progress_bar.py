@@ -43,6 +43,6 @@ class ImageProgressBar(RichProgressBar):
     def _count(self, task: TaskID | None, trainer: Trainer, batch: Any) -> None:
         """Tell the bar how many images all processes have in a step."""
         if self.progress is not None and task is not None:
-            # The last batch of an epoch is smaller: the largest says how many images the others had.
+            # The largest batch size counts: only the last batch of an epoch is smaller.
             images = max(self.progress.tasks[task].fields.get("images", 0), trainer.world_size * len(batch[1]))
             self.progress.update(task, images=images)

@@ -10,13 +10,13 @@ import yaml
 
 from sll_zoo.errors import ConfigError
 from sll_zoo.training.checkpoint_files import defining, difference
+from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.records.card import TRAINING_FILE
 from sll_zoo.zoo.records.record import Accuracies
-from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, stated_record
 
 
 def read_repeats(folders: Sequence[Path], training_yaml: str, seed: int, fingerprint: str) -> dict[int, Accuracies]:
-    """Return what the same training, exported to folders before, has reached with other seeds, by seed.
+    """Return what the same training, saved to folders before, has reached with other seeds, by seed.
 
     Args:
         folders: Each of a training by the command line.
@@ -31,7 +31,7 @@ def read_repeats(folders: Sequence[Path], training_yaml: str, seed: int, fingerp
     reached: dict[int, Accuracies] = {}
     own = _without_seed(training_yaml)
     for folder in folders:
-        record, path = stated_record(read_config(folder / CONFIG_FILE)), folder / TRAINING_FILE
+        record, path = ModelFolder.read(folder).record, folder / TRAINING_FILE
         if not record or not record.measured or not record.training or not record.training.seeds or not path.is_file():
             raise ConfigError(f"{folder} holds no training by the command line that was measured", "leave it out of repeats")
         repeated = record.training.seeds[0]
@@ -55,6 +55,6 @@ def _without_seed(training_yaml: str) -> dict[str, Any]:
     callbacks = {}
     for callback in given if isinstance(given, list) else [given]:
         kind, arguments = callback["class_path"], callback.get("init_args") or {}
-        kept = {"bits"} if kind.endswith(".ExportModel") else arguments.keys() - {"folder"}
+        kept = {"bits"} if kind.endswith(".SavePretrained") else arguments.keys() - {"folder"}
         callbacks[kind] = {name: arguments[name] for name in sorted(kept) if name in arguments}
     return {**defining(options), "callbacks": callbacks, "seed_everything": None}

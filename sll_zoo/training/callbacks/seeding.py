@@ -61,6 +61,7 @@ class SeededBatches(Callback):
             )
         self._part_processes(trainer)
         self._seed_batch(trainer)
+        self._isolation.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
@@ -83,11 +84,11 @@ class SeededBatches(Callback):
         self._epoch_is_seeded = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Give back the generators as they were."""
+        """Give back generators and warnings as they were."""
         self._isolation.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
-        """Give back the generators as they were."""
+        """Give back generators and warnings as they were."""
         self._isolation.close()
 
     def _seed_epoch(self, trainer: Trainer) -> None:

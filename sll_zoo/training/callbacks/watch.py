@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from sll_zoo.compat import leaves
 from sll_zoo.errors import DivergedError
-from sll_zoo.training.strategies import local
+from sll_zoo.training.strategies import require_whole_network
 
 REMEDY = "lower the learning rate or mend the data, then go on from the last checkpoint with --ckpt_path last"
 
@@ -31,12 +31,17 @@ class FiniteWatch(Callback):
     and Lightning then leaves out the step.
 
     Raises:
+        ConfigError: Another strategy than DDP, under which a process may have a part of the gradients.
         DivergedError: The loss, a gradient or a weight that is to be saved is not finite.
     """
 
     def __init__(self) -> None:
         self._batch: Any = None
         self._loss = torch.zeros(())
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
+        """Refuse another strategy."""
+        require_whole_network(trainer, self)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Keep the batch, to run it once more if need be."""
@@ -51,7 +56,7 @@ class FiniteWatch(Callback):
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None and not _scaled(trainer)]
         if trainer.strategy.reduce_boolean_decision(_finite([self._loss, *gradients])):
             return
-        # The lowest is the most telling: a process with finite images and outputs learns of the fault by its gradients only.
+        # The lowest rank of fault wins: a process with finite images and outputs sees only gradients that are not finite.
         _, found = min(_from_all(trainer, _find(trainer, pl_module, self._batch, self._loss)))
         raise DivergedError(f"{found} (epoch {trainer.current_epoch}, step {trainer.global_step})", REMEDY)
 
@@ -68,7 +73,7 @@ def _scaled(trainer: Trainer) -> bool:
 
 def _finite(tensors: Iterable[Tensor]) -> bool:
     """Return whether all numbers are finite."""
-    tensors = [local(tensor.detach()) for tensor in tensors]
+    tensors = [tensor.detach() for tensor in tensors]
     # The norm is the quickest, and asks the device once; it may overflow where no number does.
     return bool(torch.isfinite(get_total_norm(tensors))) or all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
@@ -80,7 +85,7 @@ def _find(trainer: Trainer, pl_module: LightningModule, batch: Any, loss: Tensor
         for name, module in pl_module.named_modules():
             handle = module.register_forward_hook(partial(_note, name.partition(".parametrizations")[0], found))
             hooks.callback(handle.remove)
-        pl_module(images)  # on all processes, which may have to gather the weights
+        pl_module(images)
     if not _finite([images]):
         return 0, "an image of the batch is not finite"
     if found:

@@ -7,25 +7,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
 from sll_zoo.certificates.auditing import audit
 from sll_zoo.certificates.evaluation import evaluate
 from sll_zoo.data import fingerprint, open_data
 from sll_zoo.errors import PublishError
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.labels import label_names
-from sll_zoo.zoo import create_model
 from sll_zoo.zoo.convert import convert_checkpoint
-from sll_zoo.zoo.folder import write_card
-from sll_zoo.zoo.publishing.pull import pull
+from sll_zoo.zoo.folder import ModelFolder
+from sll_zoo.zoo.publishing.pull import fetch
 from sll_zoo.zoo.publishing.recertify import remeasure
 from sll_zoo.zoo.publishing.recording import measurement
-from sll_zoo.zoo.publishing.save import export_model
+from sll_zoo.zoo.publishing.save import read_back, save_pretrained
 from sll_zoo.zoo.publishing.upload import Publication, require_login, require_names, upload
+from sll_zoo.zoo.records.card import CARD_FILE
 from sll_zoo.zoo.records.data_source import source_of
 from sll_zoo.zoo.records.record import Record
-from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, stated_record
 
 Progress = Callable[[list[Any]], Iterable[Any]]
 AUTHORS = "github.com/araujoalexandre/Lipschitz-SLL-Networks"
@@ -70,23 +67,20 @@ def publish(
     if not dry_run:
         require_login(repo_id, private)
     with TemporaryDirectory(prefix="sll-zoo-") as staged:
-        folder = Path(staged)
-        model = _stage(source, folder, data)
-        config = read_config(folder / CONFIG_FILE)
-        record = stated_record(config)
-        if record is None:
-            raise PublishError(
-                f"{source} has no record of its weights", "export it with `sll-zoo fit`, or publish its checkpoint"
-            )
-        warning = require_sound(model, folder, record, progress)
-        write_card(folder, record, config, f"hf-hub:{repo_id}{f'@{tag}' if tag else ''}")
+        folder, model = fetch(_name_of(source), Path(staged))
+        if data:
+            folder, model = _measured(folder, model, data)
+        if folder.record is None:
+            raise PublishError(f"{source} has no record of its weights", "save it with `sll-zoo fit`, or publish its checkpoint")
+        warning = check_publishable(model, folder.record, progress)
+        folder.write_card(f"hf-hub:{repo_id}{f'@{tag}' if tag else ''}")
         found = Publication(
             repo_id=repo_id,
-            files={path.name: path.stat().st_size for path in sorted(folder.iterdir())},
-            card=(folder / "README.md").read_text("utf-8"),
+            files={path.name: path.stat().st_size for path in sorted(folder.path.iterdir())},
+            card=(folder.path / CARD_FILE).read_text("utf-8"),
             warning=warning,
         )
-        return found if dry_run else upload(found, folder, f"{record.name}, by sll_zoo", private, revision, tag)
+        return found if dry_run else upload(found, folder.path, f"{folder.record.name}, by sll_zoo", private, revision, tag)
 
 
 def convert(official: Path, folder: Path, data: str | None = None, progress: Progress = iter) -> Record:
@@ -103,72 +97,60 @@ def convert(official: Path, folder: Path, data: str | None = None, progress: Pro
         PublishError: The audit finds a layer that breaks its claim; nothing is written.
     """
     model = convert_checkpoint(official)
+    labels = [str(label) for label in range(model.num_classes)]
     with TemporaryDirectory(prefix="sll-zoo-") as staged:
-        record = export_model(model, Path(staged), label_names=_label_names(model), origin=f"{CONVERTED} `{official.name}`.")
+        save_pretrained(model, Path(staged), label_names=labels, origin=f"{CONVERTED} `{official.name}`.")
+        saved, model = read_back(Path(staged), model)
         if data:
-            record = _measure(model, Path(staged), data)
-        require_sound(model, Path(staged), record, progress)
-        pull(f"local-dir:{staged}", folder)
-    return record
+            saved, model = _measured(saved, model, data)
+        check_publishable(model, saved.known(), progress)
+        return saved.copy(folder).known()
 
 
-def _stage(source: str, folder: Path, data: str | None) -> LipschitzClassifier:
-    """Fill ``folder`` with what is to be published, and return the network of the source."""
-    name = f"local-dir:{source}" if Path(source).is_dir() else source
-    name = f"ckpt:{source}" if ":" not in source and Path(source).suffix == ".ckpt" else name
-    pull(name, folder)
-    model = create_model(name, pretrained=True)
-    if data:
-        _measure(model.eval(), folder, data)
-    return model.eval()
+def _name_of(source: str) -> str:
+    """Return what ``create_model`` calls a source: a folder or a checkpoint may be given by its path alone."""
+    if Path(source).is_dir():
+        return f"local-dir:{source}"
+    return f"ckpt:{source}" if ":" not in source and Path(source).suffix == ".ckpt" else source
 
 
-def _label_names(model: LipschitzClassifier) -> list[str]:
-    return [str(label) for label in range(model.num_classes)]
-
-
-def _measure(model: LipschitzClassifier, folder: Path, data: str) -> Record:
-    """Write ``folder`` anew, with what the network reaches on ``data``."""
-    config = read_config(folder / CONFIG_FILE)
-    record = stated_record(config)
+def _measured(folder: ModelFolder, model: LipschitzClassifier, data: str) -> tuple[ModelFolder, LipschitzClassifier]:
+    """Write a folder anew, with what the network reaches on ``data``, and read it."""
+    record = folder.record
     if record and record.measured:
         raise PublishError(
             f"the weights were measured before, on {record.measured.dataset}", "leave --data out: what is recorded is checked"
         )
     held_out = open_data(data, model.config.input_shape, model.num_classes, label_names(model))
     evaluation = evaluate(model, held_out.batches())
-    return export_model(
+    save_pretrained(
         model,
-        folder,
+        folder.path,
         label_names=held_out.class_names,
         measured=measurement(evaluation, Path(held_out.name).name, fingerprint(held_out.batches()), source=source_of(held_out)),
         curves={"this network": evaluation},
         training=record.training if record else None,
+        training_yaml=folder.training_yaml,
         origin=record.origin if record else None,
         bits=record.bits if record else 32,
     )
+    return read_back(folder.path, model)
 
 
-@torch.no_grad()
-def require_sound(model: LipschitzClassifier, folder: Path, record: Record, progress: Progress) -> str:
+def check_publishable(model: LipschitzClassifier, record: Record, progress: Progress) -> str:
     """Raise PublishError for weights that do not keep what their card will say; return what could not be checked.
 
     Args:
-        model: The network.
-        folder: What was exported of it.
-        record: That the folder states.
+        model: The network that the weights give.
+        record: Of them.
         progress: As for :func:`publish`.
     """
-    fresh = create_model(f"local-dir:{folder}", pretrained=True).eval()
-    images = torch.rand(4, *model.config.input_shape, generator=torch.Generator().manual_seed(0))
-    if not torch.equal(model.float()(images), fresh(images)):
-        raise PublishError("the file gives other logits than the network that it was made of", "export the network again")
-    counted = (fresh.config.family, sum(parameter.numel() for parameter in fresh.parameters()))
+    counted = (model.config.family, sum(parameter.numel() for parameter in model.parameters()))
     if counted != (record.family, record.parameters):
         raise PublishError(
             f"the network has family and parameters {counted}, the record says {(record.family, record.parameters)}",
-            "export the network again",
+            "save the network again",
         )
-    if problems := audit(fresh, progress).problems:
+    if problems := audit(model, progress).problems:
         raise PublishError(f"the audit found {len(problems)} problems ({problems[0]})", "train or convert the weights again")
-    return remeasure(fresh, record.measured) if record.measured else ""
+    return remeasure(model, record.measured) if record.measured else ""

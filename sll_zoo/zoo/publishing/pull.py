@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
 from sll_zoo.errors import WeightsError
-from sll_zoo.files import atomic_write
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.zoo.entries import HUB_ORGANISATION, REVISION, full_name
-from sll_zoo.zoo.factory import create_model
-from sll_zoo.zoo.records.card import CARD_FILE, CURVE_FILE, TRAINING_FILE
-from sll_zoo.zoo.records.record import Record, read_records
-from sll_zoo.zoo.weights import hub
-from sll_zoo.zoo.weights.loading import shipped_files
-from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, require_file, stated_record
-from sll_zoo.zoo.weights.shards import INDEX_FILE, remove_others, weights_files
-
-# What a repository can do without.
-OPTIONAL = (CARD_FILE, CURVE_FILE, TRAINING_FILE)
+from sll_zoo.zoo.factory import create_model, load
+from sll_zoo.zoo.folder import ModelFolder, require_writable, shipped_files
+from sll_zoo.zoo.records.record import read_records
+from sll_zoo.zoo.weights.hub import Repository
+from sll_zoo.zoo.weights.reading import CONFIG_FILE
+from sll_zoo.zoo.weights.shards import weights_files
 
 
 def pull(name: str, to: Path | None = None) -> Path:
@@ -30,35 +22,35 @@ def pull(name: str, to: Path | None = None) -> Path:
         name: As for :func:`~sll_zoo.create_model`.
         to: A folder to copy them to, with configuration, card and picture; ``create_model("local-dir:FOLDER", pretrained=True)``
             loads it anywhere, without a network. By default they stay in ``checkpoints/``, in the installed package, or in the
-            Hub's cache. A checkpoint is exported to it.
+            Hub's cache. The network of a checkpoint is saved to it.
 
     Raises:
         UnknownNameError: No such model.
         WeightsError: Weights that do not exist, cannot be had, or are refused; nothing is copied.
     """
-    model = create_model(name, pretrained=True)
+    if to:
+        return fetch(name, to)[0].path
+    create_model(name, pretrained=True)
     if name.startswith("ckpt:"):
-        return _export(model, to) if to else Path(name.removeprefix("ckpt:")).parent
+        return Path(name.removeprefix("ckpt:")).parent
     place = locate(name)
-    weights = weights_files(_record(name, place))
-    index = [INDEX_FILE] if len(weights) > 1 else []
-    needed = [*weights, *index, CONFIG_FILE, *OPTIONAL] if to else weights
-    copies = {filename: _copy(place, filename) for filename in needed}
-    found = {filename: path for filename, path in copies.items() if path}
-    if not to:
-        return found[weights[0]].parent
-    _require_folder(to)
-    # The configuration, without which nothing loads, comes last.
-    for filename in sorted(found, key=lambda name: name == CONFIG_FILE):
-        with atomic_write(to / filename) as temporary:
-            shutil.copyfile(found[filename], temporary)
-    remove_others(to, found)
-    for filename in {CURVE_FILE, TRAINING_FILE} - found.keys():  # of another model
-        (to / filename).unlink(missing_ok=True)
-    return to
+    return place if isinstance(place, Path) else _cached(name, place)
 
 
-def locate(name: str) -> Path | hub.Repository:
+def fetch(name: str, to: Path) -> tuple[ModelFolder, LipschitzClassifier]:
+    """Fill a folder as :func:`pull` does, and return it with the network in it, in evaluation mode."""
+    if name.startswith("ckpt:"):
+        return _saved(create_model(name, pretrained=True), to)
+    if ":" in name:
+        folder = ModelFolder.at(locate(name))
+        model = load(folder)
+    else:  # of the zoo, whose records pin the weights
+        model = create_model(name, pretrained=True)
+        folder = ModelFolder.at(locate(name))
+    return folder.copy(to), model.eval()
+
+
+def locate(name: str) -> Path | Repository:
     """Return the folder or repository that a model's weights come from; nothing is asked of the network.
 
     Raises:
@@ -66,49 +58,29 @@ def locate(name: str) -> Path | hub.Repository:
     """
     kind, _, place = name.partition(":")
     if kind == "ckpt":
-        raise WeightsError(f"{place} is a checkpoint, not a folder with a record", f"export it: `sll-zoo pull {name} --to DIR`")
+        raise WeightsError(f"{place} is a checkpoint, not a folder with a record", f"save it: `sll-zoo pull {name} --to DIR`")
     if kind == "local-dir":
         return Path(place)
     if kind == "hf-hub":
-        return hub.Repository(place)
+        return Repository(place)
     record = read_records().get(full_name(name))
     if record and (shipped := shipped_files(record)):
         return shipped[0].parent
-    return hub.Repository(f"{HUB_ORGANISATION}/{full_name(name)}@{REVISION}")
+    return Repository(f"{HUB_ORGANISATION}/{full_name(name)}@{REVISION}")
 
 
-def _export(model: LipschitzClassifier, to: Path) -> Path:
-    """Write a network of a checkpoint as the Hub holds it, which nobody has measured, nor said what its classes are."""
-    from sll_zoo.zoo.publishing.save import export_model  # which draws pictures, and needs what draws them
-
-    _require_folder(to)
-    export_model(model.eval(), to, label_names=[str(label) for label in range(model.num_classes)])
-    for filename in (CURVE_FILE, TRAINING_FILE):  # of another model
-        (to / filename).unlink(missing_ok=True)
-    return to
+def _cached(name: str, repository: Repository) -> Path:
+    """Return the folder in the Hub's cache that a model was loaded from: of the zoo's own, it may have the weights alone."""
+    wanted = CONFIG_FILE if ":" in name else weights_files(read_records()[full_name(name)])[0]
+    path = repository.cached(wanted)
+    assert path  # noqa: S101 - it was loaded from there
+    return path.parent
 
 
-def _require_folder(to: Path) -> None:
-    if to.exists() and not to.is_dir():
-        raise WeightsError(f"{to} is a file", "name a folder")
+def _saved(model: LipschitzClassifier, to: Path) -> tuple[ModelFolder, LipschitzClassifier]:
+    """Save the network of a checkpoint, which nobody has measured, nor said what its classes are."""
+    from sll_zoo.zoo.publishing.save import read_back, save_pretrained  # which draws pictures, and needs what draws them
 
-
-def _record(name: str, place: Path | hub.Repository) -> Record | None:
-    """Return what is known of a model's weights."""
-    if ":" not in name:
-        return read_records().get(full_name(name))
-    return stated_record(read_config(place / CONFIG_FILE if isinstance(place, Path) else place.download(CONFIG_FILE)))
-
-
-def _copy(place: Path | hub.Repository, filename: str) -> Path | None:
-    """Return a file of a folder or a repository, None if it is one that they do without."""
-    if isinstance(place, Path):
-        path = place / filename
-        return require_file(path) if filename not in OPTIONAL or path.exists() else None
-    try:
-        return place.download(filename)
-    except WeightsError as error:
-        absent = isinstance(error.__cause__, EntryNotFoundError) and not isinstance(error.__cause__, LocalEntryNotFoundError)
-        if not absent or filename not in OPTIONAL:
-            raise
-        return None
+    require_writable(to)
+    save_pretrained(model.eval(), to, label_names=[str(label) for label in range(model.num_classes)])
+    return read_back(to, model)

@@ -11,18 +11,17 @@ from msgspec.structs import replace
 from sll_zoo.certificates.evaluation import Evaluation, evaluate
 from sll_zoo.data import fingerprint, open_data
 from sll_zoo.errors import ConfigError
+from sll_zoo.files import obstacle
+from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.labels import label_names
-from sll_zoo.zoo import create_model, pull, quantize
-from sll_zoo.zoo.folder import require_not_shipped
-from sll_zoo.zoo.publishing.publish import Progress, require_sound
+from sll_zoo.zoo.folder import ModelFolder, require_not_shipped
+from sll_zoo.zoo.publishing.publish import Progress, check_publishable
+from sll_zoo.zoo.publishing.pull import fetch
 from sll_zoo.zoo.publishing.recording import measurement
-from sll_zoo.zoo.publishing.save import export_model
-from sll_zoo.zoo.records.card import TRAINING_FILE
+from sll_zoo.zoo.publishing.save import read_back, save_pretrained
 from sll_zoo.zoo.records.data_source import source_of
 from sll_zoo.zoo.records.record import Measurement, Record
-from sll_zoo.zoo.weights.packing import require_bits
-from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, stated_record
-from sll_zoo.zoo.weights.shards import weights_files
+from sll_zoo.zoo.weights.packing import quantize, require_bits
 
 
 @dataclass(frozen=True)
@@ -65,42 +64,35 @@ def quantize_weights(
     """
     require_bits(bits)
     require_not_shipped(folder)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file", "name a folder for the weights")
+    if problem := obstacle(folder):
+        raise ConfigError(problem, "name a folder for the weights")
     with TemporaryDirectory(prefix="sll-zoo-") as staged:
-        return _quantize(pull(source, Path(staged)), folder, data, bits, device, progress)
+        return _quantize(*fetch(source, Path(staged)), folder, data, bits, device, progress)
 
 
-def _quantize(staged: Path, folder: Path, data: str, bits: int, device: str, progress: Progress) -> Quantized:
+def _quantize(
+    staged: ModelFolder, model: LipschitzClassifier, folder: Path, data: str, bits: int, device: str, progress: Progress
+) -> Quantized:
     """Do so for a copy of the source, which is overwritten."""
-    known = stated_record(read_config(staged / CONFIG_FILE))
-    size = sum((staged / name).stat().st_size for name in weights_files(known))
-    model = create_model(f"local-dir:{staged}", pretrained=True).eval()
+    known, size = staged.record, sum(path.stat().st_size for path in staged.weights)
     held_out = open_data(data, model.config.input_shape, model.num_classes, label_names(model))
     quantized = quantize(model, bits)
     before, after = (evaluate(one.to(device), held_out.batches()) for one in (model, quantized))
     about = (Path(held_out.name).name, fingerprint(held_out.batches()))
-    measured = measurement(after, *about, source=source_of(held_out))
-    yaml = staged / TRAINING_FILE
-
-    def write(to: Path) -> Record:
-        return export_model(
-            quantized,
-            to,
-            label_names=held_out.class_names,
-            measured=_with_baseline(measured, known),
-            curves={f"{bits} bits a weight": after, "before": before},
-            training=known.training if known else None,
-            training_yaml=yaml.read_text("utf-8") if yaml.exists() else "",
-            origin=known.origin if known else None,
-            bits=bits,
-        )
-
-    quantized.cpu()
-    require_sound(quantized, staged, write(staged), progress)
-    if not yaml.exists():
-        (folder / TRAINING_FILE).unlink(missing_ok=True)  # of another model
-    return Quantized(before, after, size, write(folder))
+    save_pretrained(
+        quantized.cpu(),
+        staged.path,
+        label_names=held_out.class_names,
+        measured=_with_baseline(measurement(after, *about, source=source_of(held_out)), known),
+        curves={f"{bits} bits a weight": after, "before": before},
+        training=known.training if known else None,
+        training_yaml=staged.training_yaml,
+        origin=known.origin if known else None,
+        bits=bits,
+    )
+    saved, fresh = read_back(staged.path, quantized)
+    check_publishable(fresh, saved.known(), progress)
+    return Quantized(before, after, size, saved.copy(folder).known())
 
 
 def _with_baseline(measured: Measurement, known: Record | None) -> Measurement:

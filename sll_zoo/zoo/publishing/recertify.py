@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from sll_zoo.certificates.certification import certify
-from sll_zoo.data import DATA, HeldOut, fingerprint, open_data
+from sll_zoo.data import DATA_MODULES, HeldOut, fingerprint, open_data
 from sll_zoo.errors import InputError, PublishError, UnknownNameError
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.labels import label_names
@@ -41,7 +41,7 @@ def _at_hand(measured: Measurement, model: LipschitzClassifier) -> HeldOut:
     about = (model.config.input_shape, model.num_classes, label_names(model))
     if measured.source:
         return open_recorded(measured.source, *about)
-    if measured.dataset in DATA:  # records of a time when they did not say how their data is opened
+    if measured.dataset in DATA_MODULES:  # records of a time when they did not say how their data is opened
         return open_data(measured.dataset, *about)
     raise InputError("the record does not say how it is opened", "measure again, with the images inside of the current folder")
 

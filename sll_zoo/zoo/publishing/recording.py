@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from msgspec.structs import replace
 
 from sll_zoo.certificates.attacking import Attack
 from sll_zoo.certificates.evaluation import Evaluation
 from sll_zoo.data import HeldOut, fingerprint
-from sll_zoo.data.sources import evenly_spaced
+from sll_zoo.data.images import evenly_spaced
 from sll_zoo.errors import ConfigError
 from sll_zoo.files import json_number, obstacle
 from sll_zoo.functional.certificate import radius_label
-from sll_zoo.zoo.folder import describe_folder
+from sll_zoo.zoo.folder import INSTALLED, ModelFolder
 from sll_zoo.zoo.publishing.pull import locate
-from sll_zoo.zoo.records.record import Accuracies, AtRadius, Attacked, DataSource, Measurement, Record, Sample
-from sll_zoo.zoo.weights.loading import INSTALLED
-from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, stated_record
+from sll_zoo.zoo.records.record import Accuracies, AtRadius, Attacked, DataSource, Measurement, Sample
 
 # Certificates that a record keeps, to be computed again wherever the weights go.
 SAMPLE = 32
@@ -92,12 +90,13 @@ def _at_radii(accuracies: Mapping[float, float]) -> tuple[AtRadius, ...]:
     return tuple(AtRadius(eps=eps, label=radius_label(eps), accuracy=value) for eps, value in sorted(accuracies.items()))
 
 
-def recording_folder(model: str, data: HeldOut, eps: Sequence[float]) -> Path:
-    """Return the folder of a model's weights, whose record an attack on images of ``data`` can be added to.
+def recording_folder(model: str, eps: Sequence[float]) -> ModelFolder:
+    """Return the folder of a model's weights, whose record an attack can be added to.
 
     Raises:
         ConfigError: Weights that are not in a folder, or in the installed package or one that cannot be written to, that nobody
-            has measured, or that were measured on other images, or not at these radii.
+            has measured, or not at these radii.
+        WeightsError: The folder does not exist, or holds no model.
     """
     place = locate(model)
     if not isinstance(place, Path):
@@ -106,27 +105,37 @@ def recording_folder(model: str, data: HeldOut, eps: Sequence[float]) -> Path:
         raise ConfigError(f"--record in the installed package, {place}", "name a folder of yours: `sll-zoo pull --help`")
     if problem := obstacle(place):
         raise ConfigError(problem, "leave --record out, or name a folder of yours")
-    _, _, measured = _recorded(place)
-    certified = [row.eps for row in measured.accuracy.certified]
+    folder = ModelFolder.read(place)
+    certified = [row.eps for row in _measured(folder).accuracy.certified]
     if other := [value for value in eps if value not in certified]:
         raise ConfigError(f"--record at eps {other[0]:g}", f"choose of {', '.join(map(radius_label, certified))}")
+    return folder
+
+
+def require_measured_on(folder: ModelFolder, data: HeldOut) -> None:
+    """Raise ConfigError unless weights were measured on the images that are to be attacked."""
+    measured = _measured(folder)
     if fingerprint(data.batches()) != measured.fingerprint:
         raise ConfigError(f"--record for {data.name}", f"attack the images that were measured, of {measured.dataset}")
-    return place
 
 
-def record_attack(folder: Path, found: Attack, method: str) -> None:
+def record_attack(path: Path, found: Attack, method: str) -> None:
     """Write an attack into the record and the card of a folder, in place of an earlier one by the same method."""
-    config, record, measured = _recorded(folder)
+    folder = ModelFolder.read(path)  # as it is now: an attack takes long, and another may have been recorded meanwhile
+    measured = _measured(folder)
     others = (attacked for attacked in measured.empirical if attacked.method != method)
     measured = replace(measured, empirical=(*others, under_attack(found, method)))
-    describe_folder(folder, replace(record, measured=measured), config)
+    recorded = dataclasses.replace(folder, record=replace(folder.known(), measured=measured))
+    if recorded.is_shipped:
+        recorded.write_shipped()
+    else:
+        recorded.write()
 
 
-def _recorded(folder: Path) -> tuple[dict[str, Any], Record, Measurement]:
-    """Return the content of config.json, the record in it, and what that says was measured."""
-    config = read_config(folder / CONFIG_FILE)
-    record = stated_record(config)
-    if not record or not record.measured:
-        raise ConfigError(f"--record for weights in {folder} that nobody has measured", "measure them: `sll-zoo quantize --help`")
-    return config, record, record.measured
+def _measured(folder: ModelFolder) -> Measurement:
+    """Return what a folder's record says was measured."""
+    if not folder.record or not folder.record.measured:
+        raise ConfigError(
+            f"--record for weights in {folder.path} that nobody has measured", "measure them: `sll-zoo quantize --help`"
+        )
+    return folder.record.measured

@@ -1,4 +1,4 @@
-"""Writing a network as the Hub holds it: config.json, model.safetensors, a card and a picture, from one record."""
+"""Saving a network as the Hub holds it: config.json, model.safetensors, a card and a picture, from one record."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sll_zoo.certificates.evaluation import Evaluation
-from sll_zoo.choices import Bits
 from sll_zoo.environment import versions_of
-from sll_zoo.errors import WeightsError
+from sll_zoo.errors import PublishError, WeightsError
 from sll_zoo.files import atomic_write
+from sll_zoo.functional.finite import require_finite
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.reports.plot import plot_certified_accuracy
-from sll_zoo.zoo.folder import describe_folder, require_not_shipped
+from sll_zoo.zoo.factory import load
+from sll_zoo.zoo.folder import ModelFolder, remove_stale, require_not_shipped
 from sll_zoo.zoo.records.card import CURVE_FILE, TRAINING_FILE
 from sll_zoo.zoo.records.record import Measurement, Record, Training
 from sll_zoo.zoo.weights.packing import pack, require_bits, unpack
-from sll_zoo.zoo.weights.shards import LARGEST, write_weights
+from sll_zoo.zoo.weights.shards import LARGEST, serialize, write_weights
 
 PACKAGES = ("sll_zoo", "torch", "timm", "numpy")
 
 
-def export_model(
+def save_pretrained(
     model: LipschitzClassifier,
     folder: Path,
     *,
@@ -39,11 +40,11 @@ def export_model(
     origin: str | None = None,
     bits: int = 32,
 ) -> Record:
-    """Write ``folder`` and return the record of what it holds.
+    """Save a network: write ``folder``, and return the record of what it holds.
 
     Args:
         model: The network, built by ``create_model``, whose name it keeps.
-        folder: Where the files go; each is replaced whole.
+        folder: Where the files go; each is replaced whole, and what another model has left there goes.
         label_names: Of the classes, in order.
         measured: What the network reaches on held-out images, of :func:`measurement`; None if nobody has measured it.
         curves: Evaluations to draw, by the name that the legend shows.
@@ -57,26 +58,44 @@ def export_model(
         WeightsError: Weights with NaN or infinity, or with more than these bits; nothing is written.
     """
     require_not_shipped(folder)
+    weights, about = serialize(_packed(model, bits), bits, LARGEST)
     described: dict[str, Any] = vars(model)["pretrained_cfg"]  # of timm's factory
     tag = re.sub(r"[^A-Za-z0-9]+", "_", measured.dataset).strip("_") if measured else described["tag"]
     record = Record(
         name=f"{described['architecture']}.{tag}",
         family=model.config.family,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        **write_weights(folder, _packed(model, bits), bits, LARGEST),
-        bits=cast("Bits", bits),
+        **about,
+        bits=bits,
         origin=origin,
         training=training,
         measured=measured,
         versions=versions_of(PACKAGES),
     )
+    write_weights(folder, weights)
+    remove_stale(folder, [*weights, *([TRAINING_FILE] if training_yaml else []), *([CURVE_FILE] if curves and measured else [])])
     if training_yaml:
         with atomic_write(folder / TRAINING_FILE) as temporary:
             temporary.write_text(training_yaml, "utf-8")
     if curves and measured:
         plot_certified_accuracy(curves, f"{measured.dataset}: {measured.n:,} held-out images", folder / CURVE_FILE)
-    describe_folder(folder, record, _config(described, model, record, label_names))
+    ModelFolder(folder, _config(described, model, record, label_names), record).write()
     return record
+
+
+def read_back(folder: Path, model: LipschitzClassifier) -> tuple[ModelFolder, LipschitzClassifier]:
+    """Return a folder that a network was saved to, as it is read, and the network in it.
+
+    Raises:
+        PublishError: That gives other logits.
+    """
+    saved = ModelFolder.read(folder)
+    fresh = load(saved).eval()
+    images = torch.rand(4, *model.config.input_shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        if not torch.equal(model.float()(images), fresh(images)):
+            raise PublishError("the file gives other logits than the network that it was made of", "save the network again")
+    return saved, fresh
 
 
 def _packed(model: LipschitzClassifier, bits: int) -> dict[str, Tensor]:
@@ -84,11 +103,10 @@ def _packed(model: LipschitzClassifier, bits: int) -> dict[str, Tensor]:
     require_bits(bits)
     # In float32, whatever the training ran in: that is what create_model builds.
     state = {key: value.detach().cpu().float().contiguous() for key, value in model.state_dict().items()}
-    if broken := [key for key, value in state.items() if not value.isfinite().all()]:
-        raise WeightsError(f"the network has NaN or infinity in {broken[0]}", "lower the learning rate and train again")
+    require_finite("the network", state, "lower the learning rate and train again")
     packed = pack(state, bits)
     if any(not torch.equal(value, state[key]) for key, value in unpack(packed, state, bits).items()):
-        raise WeightsError(f"the weights have more than {bits} bits", f"export and measure quantize(model, bits={bits})")
+        raise WeightsError(f"the weights have more than {bits} bits", f"save and measure quantize(model, bits={bits})")
     return packed
 
 

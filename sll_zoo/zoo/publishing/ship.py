@@ -1,7 +1,8 @@
-"""Shipping weights with a checkout: what was exported, checked as for publishing, with the zoo's own record and tables."""
+"""Shipping weights with a checkout: what was saved, checked as for publishing, with the zoo's own record and tables."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +11,13 @@ from msgspec.structs import replace
 
 from sll_zoo.errors import ConfigError, PublishError, UnknownNameError
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.zoo import create_model, pull
 from sll_zoo.zoo.entries import TAGS
-from sll_zoo.zoo.folder import describe_folder
-from sll_zoo.zoo.publishing.publish import Progress, require_sound
+from sll_zoo.zoo.factory import create_model, load
+from sll_zoo.zoo.folder import CHECKPOINTS, ModelFolder
+from sll_zoo.zoo.publishing.publish import Progress, check_publishable
 from sll_zoo.zoo.records.record import Record
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
-from sll_zoo.zoo.weights.reading import CONFIG_FILE, read_config, read_weights, stated_record
-from sll_zoo.zoo.weights.shards import LARGEST_SHIPPED, weights_files, write_weights
+from sll_zoo.zoo.weights.reading import read_weights
+from sll_zoo.zoo.weights.shards import LARGEST_SHIPPED, serialize, write_weights
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Shipped:
 
 
 def ship(folder: Path, progress: Progress = iter) -> Shipped:
-    """Check exported weights and copy them into ``checkpoints/``, with the zoo's record and the tables made from the records.
+    """Check saved weights and copy them into ``checkpoints/``, with the zoo's record and the tables made from the records.
 
     ``create_model(name, pretrained=True)`` loads them from then on. They are divided into files that git hosts take. Shipping a
     folder of ``checkpoints/`` makes its card, record and tables anew.
 
     Args:
-        folder: That :class:`~sll_zoo.training.callbacks.ExportModel` or ``sll-zoo quantize`` wrote; it stays as it is.
+        folder: That :class:`~sll_zoo.training.callbacks.SavePretrained` or ``sll-zoo quantize`` wrote; it stays as it is.
         progress: Wraps the list of layers that are audited, such as ``rich.progress.track``.
 
     Raises:
@@ -54,17 +54,15 @@ def ship(folder: Path, progress: Progress = iter) -> Shipped:
     """
     if not (CHECKPOINTS / "README.md").is_file():
         raise ConfigError(f"{CHECKPOINTS} does not exist", "ship from a checkout of this repository: pip install -e .")
-    config = read_config(folder / CONFIG_FILE)
-    record = stated_record(config)
-    if record is None or record.measured is None:
-        raise PublishError(f"nobody has measured the weights in {folder}", "export them with `sll-zoo fit` or `sll-zoo quantize`")
-    model = create_model(f"local-dir:{folder}", pretrained=True).eval()
-    _require_named(record.name, model)
-    warning = require_sound(model, folder, record, progress)
-    shipped = pull(f"local-dir:{folder}", CHECKPOINTS / record.name)
-    record = _divided(shipped, record)
-    describe_folder(shipped, record, config)
-    return Shipped(shipped, record, warning)
+    read = ModelFolder.read(folder)
+    if read.record is None or read.record.measured is None:
+        raise PublishError(f"nobody has measured the weights in {folder}", "save them with `sll-zoo fit` or `sll-zoo quantize`")
+    model = load(read).eval()
+    _require_named(read.record.name, model)
+    warning = check_publishable(model, read.record, progress)
+    shipped = _divided(read.copy(CHECKPOINTS / read.record.name))
+    shipped.write_shipped()
+    return Shipped(shipped.path, shipped.known(), warning)
 
 
 def _require_named(name: str, model: LipschitzClassifier) -> None:
@@ -78,10 +76,13 @@ def _require_named(name: str, model: LipschitzClassifier) -> None:
         raise PublishError(f"the network is not create_model({name!r}): {model.config}", "train that one, or publish this one")
 
 
-def _divided(folder: Path, record: Record) -> Record:
-    """Divide the weights of a folder into files that git hosts take, and return their record."""
+def _divided(folder: ModelFolder) -> ModelFolder:
+    """Divide the weights of a folder into files that git hosts take, and return it with their record."""
+    record = folder.known()
     if record.size <= LARGEST_SHIPPED:
-        return record
-    state = read_weights([folder / name for name in weights_files(record)], record)
+        return folder
     # In an order that does not depend on how they were divided before.
-    return replace(record, **write_weights(folder, dict(sorted(state.items())), record.bits, LARGEST_SHIPPED))
+    state = dict(sorted(read_weights(folder.weights, record).items()))
+    files, about = serialize(state, record.bits, LARGEST_SHIPPED)
+    write_weights(folder.path, files)
+    return dataclasses.replace(folder, record=replace(record, **about))

@@ -11,7 +11,7 @@ from sll_zoo.data.base import ImageData
 from sll_zoo.data.cifar10 import CIFAR10
 from sll_zoo.data.cifar100 import CIFAR100
 from sll_zoo.data.digits import Digits
-from sll_zoo.data.held_out import DATA, HeldOut, open_data
+from sll_zoo.data.held_out import DATA_MODULES, HeldOut, open_data
 from sll_zoo.data.image_folder import ImageFolder
 from sll_zoo.data.synthetic import Synthetic
 from sll_zoo.data.tiny_imagenet import TinyImageNet
@@ -19,7 +19,7 @@ from sll_zoo.errors import InputError
 from sll_zoo.zoo.records.record import DataSource
 
 # All that a record may name, beside a folder for open_data.
-MODULES: dict[str, Any] = {
+MODULES_BY_PATH: dict[str, Any] = {
     f"sll_zoo.data.{module.__name__}": module for module in (CIFAR10, CIFAR100, Digits, ImageFolder, Synthetic, TinyImageNet)
 }
 FOLDER = "sll_zoo.data.open_data"
@@ -33,9 +33,9 @@ def source_of(data: ImageData | HeldOut) -> DataSource | None:
         {'root': 'data/images', 'image_size': (8, 8), 'channels': 3}
     """
     if isinstance(data, HeldOut):
-        return source_of(DATA[data.name]()) if data.name in DATA else _source(FOLDER, source=Path(data.name))
+        return source_of(DATA_MODULES[data.name]()) if data.name in DATA_MODULES else _source(FOLDER, source=Path(data.name))
     class_path = f"sll_zoo.data.{type(data).__name__}"
-    if MODULES.get(class_path) is not type(data):
+    if MODULES_BY_PATH.get(class_path) is not type(data):
         return None
     return _source(class_path, **{name: getattr(data, name) for name in data.held_out_arguments})
 
@@ -86,7 +86,7 @@ def open_recorded(
 
 
 def _module(source: DataSource) -> ImageData:
-    module, arguments = MODULES.get(source.class_path), source.init_args
+    module, arguments = MODULES_BY_PATH.get(source.class_path), source.init_args
     if module is None or arguments.keys() - set(module.held_out_arguments):
         raise InputError(
             f"the record names {source}", "a record may name the data sets of sll_zoo.data, and what decides on their images"

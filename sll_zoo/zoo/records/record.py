@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from sll_zoo.choices import Bits
 from sll_zoo.files import atomic_write, write_json
 from sll_zoo.functional.certificate import radius_label
+from sll_zoo.zoo.weights.packing import require_bits
 
 RECORDS = Path(__file__).parent
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
@@ -225,7 +225,7 @@ class Record(Struct, frozen=True, kw_only=True):
     sha256: Sha256
     size: Count
     files: Annotated[int, Meta(ge=1, le=99_999)] = 1
-    bits: Bits = 32
+    bits: int = 32
     license: str = "apache-2.0"
     origin: str | None = None
     training: Training | None
@@ -233,7 +233,8 @@ class Record(Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
 
     def __post_init__(self) -> None:
-        """Refuse repeats without a seed each."""
+        """Refuse bits that no weight is packed with, and repeats without a seed each."""
+        require_bits(self.bits)
         if (
             self.measured
             and self.measured.repeats

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError 
     RevisionNotFoundError,
 )
 
-from sll_zoo.errors import WeightsError
+from sll_zoo.errors import SllZooError, WeightsError
 from sll_zoo.zoo.weights.shards import PICKLE_FILE, WEIGHTS_FILE, convert_pickle
 
 # What the Hub's client raises for what the Hub, the network, the disk or a name does; RuntimeError is hf_xet's.
@@ -68,11 +69,17 @@ def _without_secrets(text: str) -> str:
     return text.replace(token, "…") if token else text
 
 
-def discard(path: Path) -> None:
-    """Take a file out of the cache: the name in its snapshot, and the content that the name points to."""
-    content = path.resolve()
-    path.unlink(missing_ok=True)
-    content.unlink(missing_ok=True)
+@contextmanager
+def kept_unless_refused(paths: Sequence[Path]) -> Iterator[None]:
+    """Take files of which something is refused out of the cache: the names in a snapshot, and the content they point to."""
+    try:
+        yield
+    except SllZooError:
+        for path in paths:
+            content = path.resolve()
+            path.unlink(missing_ok=True)
+            content.unlink(missing_ok=True)
+        raise
 
 
 class Repository:
@@ -135,6 +142,15 @@ class Repository:
         except HUB_ERRORS as error:
             raise self._refused(filename, error) from redacted(error)
 
+    def download_if_there(self, filename: str) -> Path | None:
+        """Return what :meth:`download` does, or None if the repository has no such file."""
+        try:
+            return self.download(filename)
+        except WeightsError as error:
+            if _is_absent(error.__cause__):
+                return None
+            raise
+
     def _size(self, filename: str) -> int | None:
         """Return the size that the Hub states of a file, None where it states none; note where the Hub says nothing in time."""
         url = hf_hub_url(self.name, filename, revision=self.revision)
@@ -165,7 +181,7 @@ class Repository:
         return WeightsError(what, next(remedies, "check name, network and disk, and try again"))
 
 
-def _is_absent(error: Exception) -> bool:
+def _is_absent(error: BaseException | None) -> bool:
     """Return whether a repository that is there has no such file."""
     return isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,29 +14,19 @@ from torch import Tensor
 
 from sll_zoo.errors import UntrainedHeadWarning, WeightsError
 from sll_zoo.models import LipConvNetConfig, LipNetConfig, LipschitzClassifier, build
+from sll_zoo.zoo.folder import ModelFolder, shipped_files
 from sll_zoo.zoo.records.record import Record
 from sll_zoo.zoo.weights import hub
 from sll_zoo.zoo.weights.packing import fault, unpack
-from sll_zoo.zoo.weights.reading import (
-    CONFIG_FILE,
-    read_bits,
-    read_config,
-    read_trained,
-    read_weights,
-    require_file,
-    stated_record,
-)
+from sll_zoo.zoo.weights.reading import read_bits, read_trained, read_weights, require_file
 from sll_zoo.zoo.weights.shards import weights_files
 
 RESIZE = "build the model that the weights were made for, with its own sizes"
 Config = LipNetConfig | LipConvNetConfig
-# One folder for each architecture.tag, as the Hub holds it: beside the package in a checkout, inside it in a wheel.
-CHECKPOINTS = Path(__file__).parents[3] / "checkpoints"
-INSTALLED = Path(__file__).parents[2] / "checkpoints"
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightsSource:
     """Where a model's weights are: files, or else a repository on the Hub; and their record, where there is one.
 
     ``trained`` says that the file is a checkpoint of a training.
@@ -48,7 +38,14 @@ class Source:
     trained: bool = False
 
 
-def find_weights(cfg: PretrainedCfg, record: Record | None) -> Source | None:
+@dataclass
+class FoundCfg(PretrainedCfg):
+    """timm's description of weights that were found before timm's factory was called, which hands it on as it is."""
+
+    found: WeightsSource | None = None
+
+
+def find_weights(cfg: PretrainedCfg, record: Record | None) -> WeightsSource | None:
     """Return where the weights that ``cfg`` names are to be had, without touching the network; None if there are none.
 
     Args:
@@ -58,35 +55,22 @@ def find_weights(cfg: PretrainedCfg, record: Record | None) -> Source | None:
     Raises:
         WeightsError: The folder or file that was named does not exist.
     """
-    if cfg.source == "local-dir":
-        folder = Path(str(cfg.file))
-        stated = stated_record(read_config(folder / CONFIG_FILE))
-        return Source(tuple(require_file(folder / name) for name in weights_files(stated)), record=stated)
-    if cfg.source == "ckpt":
-        return Source((Path(str(cfg.file)),), trained=True)
+    if isinstance(cfg, FoundCfg):
+        return cfg.found
+    if cfg.source == "local-dir":  # asked of timm's own factory
+        folder = ModelFolder.read(Path(str(cfg.file)))
+        return WeightsSource(folder.weights, record=folder.record)
     if cfg.source == "hf-hub":  # before ``file``, which a repository's own config.json could name
-        return Source(hub_id=cfg.hf_hub_id)
+        return WeightsSource(hub_id=cfg.hf_hub_id)
     if cfg.file:
-        return Source((require_file(Path(cfg.file)),))
+        return WeightsSource((require_file(Path(cfg.file)),))
     if record:
-        return Source(shipped_files(record), cfg.hf_hub_id, record)
-    return Source(hub_id=cfg.hf_hub_id) if cfg.hf_hub_id else None
-
-
-def shipped_folder(name: str) -> Path | None:
-    """Return the folder that a checkout or else an installed wheel has for an ``architecture.tag``; None if neither has one."""
-    return next((place / name for place in (CHECKPOINTS, INSTALLED) if (place / name / CONFIG_FILE).exists()), None)
-
-
-def shipped_files(record: Record) -> tuple[Path, ...]:
-    """Return the files of weights that the zoo ships, if all of them are on this machine; else nothing."""
-    folder = shipped_folder(record.name)
-    paths = tuple(folder / name for name in weights_files(record)) if folder else ()
-    return paths if all(path.exists() for path in paths) else ()
+        return WeightsSource(shipped_files(record), cfg.hf_hub_id, record)
+    return WeightsSource(hub_id=cfg.hf_hub_id) if cfg.hf_hub_id else None
 
 
 def fetch_weights(
-    config: Config, source: Source, num_classes: int, cache_dir: str | Path | None = None
+    config: Config, source: WeightsSource, num_classes: int, cache_dir: str | Path | None = None
 ) -> tuple[Path, dict[str, Tensor]]:
     """Return the first file and all tensors, unpacked, compared with a network's sizes before any of it is allocated.
 
@@ -155,35 +139,26 @@ def load_pretrained(config: Config, path: Path, state: dict[str, Tensor], num_cl
     return model
 
 
-def _fetch(source: Source, cache_dir: str | Path | None) -> tuple[Path, dict[str, Tensor]]:
+def _fetch(source: WeightsSource, cache_dir: str | Path | None) -> tuple[Path, dict[str, Tensor]]:
     """Return the first file and the tensors of all; files from the Hub that are refused do not stay in the cache."""
     if source.trained:
         return source.paths[0], read_trained(source.paths[0])
     if source.paths:
         return source.paths[0], read_weights(source.paths, source.record)
     assert source.hub_id  # noqa: S101 - one of the two is there, by construction
-    repository = hub.Repository(source.hub_id, cache_dir)
-    record = source.record
-    # Pinned files need not be asked for again: their hash says whether they are the right ones.
-    known = [path for name in weights_files(record) if (path := repository.cached(name))] if record else []
-    if record and len(known) == record.files:
-        try:
-            return known[0], read_weights(known, record)
-        except WeightsError:
-            _discard(known)
-    if not record:
-        record = stated_record(read_config(repository.download(CONFIG_FILE)))
-    paths = [repository.download(name, record.size if record else None) for name in weights_files(record)]
-    try:
+    repository, record = hub.Repository(source.hub_id, cache_dir), source.record
+    if record:
+        # Pinned files need not be asked for again: their hash says whether they are the right ones.
+        known = [path for name in weights_files(record) if (path := repository.cached(name))]
+        if len(known) == record.files:
+            with suppress(WeightsError), hub.kept_unless_refused(known):
+                return known[0], read_weights(known, record)
+        paths = tuple(repository.download(name, record.size) for name in weights_files(record))
+    else:
+        folder = ModelFolder.at(repository)
+        paths, record = folder.weights, folder.record
+    with hub.kept_unless_refused(paths):
         return paths[0], read_weights(paths, record)
-    except WeightsError:
-        _discard(paths)
-        raise
-
-
-def _discard(paths: Sequence[Path]) -> None:
-    for path in paths:
-        hub.discard(path)
 
 
 def require_same_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Weights of 2 to 8 bits, or 16: rounded row by row, and packed with as many bits as that takes.
+"""Weights of 4, 6, 8 or 16 bits: rounded row by row, and packed with as many bits as that takes.
 
 Every family computes its constraint from whatever its weights are, so that a network of rounded weights is certified like any
 other. A weight is an integer from −L to L, L = 2^(bits−1) − 1, times the scale of its row: max |w| / L, rounded to the nearest
@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from math import gcd, prod
+from math import prod
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from sll_zoo.choices import BITS
 from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.layers import FAMILIES, UnitRowsLinear
 from sll_zoo.models import LipschitzClassifier
 
+# Of a weight.
+BITS = (4, 6, 8, 16, 32)
 # Of the name under which a row's scales are stored.
 SCALE = ".scale"
 # The smallest that is not subnormal: what is rounded to a multiple of it needs no scale below.
@@ -35,12 +36,13 @@ LARGEST_PRODUCT = 2.0**127
 def quantize(model: LipschitzClassifier, bits: int = 8) -> LipschitzClassifier:
     """Return a copy of a network with its weights rounded, in float32; the rescalings follow from the rounded weights.
 
-    The copy is the network that a packed file of :func:`~sll_zoo.zoo.publishing.save.export_model` gives back, to the bit. What
-    rounding costs is a matter of measuring it: ``sll_zoo.evaluate(sll_zoo.quantize(model), batches)``. It can be trained further.
+    The copy is the network that a packed file of :func:`~sll_zoo.zoo.publishing.save.save_pretrained` gives back, to the bit.
+    What rounding costs is a matter of measuring it: ``sll_zoo.evaluate(sll_zoo.quantize(model), batches)``. It can be trained
+    further.
 
     Args:
         model: A network of the zoo, not folded; it is not changed.
-        bits: Of a weight: 2 to 8, 16 for bfloat16, or 32, which changes nothing.
+        bits: Of a weight: 4, 6, 8, 16 for bfloat16, or 32, which changes nothing.
 
     Raises:
         ConfigError: Another number of bits.
@@ -50,7 +52,7 @@ def quantize(model: LipschitzClassifier, bits: int = 8) -> LipschitzClassifier:
     Example:
         >>> from sll_zoo import create_model
         >>> model = create_model("sll_nano.digits")
-        >>> len(quantize(model, bits=2).head.weight[0].unique()) <= 3
+        >>> len(quantize(model, bits=4).head.weight[0].unique()) <= 15
         True
     """
     require_quantizable(model, bits)
@@ -173,38 +175,18 @@ def _are_scales(scale: Tensor, bits: int) -> bool:
     return bool(((scale >= SMALLEST_SCALE) & (scale * (1 << bits - 1) <= LARGEST_PRODUCT)).all())
 
 
-def _group(bits: int) -> tuple[int, int]:
-    """Return the smallest number of integers that fill whole bytes, and how many bytes those are."""
-    return 8 // gcd(8, bits), bits // gcd(8, bits)
-
-
 def _row_bytes(n: int, bits: int) -> int:
     return (n * bits + 7) // 8
 
 
 def _stream(codes: Tensor, bits: int) -> Tensor:
     """Return integers (rows, n) as rows of bytes."""
-    size, width = _group(bits)
-    n = codes.shape[1]
-    groups = F.pad(codes, (0, -n % size)).view(len(codes), -1, size)
-    stream = groups.new_zeros(*groups.shape[:2], width)
-    for place in range(size):
-        byte, offset = divmod(place * bits, 8)
-        code, room = groups[..., place], 8 - offset - bits
-        stream[..., byte] |= code << room if room >= 0 else code >> -room
-        if room < 0:  # the rest of it begins the next byte
-            stream[..., byte + 1] |= code << (8 + room)
-    return stream.flatten(1)[:, : _row_bytes(n, bits)].contiguous()
+    digits = np.unpackbits(codes.numpy()[..., None], axis=2)[..., -bits:]
+    return torch.from_numpy(np.packbits(digits.reshape(len(codes), -1), axis=1))
 
 
 def _codes(stream: Tensor, bits: int, n: int) -> Tensor:
     """Return rows of bytes as integers (rows, n)."""
-    size, width = _group(bits)
-    groups = F.pad(stream, (0, -stream.shape[1] % width)).view(len(stream), -1, width)
-    codes = groups.new_empty(*groups.shape[:2], size)
-    for place in range(size):
-        byte, offset = divmod(place * bits, 8)
-        code, room = groups[..., byte], 8 - offset - bits
-        code = code >> room if room >= 0 else (code << -room) | (groups[..., byte + 1] >> (8 + room))
-        codes[..., place] = code & (2**bits - 1)
-    return codes.flatten(1)[:, :n]
+    digits = np.zeros((len(stream), n, 8), np.uint8)
+    digits[..., -bits:] = np.unpackbits(stream.numpy(), axis=1, count=n * bits).reshape(-1, n, bits)
+    return torch.from_numpy(np.packbits(digits, axis=None).reshape(-1, n))

@@ -1,29 +1,28 @@
-"""Reading what others may have written: weights, configurations and checkpoints, of which nothing is executed."""
+"""Reading what others may have written: weights and checkpoints, of which nothing is executed."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import msgspec
 import safetensors
 import safetensors.torch
 import torch
-from timm.models import PretrainedCfg
 from torch import Tensor
 
-from sll_zoo.choices import BITS
 from sll_zoo.errors import WeightsError
 from sll_zoo.files import DAMAGE
-from sll_zoo.zoo.records.record import Record, from_dict
+from sll_zoo.functional.finite import require_finite
+from sll_zoo.zoo.records.record import Record
+from sll_zoo.zoo.weights.packing import BITS
 from sll_zoo.zoo.weights.shards import PICKLE_FILE, WEIGHTS_FILE, convert_pickle
 
 CONFIG_FILE = "config.json"
-REEXPORT = "give a folder or repository that sll_zoo exported"
+SAVE_AGAIN = "give a folder or repository that sll_zoo saved"
+REQUANTIZE = "quantise the network again: `sll-zoo quantize --help`"
 TRAINED = "give a .ckpt that `sll-zoo fit` wrote"
 GIVE_NETWORK = "give one of its shape: CertifiedClassifier.load_from_checkpoint(PATH, name=model)"
 RESTORE = "restore it (in a checkout: git checkout checkpoints sll_zoo/zoo/records), or delete it to load it again from the Hub"
@@ -54,7 +53,7 @@ def read_weights(paths: Sequence[Path], record: Record | None) -> dict[str, Tens
             hashing = aside.submit(_require_hash, contents, record)
             try:
                 state = _tensors(contents)
-                broken = sorted(key for key, value in state.items() if not _is_finite(value))
+                require_finite(told(paths), state)
             finally:
                 hashing.result()  # if the hash is wrong, that says why anything else is
     except WeightsError as error:
@@ -63,13 +62,11 @@ def read_weights(paths: Sequence[Path], record: Record | None) -> dict[str, Tens
                 if content.lstrip().startswith(start):
                     raise WeightsError(f"{path} ({len(content):,} bytes) is {kind}, not a safetensors file", remedy) from error
         raise
-    if broken:
-        raise _not_finite(told(paths), broken)
     return state
 
 
 def read_trained(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of the network in a checkpoint, those which validation measures and export writes.
+    """Return the tensors of the network in a checkpoint, those which validation measures and that are saved.
 
     They are its ``state_dict``, where Lightning keeps the averages if a training averages its weights.
 
@@ -79,13 +76,8 @@ def read_trained(path: Path) -> dict[str, Tensor]:
     prefix = "model."
     held = read_checkpoint(path)["state_dict"].items()
     state = {key.removeprefix(prefix): value for key, value in held if isinstance(value, Tensor) and key.startswith(prefix)}
-    if broken := sorted(key for key, value in state.items() if not _is_finite(value)):
-        raise _not_finite(str(path), broken)
+    require_finite(str(path), state)
     return state
-
-
-def _not_finite(what: str, broken: Sequence[str]) -> WeightsError:
-    return WeightsError(f"{what} has NaN or infinity in {', '.join(broken[:3])}", "train or load it again")
 
 
 def told(paths: Sequence[Path]) -> str:
@@ -106,11 +98,6 @@ def _tensors(contents: Mapping[Path, bytes]) -> dict[str, Tensor]:
         except (safetensors.SafetensorError, KeyError) as error:  # KeyError: a dtype that torch does not have
             raise WeightsError(f"{path} is not a safetensors file ({error})", "load or download it again") from error
     return state
-
-
-def _is_finite(value: Tensor) -> bool:
-    # A finite sum has finite terms, and is found in a tenth of the time.
-    return bool(value.sum().isfinite() or value.isfinite().all())
 
 
 def _require_size(contents: Mapping[Path, bytes], record: Record) -> None:
@@ -142,7 +129,7 @@ def read_bits(path: Path, record: Record | None) -> int:
         stated = (file.metadata() or {}).get("bits", "32")
     if stated not in map(str, BITS) or (record and record.bits != int(stated)):
         wanted = f"the {record.bits} that are recorded" if record else f"one of {', '.join(map(str, BITS))}"
-        raise WeightsError(f"{path} says that a weight has {stated[:20]!r} bits, not {wanted}", REEXPORT)
+        raise WeightsError(f"{path} says that a weight has {stated[:20]!r} bits, not {wanted}", REQUANTIZE)
     return int(stated)
 
 
@@ -155,34 +142,6 @@ def require_file(path: Path) -> Path:
     if not path.is_file():
         raise WeightsError(f"{path} does not exist", f"give a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
     return path
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Return a model's config.json.
-
-    Raises:
-        WeightsError: It does not exist, or does not describe a model.
-    """
-    require_file(path)
-    try:
-        config = json.loads(path.read_text("utf-8"))
-        cfg = PretrainedCfg(**config["pretrained_cfg"])
-        named, args, num_classes = config["architecture"], config.get("model_args", {}), config["num_classes"]
-        well_formed = all(map(isinstance, (named, args, num_classes, cfg.tag), (str, dict, int, str | None)))
-        well_formed &= len(cfg.input_size) == 3 and args.get("num_classes", num_classes) == num_classes
-        stated_record(config)
-    except msgspec.ValidationError as error:
-        raise WeightsError(f"{path} states a record that is none ({error})", REEXPORT) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        well_formed = False
-    if not well_formed:
-        raise WeightsError(f"{path} is no model's config.json", REEXPORT)
-    return cast("dict[str, Any]", config)
-
-
-def stated_record(config: dict[str, Any]) -> Record | None:
-    """Return the record that a config.json states of its weights, if it does."""
-    return from_dict(config["certified"]) if "certified" in config else None
 
 
 def read_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any]:

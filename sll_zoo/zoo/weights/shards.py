@@ -43,29 +43,8 @@ def weights_files(record: Record | None) -> list[str]:
     return [f"model-{n + 1:05}-of-{count:05}.safetensors" for n in range(count)] if count > 1 else [WEIGHTS_FILE]
 
 
-def write_weights(folder: Path, state: dict[str, Tensor], bits: int, largest: int) -> dict[str, Any]:
-    """Write the files of weights and their index in place of those before, and return what a record says of them.
-
-    Args:
-        folder: Where to.
-        state: As for :func:`serialize`, likewise the others.
-        bits: Of a weight.
-        largest: Size of the tensors in a file, in bytes.
-    """
-    weights, index = serialize(state, bits, largest)
-    digest = hashlib.sha256()
-    for content in weights.values():
-        digest.update(content)
-    files = weights | ({INDEX_FILE: index} if index else {})
-    for filename, content in files.items():
-        with atomic_write(folder / filename) as temporary:
-            temporary.write_bytes(content)
-    remove_others(folder, files)
-    return {"sha256": digest.hexdigest(), "size": sum(map(len, weights.values())), "files": len(weights)}
-
-
-def serialize(state: dict[str, Tensor], bits: int, largest: int) -> tuple[dict[str, bytes], bytes]:
-    """Return the content of each file of weights by its name, in order, and that of their index, which a single one has not.
+def serialize(state: dict[str, Tensor], bits: int, largest: int) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Return the content of the files of weights and of their index, by name, and what a record says of the weights.
 
     Args:
         state: On the CPU, packed.
@@ -74,16 +53,28 @@ def serialize(state: dict[str, Tensor], bits: int, largest: int) -> tuple[dict[s
     """
     split = split_torch_state_dict_into_shards(state, max_shard_size=largest)
     stated = None if bits == 32 else {"bits": str(bits)}
-    contents = {
+    weights = {
         name: safetensors.torch.save({key: state[key] for key in keys}, stated)
         for name, keys in split.filename_to_tensors.items()
     }
     index = msgspec.json.encode({"metadata": split.metadata, "weight_map": split.tensor_to_filename})
-    return contents, msgspec.json.format(index, indent=2) + b"\n" if split.is_sharded else b""
+    files = weights | ({INDEX_FILE: msgspec.json.format(index, indent=2) + b"\n"} if split.is_sharded else {})
+    digest = hashlib.sha256()
+    for content in weights.values():
+        digest.update(content)
+    return files, {"sha256": digest.hexdigest(), "size": sum(map(len, weights.values())), "files": len(weights)}
+
+
+def write_weights(folder: Path, files: dict[str, bytes]) -> None:
+    """Write what :func:`serialize` returns, in place of the files before."""
+    for filename, content in files.items():
+        with atomic_write(folder / filename) as temporary:
+            temporary.write_bytes(content)
+    remove_others(folder, files)
 
 
 def remove_others(folder: Path, kept: Collection[str]) -> None:
-    """Remove the files of weights of an earlier export from a folder, all but those with the given names."""
+    """Remove the files of weights of an earlier network from a folder, all but those with the given names."""
     for pattern in PATTERNS:
         for path in folder.glob(pattern):
             if path.name not in kept:

@@ -9,10 +9,9 @@ import torch
 import sll_zoo
 from sll_zoo.certificates.soundness import FrozenNetwork
 from sll_zoo.certificates.soundness.arithmetic import arithmetic_of
-from sll_zoo.certificates.soundness.fourier import stored
 from sll_zoo.certificates.soundness.rounding import rounding_of
 from sll_zoo.errors import InputError, WeightsError
-from sll_zoo.layers import FoldedResidual, OrthogonalConv2d, SandwichConv2d, SandwichLinear, SLLLinear
+from sll_zoo.layers import FoldedResidual, OrthogonalConv2d, SandwichConv2d, SandwichLinear, SLLLinear, fold
 from sll_zoo.models import LipConvNetConfig, LipNet, LipNetConfig, build
 from sll_zoo.models.chain import trace
 from tests.certificates.soundness.exact import along, chain, distance, forward, rational
@@ -45,7 +44,7 @@ def test_features_and_logits_are_off_by_no_more_than_the_bound_says(config, fami
     network = sll_zoo.freeze(trained(config, family), dtype)
     images = torch.rand(2, 3, 4, 4).double()
     features, logit = network.errors(images, torch.zeros(2, dtype=torch.float64))
-    calls, logits = trace(network.network, images.to(dtype))
+    _, calls, logits = trace(network.network, images.to(dtype))
     for i, image in enumerate(images):
         exact = chain([call.layer for call in calls[:-1]], image)
         off = distance(calls[-1].x[i], exact)
@@ -59,8 +58,7 @@ def test_features_and_logits_are_off_by_no_more_than_the_bound_says(config, fami
 def test_every_layer_is_off_by_no_more_than_its_bound(config, family, dtype):
     network = sll_zoo.freeze(trained(config, family, scale=3.0), dtype).network
     for scale in (1e-3, 1.0, 1e3):
-        calls, _ = trace(network, (scale * torch.rand(1, 3, 4, 4)).to(dtype))
-        for call in calls[1:-1]:
+        for call in trace(network, (scale * torch.rand(1, 3, 4, 4)).to(dtype)).calls[1:-1]:
             bound = rounding_of(call.layer, call.x, arithmetic_of(dtype)).at(call.x.double().norm())
             assert distance(call.y[0], forward(call.layer, rational(call.x[0]))) <= bound, call.name
 
@@ -80,27 +78,27 @@ def test_dense_layers_of_thousands_of_terms_stay_within_their_bounds_in_long_dou
 def in_long_double(matrices, x):
     """Return stored matrices applied to one input in long double, through its own Fourier transform."""
     matrices = matrices.resolve_conj().numpy().astype("clongdouble" if matrices.is_complex() else "longdouble")
-    if x.ndim == 1:
-        return matrices @ x
+    if matrices.ndim == 2:
+        return np.einsum("oc,c...->o...", matrices, x)
     moved = np.einsum("hwoc,chw->ohw", matrices, scipy.fft.rfft2(x))
     return scipy.fft.irfft2(moved, s=x.shape[1:])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("size", [(), (4, 4), (7, 5), (32, 32)])
-def test_orthogonal_and_sandwich_layers_stay_within_their_bounds_in_long_double(size, dtype):
+@pytest.mark.parametrize(("size", "kernel_size"), [((), 0), ((4, 4), 1), ((4, 4), 3), ((7, 5), 3), ((32, 32), 3)])
+def test_orthogonal_and_sandwich_layers_stay_within_their_bounds_in_long_double(size, kernel_size, dtype):
     x = torch.randn(1, 6, *size, dtype=dtype)
-    sandwich = (SandwichConv2d(6, 4) if size else SandwichLinear(6, 4)).double()
+    point, root = x[0].double().numpy().astype("longdouble"), np.sqrt(np.longdouble(2))
+    sandwich = (SandwichConv2d(6, 4, kernel_size) if size else SandwichLinear(6, 4)).double()
     with torch.no_grad():
         sandwich.log_psi.normal_()
-    layer, point = stored(sandwich, x, dtype), x[0].double().numpy().astype("longdouble")
+    layer = fold(sandwich, dtype, size or None)
     psi, bias = (along(values.double().numpy().astype("longdouble"), point) for values in (layer.psi, layer.bias))
-    root = np.sqrt(np.longdouble(2))
-    hidden = psi * (root * in_long_double(layer.matrices[..., 4:, :].mH, point) / psi + bias).clip(0)
-    exact = {layer: root * in_long_double(layer.matrices[..., :4, :], hidden)}
-    if size:
-        layer = stored(OrthogonalConv2d(6, 4).double(), x, dtype)
-        exact[layer] = in_long_double(layer.matrices, point) + along(layer.bias.double().numpy().astype("longdouble"), point)
+    hidden = psi * (root * in_long_double(layer.matrices()[..., 4:, :].mH, point) / psi + bias).clip(0)
+    exact = {layer: root * in_long_double(layer.matrices()[..., :4, :], hidden)}
+    if kernel_size > 1:
+        layer = fold(OrthogonalConv2d(6, 4, kernel_size).double(), dtype, size)
+        exact[layer] = in_long_double(layer.matrices(), point) + along(layer.bias.double().numpy().astype("longdouble"), point)
     for layer, y in exact.items():
         off = float(((layer(x)[0].double().numpy() - y) ** 2).sum() ** 0.5)
         assert 0 < off <= rounding_of(layer, x, arithmetic_of(dtype)).at(x.double().norm())
@@ -146,17 +144,27 @@ def test_single_precision_says_what_it_must_subtract(pretrained, digits):
     assert (single.radius > 0).float().mean() > 0.9
 
 
-def test_a_layer_that_breaks_its_claim_cannot_be_frozen():
-    net = sll_zoo.fold(trained(CONFIGS["lipnet"], "cpl"), torch.float64)
-    net.denses[0].step.mul_(1.01)
-    net.denses[0].seal()  # as if it had been so from the start
-    with pytest.raises(WeightsError, match=r"denses\.0: a norm of at most 1 cannot be proved"):
+@pytest.mark.parametrize(
+    ("family", "name", "stored"),
+    [
+        ("cpl", "denses.0", "step"),
+        ("sandwich", "denses.0", "stored"),
+        ("sandwich", "convs.1", "stored"),
+        ("orthogonal", "convs.1.0", "stored"),
+    ],
+)
+def test_a_layer_that_breaks_its_claim_cannot_be_frozen(family, name, stored):
+    net = sll_zoo.fold(trained(CONFIGS["lipnet"], family), torch.float64)
+    layer = net.get_submodule(name)
+    getattr(layer, stored).mul_(1.01)
+    layer.seal()  # as if it had been so from the start
+    with pytest.raises(WeightsError, match=f"{name}: a norm of at most 1 cannot be proved"):
         sll_zoo.freeze(net)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_what_is_stored_is_a_contraction(config, dtype):
-    for family in FAMILIES:
+    for family in (*FAMILIES, "orthogonal", "sandwich"):
         network = sll_zoo.freeze(trained(config, family), dtype)
         found = sll_zoo.audit(sll_zoo.freeze(trained(config, family), dtype).network.double())
         assert [layer.name for layer in found.layers if layer.margin < 0 and layer.name != "head"] == []

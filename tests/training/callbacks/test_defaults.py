@@ -3,8 +3,18 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.callbacks import RichProgressBar
 
 from sll_zoo.cli.main import main
+from sll_zoo.training.callbacks import (
+    FiniteWatch,
+    ImageProgressBar,
+    LogDiagnostics,
+    SeededBatches,
+    TrainingReport,
+    WriteCertificates,
+)
+from sll_zoo.training.callbacks.defaults import with_defaults
 
 FIT = ["fit", "--model.name=sll_nano.digits", "--data=Digits", "--trainer.max_epochs=1", "--trainer.log_every_n_steps=5"]
 
@@ -33,6 +43,14 @@ def test_what_the_user_switches_off_stays_off(option, capsys):
     assert ("images/s" in capsys.readouterr().out) == ("logger" in option)
     # LightningCLI keeps its configuration in any case.
     assert [path.name for path in Path().iterdir()] == (["outputs"] if "progress_bar" in option else ["config.yaml"])
+
+
+def test_a_callback_that_is_given_takes_the_place_of_ours():
+    given = [RichProgressBar(), WriteCertificates("mine.csv")]
+    callbacks = with_defaults(given)
+    assert callbacks[:2] == given
+    assert [type(callback) for callback in callbacks[2:]] == [LogDiagnostics, TrainingReport, SeededBatches, FiniteWatch]
+    assert [type(callback) for callback in with_defaults([], progress_bar=False)].count(ImageProgressBar) == 0
 
 
 def test_a_report_that_the_user_asks_for_is_the_only_one(capsys):

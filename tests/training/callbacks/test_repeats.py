@@ -17,8 +17,8 @@ trainer:
   enable_progress_bar: false
   enable_model_summary: false
   callbacks:
-    - class_path: sll_zoo.training.callbacks.ExportModel
-      init_args: {{folder: export-{folder}, repeats: [{repeats}], bits: {bits}}}
+    - class_path: sll_zoo.training.callbacks.SavePretrained
+      init_args: {{folder: saved-{folder}, repeats: [{repeats}], bits: {bits}}}
 model: {{name: sll_nano.digits}}
 data: {{class_path: sll_zoo.data.Digits}}
 """
@@ -42,37 +42,37 @@ def certified(folder):
 
 
 def test_the_record_has_the_accuracies_of_all_seeds_and_the_card_their_mean_and_spread(fit, tmp_path):
-    assert [fit(1), fit(2), fit(0, "export-1, export-2")] == [0, 0, 0]
-    record, *others = (certified(tmp_path / f"export-{seed}") for seed in (0, 1, 2))
+    assert [fit(1), fit(2), fit(0, "saved-1, saved-2")] == [0, 0, 0]
+    record, *others = (certified(tmp_path / f"saved-{seed}") for seed in (0, 1, 2))
     assert record["training"]["seeds"] == [0, 1, 2]
-    assert "export-1" not in (tmp_path / "export-0/training.yaml").read_text()
+    assert "saved-1" not in (tmp_path / "saved-0/training.yaml").read_text()
     assert record["measured"]["repeats"] == [other["measured"]["accuracy"] for other in others]
     clean = [100 * one["measured"]["accuracy"]["clean"] for one in (record, *others)]
     assert (
         f"| 0 (clean) | {clean[0]:.2f} % | {mean(clean):.2f} ± {stdev(clean):.2f} % |"
-        in (tmp_path / "export-0/README.md").read_text()
+        in (tmp_path / "saved-0/README.md").read_text()
     )
 
 
 def test_what_differs_in_more_than_the_seed_is_refused_before_the_training(fit, tmp_path, capsys):
     assert [fit(1), fit(2, epochs=2), fit(3, bits=8)] == [0, 0, 0]
     for repeats, words in (
-        ("export-2", "it has trainer.max_epochs 2 instead of 1"),
-        ("export-3", "it has callbacks.sll_zoo.callbacks.ExportModel.bits 8 instead of 32"),
-        ("export-1, export-1", "it has the seed 1, as another of them"),
+        ("saved-2", "it has trainer.max_epochs 2 instead of 1"),
+        ("saved-3", "it has callbacks.sll_zoo.training.callbacks.SavePretrained.bits 8 instead of 32"),
+        ("saved-1, saved-1", "it has the seed 1, as another of them"),
         ("nowhere", "nowhere/config.json does not exist"),
     ):
         assert fit(0, repeats) == 2
         assert words in capsys.readouterr().err
-    assert not (tmp_path / "export-0").exists()
-    assert fit(1, "export-1", folder="again") == 2
+    assert not (tmp_path / "saved-0").exists()
+    assert fit(1, "saved-1", folder="again") == 2
     assert "it has the seed 1, as another of them" in capsys.readouterr().err
-    record = certified(tmp_path / "export-1")
+    record = certified(tmp_path / "saved-1")
     record["measured"]["fingerprint"] = "0" * 64
-    config = json.loads((tmp_path / "export-1/config.json").read_text())
-    (tmp_path / "export-1/config.json").write_text(json.dumps(config | {"certified": record}))
-    assert fit(0, "export-1") == 2
+    config = json.loads((tmp_path / "saved-1/config.json").read_text())
+    (tmp_path / "saved-1/config.json").write_text(json.dumps(config | {"certified": record}))
+    assert fit(0, "saved-1") == 2
     assert "it has other test images" in capsys.readouterr().err
-    (tmp_path / "export-1/training.yaml").unlink()
-    assert fit(0, "export-1") == 2
+    (tmp_path / "saved-1/training.yaml").unlink()
+    assert fit(0, "saved-1") == 2
     assert "holds no training by the command line" in capsys.readouterr().err

@@ -14,7 +14,7 @@ import torch
 
 import sll_zoo
 from sll_zoo.errors import PublishError, WeightsError
-from sll_zoo.zoo.publishing.save import export_model
+from sll_zoo.zoo.publishing.save import save_pretrained
 from sll_zoo.zoo.weights.reading import CONFIG_FILE
 from sll_zoo.zoo.weights.shards import WEIGHTS_FILE
 from tests.hub import faults
@@ -58,7 +58,7 @@ def test_what_was_published_comes_back_and_publishing_it_again_changes_nothing(s
 
 def test_packed_weights_are_measured_published_and_loaded_as_they_are(client, pretrained, tmp_path):
     quantized = sll_zoo.quantize(pretrained, bits=4)
-    record = export_model(quantized, tmp_path, label_names="0123456789", bits=4)
+    record = save_pretrained(quantized, tmp_path, label_names="0123456789", bits=4)
     published = client.publish(tmp_path, "zoo/packed", data="digits")
     assert published.files[WEIGHTS_FILE] == record.size
     assert "each weight was rounded to 4 bits" in published.card

@@ -1,4 +1,4 @@
-"""A training writes to ``outputs/`` alone; ``sll-zoo ship`` puts what it exported into the checkout, once it is checked."""
+"""A training writes to ``outputs/`` alone; ``sll-zoo ship`` puts what it saved into the checkout, once it is checked."""
 
 import json
 import shutil
@@ -9,10 +9,10 @@ import pytest
 
 from sll_zoo.cli.main import main
 from sll_zoo.errors import PublishError, UnknownNameError, WeightsError
+from sll_zoo.zoo.folder import CHECKPOINTS
 from sll_zoo.zoo.publishing.ship import ship
 from sll_zoo.zoo.records.card import BEGIN, END, render_models
 from sll_zoo.zoo.records.record import from_dict, read_records
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
 from sll_zoo.zoo.weights.reading import CONFIG_FILE
 from tests.checkouts import checkout, environment
 
@@ -78,13 +78,13 @@ def test_a_training_leaves_the_checkout_as_it_was(trained):
 def test_what_is_shipped_is_what_the_checkout_loads_records_and_shows(root, trained):
     out, err = run(root, "-m", "sll_zoo", "ship", f"outputs/{NAME}")
     assert "warning" not in err
-    exported, shipped = root / "outputs" / NAME, root / "checkpoints" / NAME
-    record = record_of(exported)
+    saved, shipped = root / "outputs" / NAME, root / "checkpoints" / NAME
+    record = record_of(saved)
     assert out.startswith(f"{shipped}: {NAME}, 207,242 parameters; 400 images of digits")
     records = read_records(root / "sll_zoo/zoo/records")
     assert record_of(shipped) == records[NAME] == record
     for name in ("model.safetensors", "training.yaml", "curve.png"):
-        assert (shipped / name).read_bytes() == (exported / name).read_bytes()
+        assert (shipped / name).read_bytes() == (saved / name).read_bytes()
     assert f'create_model("{NAME}", pretrained=True)' in (shipped / "README.md").read_text("utf-8")
     for page in ("README.md", "checkpoints/README.md"):
         text = (root / page).read_text("utf-8")
@@ -153,10 +153,10 @@ def test_it_says_loudly_what_could_not_be_measured_again(root):
         ["quantize", NAME, "--data", "digits", "--out", str(CHECKPOINTS / NAME)],
     ],
 )
-def test_nothing_is_exported_into_the_checkout_beside_ship(command, monkeypatch, capsys):
+def test_nothing_is_saved_into_the_checkout_beside_ship(command, monkeypatch, capsys):
     monkeypatch.chdir(CHECKPOINTS.parent)
     assert main(command) == 2
-    assert f"is kept for weights that are shipped: export to outputs/{NAME}, and `sll-zoo ship" in capsys.readouterr().err
+    assert f"is kept for weights that are shipped: save to outputs/{NAME}, and `sll-zoo ship" in capsys.readouterr().err
 
 
 def test_an_installed_package_has_no_checkout_to_ship_to(monkeypatch, tmp_path):

@@ -13,14 +13,14 @@ import sll_zoo
 from sll_zoo.data import fingerprint
 from sll_zoo.errors import PublishError, WeightsError
 from sll_zoo.reports.words import percent
+from sll_zoo.zoo.folder import CHECKPOINTS
 from sll_zoo.zoo.publishing.recertify import recertify, remeasure
 from sll_zoo.zoo.publishing.recording import measurement
-from sll_zoo.zoo.publishing.save import export_model
+from sll_zoo.zoo.publishing.save import save_pretrained
 from sll_zoo.zoo.records.card import BEGIN, END, render_card, render_models
 from sll_zoo.zoo.records.data_source import open_recorded
 from sll_zoo.zoo.records.record import RECORDS as FOLDER
 from sll_zoo.zoo.records.record import from_dict, read_records, to_dict, write_record
-from sll_zoo.zoo.weights.loading import CHECKPOINTS
 from sll_zoo.zoo.weights.reading import CONFIG_FILE
 from sll_zoo.zoo.weights.shards import WEIGHTS_FILE
 from tests.checkouts import ROOT
@@ -33,7 +33,7 @@ WEAKER = {"method": "PGD", "n": 400, "accuracy": [{"eps": 36 / 255, "label": "36
 
 def test_every_record_has_its_folder_and_every_folder_its_record():
     assert {path.name for path in CHECKPOINTS.iterdir() if path.is_dir()} == set(RECORDS)
-    assert {path.stem for path in FOLDER.iterdir()} == set(RECORDS)
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(RECORDS)
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -174,18 +174,18 @@ def test_the_card_tells_machines_what_it_tells_people():
         assert said in card
 
 
-def test_a_network_with_nan_is_not_exported(pretrained, tmp_path):
+def test_a_network_with_nan_is_not_saved(pretrained, tmp_path):
     pretrained.head.bias.data[0] = float("nan")
     with pytest.raises(WeightsError, match="NaN or infinity"):
-        export_model(pretrained, tmp_path / "out", label_names=[])
+        save_pretrained(pretrained, tmp_path / "out", label_names=[])
     assert not (tmp_path / "out").exists()
 
 
-def test_a_network_of_another_shape_than_its_tags_is_exported_and_loaded(digits, tmp_path):
+def test_a_network_of_another_shape_than_its_tags_is_saved_and_loaded(digits, tmp_path):
     model = sll_zoo.create_model("sll_nano.digits", conv_layers=1, img_size=(8, 4), num_classes=3, mean=(0.25,))
     images, labels = (part[:20] for part in digits.tensors("test"))
     evaluation = sll_zoo.evaluate(model, [(images[..., :4], labels % 3)])
-    record = export_model(model, tmp_path, label_names="abc", measured=measurement(evaluation, "half digits", "0" * 64))
+    record = save_pretrained(model, tmp_path, label_names="abc", measured=measurement(evaluation, "half digits", "0" * 64))
     assert record.name == "sll_nano.half_digits"
     loaded = sll_zoo.create_model(f"local-dir:{tmp_path}", pretrained=True)
     assert loaded.config == model.config

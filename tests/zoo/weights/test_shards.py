@@ -9,10 +9,10 @@ import torch
 
 import sll_zoo
 from sll_zoo.errors import WeightsError
+from sll_zoo.zoo import folder as folders
 from sll_zoo.zoo.publishing import save
-from sll_zoo.zoo.publishing.save import export_model
+from sll_zoo.zoo.publishing.save import save_pretrained
 from sll_zoo.zoo.records import record
-from sll_zoo.zoo.weights import loading as weights
 from sll_zoo.zoo.weights.shards import INDEX_FILE, WEIGHTS_FILE, weights_files
 
 LARGEST = 300_000
@@ -22,7 +22,7 @@ LARGEST = 300_000
 def shards(pretrained, tmp_path, monkeypatch):
     """A folder with the shipped weights in several files."""
     monkeypatch.setattr(save, "LARGEST", LARGEST)
-    export_model(pretrained, tmp_path / "shards", label_names="0123456789")
+    save_pretrained(pretrained, tmp_path / "shards", label_names="0123456789")
     monkeypatch.undo()
     return tmp_path / "shards"
 
@@ -61,11 +61,11 @@ def test_a_file_that_is_absent_or_damaged_is_refused(shards, damage, words):
         sll_zoo.pull(f"local-dir:{shards}", shards.parent / "carried")
 
 
-def test_another_export_and_another_pull_leave_none_of_the_files_before(shards, pretrained, folder, tmp_path):
+def test_another_save_and_another_pull_leave_none_of_the_files_before(shards, pretrained, folder, tmp_path):
     carried = sll_zoo.pull(f"local-dir:{shards}", tmp_path / "carried")
     assert [path.name for path in split(carried)] == [path.name for path in split(shards)]
     sll_zoo.pull(f"local-dir:{folder}", carried)
-    export_model(pretrained, shards, label_names="0123456789")
+    save_pretrained(pretrained, shards, label_names="0123456789")
     for place in (carried, shards):
         assert not split(place)
         assert not (place / INDEX_FILE).exists()
@@ -74,11 +74,11 @@ def test_another_export_and_another_pull_leave_none_of_the_files_before(shards, 
 
 def test_a_checkout_that_lacks_a_file_asks_the_hub(shards, monkeypatch):
     stated = record.from_dict(json.loads((shards / "config.json").read_text())["certified"])
-    monkeypatch.setattr(weights, "CHECKPOINTS", shards.parent)
+    monkeypatch.setattr(folders, "CHECKPOINTS", shards.parent)
     shards.rename(shards.parent / stated.name)
-    assert len(weights.shipped_files(stated)) == 3
+    assert len(folders.shipped_files(stated)) == 3
     split(shards.parent / stated.name)[2].unlink()
-    assert weights.shipped_files(stated) == ()
+    assert folders.shipped_files(stated) == ()
 
 
 def test_the_hub_takes_them_and_gives_them_back(served, client, shards, folder, tmp_path):

@@ -7,7 +7,7 @@ import torch
 
 import sll_zoo
 from sll_zoo.errors import PublishError, WeightsError
-from sll_zoo.zoo.weights import loading as weights
+from sll_zoo.zoo import folder as folders
 from sll_zoo.zoo.weights.reading import CONFIG_FILE
 from sll_zoo.zoo.weights.shards import WEIGHTS_FILE
 
@@ -17,7 +17,7 @@ NAME = "sll_nano.digits"
 @pytest.fixture
 def checkout(folder, monkeypatch):
     """A checkout of its own, whose file a test may spoil."""
-    monkeypatch.setattr(weights, "CHECKPOINTS", folder.parent)
+    monkeypatch.setattr(folders, "CHECKPOINTS", folder.parent)
     return folder
 
 
@@ -145,13 +145,13 @@ def test_a_named_file_takes_the_place_of_the_published_one(folder):
 
 
 def test_without_a_checkout_and_without_a_network_the_message_names_the_remedies(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "CHECKPOINTS", tmp_path)
+    monkeypatch.setattr(folders, "CHECKPOINTS", tmp_path)
     with pytest.raises(WeightsError, match="cannot be reached: connect to the network; or copy a folder"):
         sll_zoo.create_model(NAME, pretrained=True)
 
 
 def test_the_hubs_cache_serves_without_a_network(tmp_path, monkeypatch, folder):
-    monkeypatch.setattr(weights, "CHECKPOINTS", tmp_path / "none")
+    monkeypatch.setattr(folders, "CHECKPOINTS", tmp_path / "none")
     repository = tmp_path / "cache" / "models--sll-zoo--sll_nano.digits"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "v1.0").write_text("0" * 40)

@@ -24,7 +24,7 @@ def sharded_abs_gram_product(
     scale: Float[Tensor, ""],
     q: Float[Tensor, " inner"],
     group: distributed.ProcessGroup,
-    factors: torch.dtype | None = None,
+    compute_dtype: torch.dtype | None = None,
 ) -> Float[Tensor, " inner"]:
     """Return :func:`~sll_zoo.functional.fast.gram.abs_gram_product`, in 1/N of the time on each of N processes.
 
@@ -37,11 +37,11 @@ def sharded_abs_gram_product(
         scale: A constant, positive; by :func:`~sll_zoo.functional.rescaling.unit_scale`.
         q: Positive, in float32 at least; its dtype is that of the result.
         group: The processes. Nothing else may be reduced in it, since its calls must come in the same order everywhere.
-        factors: As for ``abs_gram_product``.
+        compute_dtype: As for ``abs_gram_product``.
     """
     if graph_is_captured() or not derivatives_are_taken_in_reverse(weight, q):
         return formula(weight, scale, q)
-    sums: Tensor = _ShardedAbsGramProduct.apply(weight, scale, q, group, factors or q.dtype)
+    sums: Tensor = _ShardedAbsGramProduct.apply(weight, scale, q, group, compute_dtype or q.dtype)
     return sums
 
 
@@ -50,9 +50,9 @@ class _ShardedAbsGramProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, group: distributed.ProcessGroup, factors: torch.dtype
+        ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, group: distributed.ProcessGroup, compute_dtype: torch.dtype
     ) -> Tensor:
-        unit, sums, signs = divided(weight, scale, q.dtype).to(factors), torch.zeros_like(q), []
+        unit, sums, signs = divided(weight, scale, q.dtype).to(compute_dtype), torch.zeros_like(q), []
         norms = norms_to_be_sure_of_signs(unit)
         for rows, columns in _blocks(q, group):
             gram = products(unit, rows, columns, norms).to(q.dtype)
@@ -61,7 +61,7 @@ class _ShardedAbsGramProduct(torch.autograd.Function):
             sums[rows] += gram @ q[columns]
             sums[columns[len(gram) :]] += gram[:, len(gram) :].mT @ q[rows]
         distributed.all_reduce(sums, group=group)
-        ctx.group, ctx.factors = group, factors
+        ctx.group, ctx.compute_dtype = group, compute_dtype
         ctx.save_for_backward(weight, scale, q, sums, *signs)
         return sums
 
@@ -73,10 +73,10 @@ class _ShardedAbsGramProduct(torch.autograd.Function):
         whole = grad.clone(memory_format=torch.contiguous_format)
         distributed.all_reduce(whole, group=ctx.group)
         unit = divided(weight, scale, q.dtype)
-        by_unit, factor = torch.zeros_like(unit), unit.to(ctx.factors)
+        by_unit, factor = torch.zeros_like(unit), unit.to(ctx.compute_dtype)
         with full_precision(weight.device.type):
             for (rows, columns), sign in zip(_blocks(q, ctx.group), signs, strict=True):
-                outer = torch.outer(whole[rows], q[columns]).addr_(q[rows], whole[columns]).mul_(sign).to(ctx.factors)
+                outer = torch.outer(whole[rows], q[columns]).addr_(q[rows], whole[columns]).mul_(sign).to(ctx.compute_dtype)
                 by_unit[rows] += linear(outer, factor[columns].mT)
                 # The diagonal block is its own mirror image.
                 by_unit[columns[len(outer) :]] += linear(outer[:, len(outer) :].mT, factor[rows].mT)

@@ -17,9 +17,9 @@ from sll_zoo.data.reading import ImageReader
 Sample = tuple[Tensor, Tensor | int]
 In = TypeVar("In")
 Out = TypeVar("Out")
-# Every tenth image is held out, where a data set does not say which.
+# One image in this many is held out where a data set does not say which.
 SHARE = 10
-# So many files are a thread's task: handing over small ones one by one takes longer than reading them.
+# Files that a thread reads at a time: handing small ones over one by one takes longer than reading them.
 CHUNK = 64
 
 
@@ -116,7 +116,7 @@ class Files(Dataset[Sample]):
         """Files stay where they are."""
 
 
-Source = Pixels | Files
+Images = Pixels | Files
 Held = TypeVar("Held", Pixels, Files)
 
 
@@ -131,19 +131,19 @@ def in_threads(function: Callable[[In], Out], items: Sequence[In]) -> Iterator[O
             yield from results
 
 
-def split(source: Held) -> tuple[Held, Held]:
+def split(images: Held) -> tuple[Held, Held]:
     """Return nine tenths of the images and the other tenth, of each class alike: always the same, whatever torch's seed.
 
-    Images are shuffled with a fixed seed and sorted by class, and every tenth is taken; both parts keep the order of the source.
+    Images are shuffled with a fixed seed and sorted by class, and every tenth is taken; both parts keep the order of the images.
 
     Args:
-        source: :class:`Pixels` or :class:`Files`.
+        images: :class:`Pixels` or :class:`Files`.
     """
-    shuffled = np.random.default_rng(0).permutation(len(source))
-    by_class = shuffled[np.argsort(np.asarray(source.labels)[shuffled], kind="stable")]
-    taken = np.zeros(len(source), dtype=bool)
+    shuffled = np.random.default_rng(0).permutation(len(images))
+    by_class = shuffled[np.argsort(np.asarray(images.labels)[shuffled], kind="stable")]
+    taken = np.zeros(len(images), dtype=bool)
     taken[by_class[::SHARE]] = True
-    return source.select(np.flatnonzero(~taken).tolist()), source.select(np.flatnonzero(taken).tolist())
+    return images.select(np.flatnonzero(~taken).tolist()), images.select(np.flatnonzero(taken).tolist())
 
 
 def evenly_spaced(n: int, limit: int) -> list[int]:

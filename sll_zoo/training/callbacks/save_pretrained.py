@@ -15,18 +15,18 @@ from torch.utils.data import DataLoader
 from sll_zoo.certificates.attacking import attack
 from sll_zoo.certificates.evaluation import Evaluation, evaluate
 from sll_zoo.data import ImageData, fingerprint
-from sll_zoo.data.sources import evenly_spaced
+from sll_zoo.data.images import evenly_spaced
 from sll_zoo.environment import commit, describe_device, versions_of
 from sll_zoo.errors import ConfigError
 from sll_zoo.files import obstacle
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.training.callbacks.repeats import read_repeats
-from sll_zoo.training.strategies import network_of
+from sll_zoo.training.strategies import require_whole_network
 from sll_zoo.zoo.entries import recipe
 from sll_zoo.zoo.folder import require_not_shipped
 from sll_zoo.zoo.publishing.recording import measurement
-from sll_zoo.zoo.publishing.save import export_model
+from sll_zoo.zoo.publishing.save import save_pretrained
 from sll_zoo.zoo.records.card import describe
 from sll_zoo.zoo.records.data_source import source_of
 from sll_zoo.zoo.records.record import Accuracies, Measurement, Training
@@ -35,7 +35,7 @@ from sll_zoo.zoo.weights.packing import quantize, require_bits, require_quantiza
 PACKAGES = ("sll_zoo", "torch", "lightning", "timm")
 
 
-class ExportModel(Callback):
+class SavePretrained(Callback):
     """When training has ended, certify the network on the held-out images and write it as the Hub holds it.
 
     Nothing is written in a ``fast_dev_run`` or after an interruption.
@@ -44,8 +44,8 @@ class ExportModel(Callback):
         folder: Where to, such as ``outputs/architecture.tag``; ``sll-zoo ship`` takes it from there into a checkout.
         baseline: Whether to measure the nearest-neighbour margin classifier beside it; for data sets that fit in memory.
         attacked: How many of the held-out images, evenly spaced, to attack by PGD of 100 steps and 5 restarts.
-        bits: Of a weight, below 32 to export and measure what :func:`~sll_zoo.quantize` makes of the network.
-        repeats: Folders that the same training was exported to before with other seeds, whose accuracies are recorded as well.
+        bits: Of a weight, below 32 to save and measure what :func:`~sll_zoo.quantize` makes of the network.
+        repeats: Folders that the same training was saved to before with other seeds, whose accuracies are recorded as well.
 
     Attributes:
         written: The folder and what is in it, in one line; empty before.
@@ -74,27 +74,18 @@ class ExportModel(Callback):
         self._seconds_before = state_dict["seconds"]
         self._images = state_dict.get("images")  # a checkpoint of a time when nobody counted has none
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
-        """Check that the network can be certified and quantised, before a strategy shards it."""
-        if stage != "fit":
-            return
-        model = cast("LipschitzClassifier", pl_module.model)
-        if recipe(model) is None:
-            raise ConfigError(
-                "ExportModel of a network that create_model did not build", "leave it out, or train one that it builds"
-            )
-        model.require_structure()
-        if self.bits < 32:
-            require_quantizable(model, self.bits)
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
-        """Check, before any work, that there will be something to measure on and somewhere to write."""
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check, before any work, that there will be something to write and to measure on, and somewhere to write."""
+        require_whole_network(trainer, self)
+        _require_saveable(cast("LipschitzClassifier", pl_module.model), self.bits)
         data = _datamodule(trainer)
         if data is None or not hasattr(data, "name") or not hasattr(data, "class_names"):
-            raise ConfigError(f"ExportModel with data module {data!r}", "fit with one that has name, class_names and test images")
+            raise ConfigError(
+                f"SavePretrained with data module {data!r}", "fit with one that has name, class_names and test images"
+            )
         problem = obstacle(self.folder) if trainer.is_global_zero else ""
         if problem := trainer.strategy.broadcast(problem):
-            raise ConfigError(problem, "name a folder to export to that can be written to (folder of ExportModel)")
+            raise ConfigError(problem, "name a folder to save to that can be written to (folder of SavePretrained)")
         self._repeats = self._read_repeats(trainer, data) if self.repeats else {}
         self._start = time.perf_counter()
 
@@ -107,9 +98,9 @@ class ExportModel(Callback):
         """Measure and write, on one process."""
         if getattr(trainer, "fast_dev_run", False) or trainer.interrupted:
             return
-        model, device = network_of(pl_module), trainer.strategy.root_device
         if not trainer.is_global_zero:
             return
+        model, device = cast("LipschitzClassifier", pl_module.model), trainer.strategy.root_device
         training_yaml, data = _training_yaml(trainer), _datamodule(trainer)
         training = Training(
             command="sll-zoo fit --config training.yaml" if training_yaml else None,
@@ -132,7 +123,7 @@ class ExportModel(Callback):
         if self.baseline:
             curves["nearest-neighbour margin"] = _baseline(data, model.num_classes)
         measured = self._measurement(model, data, *curves.values())
-        record = export_model(
+        record = save_pretrained(
             model.cpu(),
             self.folder,
             label_names=data.class_names,
@@ -178,6 +169,16 @@ class ExportModel(Callback):
         return read_repeats(self.repeats, training_yaml, torch.initial_seed(), found)
 
 
+def _require_saveable(model: LipschitzClassifier, bits: int) -> None:
+    if recipe(model) is None:
+        raise ConfigError(
+            "SavePretrained of a network that create_model did not build", "leave it out, or train one that it builds"
+        )
+    model.require_structure()
+    if bits < 32:
+        require_quantizable(model, bits)
+
+
 def _training_yaml(trainer: Trainer) -> str:
     """Return the configuration of the command line, nothing for a training from Python."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it without declaring it
@@ -186,7 +187,7 @@ def _training_yaml(trainer: Trainer) -> str:
             config.pop("ckpt_path", None)  # what was interrupted is repeated in one piece
             callbacks = config.trainer.callbacks
             for given in callbacks if isinstance(callbacks, list) else [callbacks]:
-                if given.class_path.endswith(".ExportModel"):
+                if given.class_path.endswith(".SavePretrained"):
                     given.init_args.repeats = []  # who repeats it does not have the others' folders
             return str(callback.parser.dump(config, skip_none=False))
     return ""

@@ -8,7 +8,7 @@ import pytest
 
 FAULTS = """
 import resource, sys, torch
-from sll_zoo.environment import keep_freed_memory
+from sll_zoo.training.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def work():

@@ -1,0 +1,28 @@
+"""Certificates as a table, one image a row."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+from sll_zoo.files import atomic_write
+
+
+def write_samples(
+    path: Path, index: Iterable[int], prediction: Iterable[int], radius: Iterable[float], label: Iterable[int] | None = None
+) -> None:
+    """Write a CSV file with the columns ``index``, ``label`` if given, ``prediction`` and ``radius``.
+
+    Args:
+        path: A file that is there is replaced whole.
+        index: Of each image in its data set.
+        prediction: Its class by the network.
+        radius: The L2 radius, in pixels of [0, 1], within which the prediction, right or wrong, cannot change.
+        label: Its true class.
+    """
+    columns = {"index": index, **({} if label is None else {"label": label}), "prediction": prediction, "radius": radius}
+    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(columns)
+        rows.writerows(zip(*columns.values(), strict=True))
