@@ -61,7 +61,7 @@ def test_plain_operations_compute_the_same_network_in_every_family(family, size,
 
 # One of each form of a folded layer; that every family is the same network in plain operations, the test above says.
 @pytest.mark.parametrize("suffix", formats.FORMATS)
-@pytest.mark.parametrize("family", slow_but(("sll", "aol", "orthogonal", "sandwich"), FAMILIES))
+@pytest.mark.parametrize("family", slow_but(("sll", "orthogonal", "sandwich"), FAMILIES))
 def test_the_file_certifies_as_the_package_does_for_any_batch(family, suffix, tmp_path):
     model = network(family)
     export(model, tmp_path / f"model{suffix}")
@@ -116,7 +116,7 @@ def test_a_layer_that_onnx_or_its_runtime_does_not_have_is_named(layer, dtype, w
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("suffix", formats.FORMATS)
+@pytest.mark.parametrize("suffix", slow_but([".onnx"], formats.FORMATS))
 def test_the_command_writes_a_file_with_the_radii_that_certify_finds(suffix, pretrained, digits, tmp_path, capsys):
     path = tmp_path / f"new/digits{suffix}"
     assert main(["export", "sll_nano.digits", str(path), "--dtype", "float64"]) == 0

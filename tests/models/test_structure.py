@@ -153,6 +153,7 @@ def test_a_subclass_is_followed_through_its_body():
             sll_zoo.certify(kind(network().config).eval(), images)
 
 
+@pytest.mark.slow
 def test_looking_at_a_network_takes_under_a_hundredth_of_its_certificate():
     net, images = sll_zoo.create_model("sll_small").eval(), torch.rand(64, 3, 32, 32)
     start = time.perf_counter()

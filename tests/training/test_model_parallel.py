@@ -27,6 +27,8 @@ from sll_zoo.training.strategies import WITHOUT
 from tests.processes import on_ranks
 from tests.training.test_sharding import SHAPE, Dealt
 
+pytestmark = pytest.mark.processes
+
 WORLD = 2
 REFUSED = ("SavePretrained", "FiniteWatch", "LogDiagnostics", "ShardRescaling")
 

@@ -114,6 +114,7 @@ def test_frozen_orthogonal_and_sandwich_networks_compute_what_the_network_does(c
     torch.testing.assert_close(sll_zoo.freeze(net)(images), net.double()(images.double()), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_bound_for_sll_small_is_below_1e_8_in_double_and_certifies_nothing_in_single_precision():
     model, images = sll_zoo.create_model("sll_small").eval(), torch.rand(2, 3, 32, 32)
     double, single = sll_zoo.freeze(model), sll_zoo.freeze(model, torch.float32)
