@@ -164,7 +164,7 @@ def _add_zoo(commands: Any) -> None:
     command.add_argument("--tag", help="put on the commit, such as v1.0; never moved")
     command.add_argument("--dry-run", action="store_true", help="check everything, show files and card, send nothing")
 
-    command = _add(commands, "zoo:run_ship", "check exported weights and put them into checkpoints/, with record and tables")
+    command = _add(commands, "zoo:run_ship", "check saved weights and put them into checkpoints/, with record and tables")
     command.add_argument("folder", type=Path, metavar="FOLDER", help="that `sll-zoo fit` or `quantize` wrote")
 
     command = _add(
