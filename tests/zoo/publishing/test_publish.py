@@ -118,7 +118,7 @@ def test_the_audit_comes_before_the_upload(folder, monkeypatch):
 
     truth = sll.residual_step
     monkeypatch.setattr(sll, "residual_step", lambda *args: 4 * truth(*args))
-    with pytest.raises(PublishError, match="audit"):
+    with pytest.raises(PublishError, match=r"convs\.0 \(SLLConv2d\)"):
         sll_zoo.publish(str(folder), "zoo/broken", dry_run=True)
 
 
