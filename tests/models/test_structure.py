@@ -149,7 +149,7 @@ def test_a_subclass_is_followed_through_its_body():
     images = torch.rand(2, 3, 8, 8)
     assert (sll_zoo.certify(Longer(network().config).eval(), images).radius > 0).all()
     for kind in (Shortcut, Twice, Counting):
-        with pytest.raises(ConfigError, match=rf"the network \({kind.__name__}\): .* does not take what the layer before it"):
+        with pytest.raises(ConfigError, match=rf"\({kind.__name__}\): (patches|head) "):
             sll_zoo.certify(kind(network().config).eval(), images)
 
 

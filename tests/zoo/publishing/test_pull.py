@@ -134,7 +134,7 @@ def test_a_spoilt_cache_heals_itself(served, client, files, tmp_path):
     ("name", "words"),
     [
         ("hf-hub:user/absent", "the repository user/absent "),
-        ("hf-hub:user/absent@v1.0", "`hf auth login`"),
+        ("hf-hub:user/absent@v1.0", "`hf auth login` or HF_TOKEN"),
         ("hf-hub:user/there@v9", "check the revision"),
         ("hf-hub:user/empty", "`sll-zoo publish`"),
         ("hf-hub:user/gated", "access"),

@@ -128,8 +128,8 @@ def test_the_columns_of_an_attack_are_of_the_same_images(pretrained):
     [
         (("sha256",), "0" * 63, "sha256"),
         (("size",), 0, "size"),
-        (("measured", "n"), "400", "Expected `int`"),
-        (("measured", "accuracy", "clean"), 99.25, "clean"),
+        (("measured", "n"), "400", "measured.n`"),
+        (("measured", "accuracy", "clean"), 99.25, "accuracy.clean"),
         (("measured", "accuracy", "clean"), 0.5, "more .*certified"),
         (("measured", "accuracy", "certified", 0, "label"), "0.14", "36/255"),
         (("measured", "accuracy", "certified", 3, "accuracy"), 0.9, "must fall"),
