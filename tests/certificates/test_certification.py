@@ -114,10 +114,10 @@ class Noisy(nn.Module):
 def test_models_that_are_not_ready_are_refused_with_the_remedy(pretrained, digits):
     images = digits.tensors("test")[0][:2]
     for model, message in (
-        (Noisy(torch.tensor(100.0)).train(), r"train mode.*model\.eval\(\)"),
-        (copy.deepcopy(pretrained).bfloat16(), r"model in torch\.bfloat16.*model\.float\(\)"),
-        (copy.deepcopy(pretrained).half(), r"model in torch\.float16"),
-        (split_over_devices(pretrained), r"several devices: cpu, meta"),
+        (Noisy(torch.tensor(100.0)).train(), r"model\.eval\(\)"),
+        (copy.deepcopy(pretrained).bfloat16(), r"torch\.bfloat16.*model\.float\(\)"),
+        (copy.deepcopy(pretrained).half(), r"torch\.float16"),
+        (split_over_devices(pretrained), "cpu, meta"),
     ):
         with pytest.raises(InputError, match=message):
             sll_zoo.certify(model, images)
@@ -129,13 +129,13 @@ def test_a_network_with_a_hook_is_refused(pretrained, digits):
     hooked.denses[0].register_forward_hook(lambda _, __, y: 100 * y)
     task = sll_zoo.CertifiedClassifier("sll_nano.digits")
     task.model = hooked
-    with pytest.raises(ConfigError, match=r"denses\.0 \(SLLLinear\): it has a hook"):
+    with pytest.raises(ConfigError, match=r"denses\.0 \(SLLLinear\): .*hook"):
         sll_zoo.certify(hooked, images)
-    with pytest.raises(ConfigError, match=r"denses\.0 \(SLLLinear\): it has a hook"):
+    with pytest.raises(ConfigError, match=r"denses\.0 \(SLLLinear\): .*hook"):
         Trainer(accelerator="cpu", barebones=True).predict(task, digits.test_dataloader())
     frozen = sll_zoo.freeze(pretrained)
     frozen.network.head.register_forward_hook(lambda _, __, y: 100 * y)
-    with pytest.raises(ConfigError, match=r"head \(FoldedLinearForm\): it has a hook"):
+    with pytest.raises(ConfigError, match=r"head \(FoldedLinearForm\): .*hook"):
         sll_zoo.certify(frozen, images)
 
 
@@ -147,7 +147,7 @@ def split_over_devices(model):
 
 @pytest.mark.parametrize("constants", [torch.tensor(-1.0), torch.tensor(torch.nan), torch.ones(2, 2)])
 def test_constants_that_prove_nothing_are_refused(constants, digits):
-    with pytest.raises(InputError, match="pairwise_lipschitz of shape"):
+    with pytest.raises(InputError, match=r"pairwise_lipschitz.*\(3, 3\)"):
         sll_zoo.certify(Noisy(constants).eval(), digits.tensors("test")[0])
 
 
@@ -181,15 +181,15 @@ def test_nan_weights_certify_nothing(digits):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "divide by 255"),
-        (torch.zeros(2, 1, 8, 8, dtype=torch.float16), "float32 or float64"),
-        (255 * torch.ones(2, 1, 8, 8), "from 255.0 to 255.0"),
-        (-0.5 * torch.ones(2, 1, 8, 8), "from -0.5 to -0.5"),
-        (torch.full((2, 1, 8, 8), torch.nan), "2 of 2 images contain NaN"),
+        (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), r"torch\.uint8.*/ 255"),
+        (torch.zeros(2, 1, 8, 8, dtype=torch.float16), r"torch\.float16"),
+        (255 * torch.ones(2, 1, 8, 8), r"255\.0"),
+        (-0.5 * torch.ones(2, 1, 8, 8), r"-0\.5"),
+        (torch.full((2, 1, 8, 8), torch.nan), "NaN"),
         (torch.full((2, 1, 8, 8), torch.inf), "inf"),
         (torch.zeros(1, 8, 8), "images\\[None\\]"),
-        (torch.zeros(2, 3, 8, 8), "takes \\(batch, 1, 8, 8\\)"),
-        ([[0.0]], "give a torch.Tensor"),
+        (torch.zeros(2, 3, 8, 8), r"\(batch, 1, 8, 8\)"),
+        ([[0.0]], "list"),
     ],
 )
 def test_images_that_are_not_ours_are_refused_with_the_remedy(pretrained, images, message):
@@ -198,5 +198,5 @@ def test_images_that_are_not_ours_are_refused_with_the_remedy(pretrained, images
 
 
 def test_a_network_without_constants_is_refused():
-    with pytest.raises(InputError, match="Linear has no pairwise_lipschitz"):
+    with pytest.raises(InputError, match=r"Linear.*pairwise_lipschitz\(\)"):
         sll_zoo.certify(nn.Linear(2, 2), torch.zeros(1, 1, 1, 2))

@@ -195,7 +195,7 @@ def test_a_folded_layer_that_was_changed_has_no_certificate(edit):
     certify(folded, x)
     edit(folded.convs[1])
     for road in (lambda: certify(folded, x), folded.pairwise_lipschitz, lambda: freeze(folded)):
-        with pytest.raises(WeightsError, match=r"convs\.1 \(FoldedResidual\) was changed"):
+        with pytest.raises(WeightsError, match=r"convs\.1 \(FoldedResidual\)"):
             road()
 
 
@@ -207,7 +207,7 @@ def test_what_only_moves_a_folded_network_leaves_it_intact(family):
         torch.testing.assert_close(certify(moved, x).radius, radius)  # convolutions sum in another order
     folded.float().pairwise_lipschitz()  # for float32's own precision
     for rounded in (folded, folded.double(), fold(random_network(CONFIG, family)).double()):
-        with pytest.raises(InputError, match="folded in less than float64"):
+        with pytest.raises(InputError, match=r"fold\(model, torch\.float64\)"):
             certify(rounded, x)
 
 
@@ -219,5 +219,5 @@ def test_a_network_of_ones_own_with_a_folded_layer_that_was_changed_has_no_certi
     own = fold(Own(torch.nn.Flatten(), SLLLinear(12, 4).double()))
     certify(own, torch.rand(1, 3, 2, 2))
     own[1].step.data.mul_(3)
-    with pytest.raises(WeightsError, match=r"1 \(FoldedResidual\) was changed"):
+    with pytest.raises(WeightsError, match=r"1 \(FoldedResidual\)"):
         certify(own, torch.rand(1, 3, 2, 2))

@@ -39,10 +39,10 @@ def test_a_circular_convolution_folds_for_the_images_of_one_size(kind):
     folded = fold(layer, size=(6, 5))
     assert torch.equal(folded(x), layer(x))
     assert sum(tensor.nbytes for tensor in folded.buffers()) >= layer.bytes_at((6, 5)) == folded.stored.nbytes
-    with pytest.raises(InputError, match=r"\(2, 3, 5, 6\) for a layer folded for images of \(6, 5\): .*fold\(module, size="):
+    with pytest.raises(InputError, match=r"\(2, 3, 5, 6\) .*\(6, 5\).*fold\(module, size="):
         folded(x.mT)
     stack = torch.nn.Sequential(MaxMin(), layer)
-    with pytest.raises(ConfigError, match=rf"folding a {kind.__name__}, .*: give .* fold\(module, size=\(height, width\)\)"):
+    with pytest.raises(ConfigError, match=rf"{kind.__name__}.*fold\(module, size=\(height, width\)\)"):
         fold(stack)
     assert not is_folded(stack.eval())
     assert torch.equal(fold(stack, size=(6, 5))(x), stack(x))
@@ -74,7 +74,7 @@ class Own(torch.nn.Sequential):
 def test_a_network_of_ones_own_is_certified_whatever_the_sizes_of_its_images_and_folds_in_parts():
     own, x = Own().double().eval(), torch.rand(3, 3, 8, 8, dtype=torch.float64)
     expected = certify(own, x)
-    with pytest.raises(InputError, match=r"folded for images of \(8, 8\)"):
+    with pytest.raises(InputError, match=r" \(8, 8\)"):
         fold(own, size=(8, 8))(x)
     own[0], own[3] = fold(own[0], size=(8, 8)), fold(own[3], size=(4, 4))
     folded = fold(own)
@@ -101,5 +101,5 @@ def test_stored_matrices_that_were_changed_have_no_certificate(edit, family, nam
     certify(folded, x)
     edit(folded.get_submodule(name))
     for road in (lambda: certify(folded, x), folded.pairwise_lipschitz, lambda: freeze(folded)):
-        with pytest.raises(WeightsError, match=rf"{name} \(Folded.*\) was changed"):
+        with pytest.raises(WeightsError, match=rf"{name} \(Folded\w+\)"):
             road()

@@ -159,7 +159,7 @@ def test_a_layer_that_breaks_its_claim_cannot_be_frozen(family, name, stored):
     layer = net.get_submodule(name)
     getattr(layer, stored).mul_(1.01)
     layer.seal()  # as if it had been so from the start
-    with pytest.raises(WeightsError, match=f"{name}: a norm of at most 1 cannot be proved"):
+    with pytest.raises(WeightsError, match=f"^{name}:"):
         sll_zoo.freeze(net)
 
 
@@ -187,7 +187,7 @@ def test_infinite_radii_become_the_diameter_of_the_images():
 def test_a_frozen_network_moves_and_is_not_converted():
     network = sll_zoo.freeze(LipNet(CONFIGS["lipnet"]).eval(), torch.float32)
     assert isinstance(network.to("cpu"), FrozenNetwork)
-    with pytest.raises(InputError, match=r"frozen in torch\.float32 to torch\.float64"):
+    with pytest.raises(InputError, match=r"torch\.float32.*dtype=torch\.float64"):
         network.double()
 
 
