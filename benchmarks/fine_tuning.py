@@ -39,7 +39,7 @@ CLASSES, EDGE, EPOCHS = ("even", "odd"), 24, 30
 # Options of a training from scratch: nothing pretrained, and the same learning rate in all layers.
 TRAININGS = {
     "fine-tuned": (),
-    "head alone": ("--model.freeze_body", "true"),
+    "head alone": ("--model.head_only", "true"),
     "from scratch": ("--model.pretrained", "false", "--model.layer_decay", "1"),
 }
 

@@ -22,6 +22,11 @@ FETCHER = "_data_fetcher"
 TRANSFER = "batch_to_device"
 
 
+def is_compiled(module: nn.Module) -> bool:
+    """Return whether ``module.compile()`` was called, or something else was put there: a call then executes that."""
+    return getattr(module, "_compiled_call_impl", None) is not None
+
+
 def graph_is_captured() -> bool:
     """Return whether torch is capturing a graph, which later runs on other numbers, so that code must not depend on values."""
     return torch.compiler.is_compiling() or is_traced()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sll_zoo.certificates.adversaries import Search, autoattack, bisect_to_boundary, pgd, project, require_autoattack
-from sll_zoo.certificates.certification import certify, check_images, evaluation_form
+from sll_zoo.certificates.certification import certificate_of, check_images, evaluation_form
 from sll_zoo.certificates.soundness import FrozenNetwork
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
@@ -167,7 +167,7 @@ def attack(
 
 def _certified(network: nn.Module, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
     """Return prediction and radius of all images, (n,) each."""
-    certificates = [certify(network, batch) for batch in torch.split(images, batch_size)]
+    certificates = [certificate_of(network, batch) for batch in torch.split(images, batch_size)]
     prediction = torch.cat([certificate.prediction for certificate in certificates])
     return prediction, torch.cat([certificate.radius for certificate in certificates])
 

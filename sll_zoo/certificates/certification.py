@@ -12,7 +12,7 @@ from sll_zoo.certificates.soundness import FrozenNetwork, freeze, sound_radius
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import certified_radius, check_constants
 from sll_zoo.layers import is_folded
-from sll_zoo.layers.fold import fold_what_fits
+from sll_zoo.layers.folding import fold_what_fits
 from sll_zoo.layers.seal import Sealed, require_intact
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.structure import require_structure
@@ -66,15 +66,33 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
         )
     _check_model(model)
     check_images(images)
-    network: Any = evaluation_form(model, sound)
-    constants: Tensor = network.pairwise_lipschitz()
+    return certificate_of(evaluation_form(model, sound), images)
+
+
+@torch.no_grad()
+def certificate_of(network: nn.Module, images: Tensor) -> Certificate:
+    """Return what :func:`certify` does, for a network of :func:`evaluation_form`: many batches need that only once.
+
+    Raises:
+        InputError, ConfigError, WeightsError: As for :func:`certify`.
+    """
+    _check_model(network)
+    check_images(images)
+    constants = _constants(network)
     images = images.to(constants.device, torch.float64)
-    logits = network(images)
+    logits: Tensor = network(images)
     if isinstance(network, FrozenNetwork):
         return Certificate(*sound_radius(network, images, logits))
     check_constants(constants, logits.shape[1])
     prediction, radius = certified_radius(logits, constants)
     return Certificate(prediction, radius, torch.zeros_like(radius))
+
+
+def _constants(network: Any) -> Tensor:
+    """Return the constants, of networks of this package by this package's methods: those of an instance could be replaced."""
+    kind = next((kind for kind in (FrozenNetwork, LipschitzClassifier) if isinstance(network, kind)), type(network))
+    constants: Tensor = kind.pairwise_lipschitz(network)
+    return constants
 
 
 def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.certificates.certification import certify, evaluation_form
+from sll_zoo.certificates.certification import certificate_of, evaluation_form
 from sll_zoo.certificates.soundness import FrozenNetwork
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
@@ -88,7 +88,7 @@ def evaluate(
     parts = []
     for images, labels in batches:
         _check_labels(labels, len(images))
-        certificate = certify(network, images)
+        certificate = certificate_of(network, images)
         parts.append((labels.cpu(), certificate.prediction.cpu(), certificate.radius.cpu(), certificate.slack.cpu()))
     if not sum(len(labels) for labels, *_ in parts):
         raise InputError("the data set has no images", "give at least one batch")

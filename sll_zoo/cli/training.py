@@ -78,8 +78,8 @@ class _CLI(LightningCLI):
         super()._parse_ckpt_path()
         # Published weights are not needed, and may not exist: all weights come from the checkpoint.
         model = self.config[subcommand].model
-        model.freeze_body = model.freeze_body and subcommand == "fit"
-        model.pretrained = model.pretrained and model.freeze_body
+        model.head_only = model.head_only and subcommand == "fit"
+        model.pretrained = model.pretrained and model.head_only
 
     def before_fit(self) -> None:
         """Give the checkpoints the options that define this training, and refuse a checkpoint of another training."""

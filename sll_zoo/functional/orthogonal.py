@@ -41,7 +41,7 @@ def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch ro
 def normalised(m: Float[Tensor, "*shape"], log_norm: Float[Tensor, ""]) -> Float[Tensor, "*shape"]:
     """Return M · e^log_norm / ‖M‖ (Frobenius) in float64, and 0 for M = 0: no size of M overflows, and the gradient is finite.
 
-    log_norm is bounded (``LOG_NORM_LIMIT``), which is sound: the Cayley transform of every matrix is orthogonal.
+    log_norm is bounded (``LOG_NORM_LIMIT``), which keeps the guarantee: the Cayley transform of every matrix is orthogonal.
     """
     norm = log_norm.double().clamp(-LOG_NORM_LIMIT, LOG_NORM_LIMIT).exp()
     unit = to_unit_size(m.double())

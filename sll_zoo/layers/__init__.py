@@ -12,7 +12,7 @@ from sll_zoo.layers.activation import Absolute, Householder, MaxMin
 from sll_zoo.layers.aol import AOLConv2d, AOLLinear
 from sll_zoo.layers.circular import FoldedCircular
 from sll_zoo.layers.cpl import CPLConv2d, CPLLinear
-from sll_zoo.layers.fold import fold, is_folded
+from sll_zoo.layers.folding import fold, is_folded
 from sll_zoo.layers.head import UnitRowsLinear
 from sll_zoo.layers.linear_form import FoldedLinearForm
 from sll_zoo.layers.orthogonal import OrthogonalConv2d, OrthogonalLinear

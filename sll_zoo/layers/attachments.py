@@ -20,7 +20,6 @@ def replacement(module: nn.Module) -> str:
     for name, value in vars(module).items():
         if name in registered or isinstance(value, (Tensor, nn.Module)):
             return f"its {name} is neither parameter nor buffer nor layer"
-        put = callable(getattr(kind, name, None)) or (callable(value) and not name.startswith("_"))
-        if put and name not in getattr(kind, "TRAINING_ONLY", ()):
+        if callable(getattr(kind, name, None)) or (callable(value) and not name.startswith("_")):
             return f"its {name} was put there by hand, and nothing is known of it"
     return ""

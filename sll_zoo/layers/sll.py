@@ -60,20 +60,26 @@ class SLLLinear(ResidualLinear):
     Source: equation 8 of the paper; for k > 1, :func:`~sll_zoo.functional.rescaling.tightened`.
     """
 
-    # Attributes that only training steps use: no certificate depends on them.
-    TRAINING_ONLY = ("product",)
-
     def __init__(self, features: int, inner_features: int, power: int = 1, **options: Any) -> None:
         super().__init__(features, inner_features, **options)
         _require_power(power)
         self.power = power
         self.log_q = nn.Parameter(torch.zeros_like(self.weight[:, 0]))
-        self.product: Product = abs_gram_product
+        self._product: Product = abs_gram_product
+
+    @property
+    def product(self) -> Product:
+        """The product that training steps use."""
+        return self._product
+
+    @product.setter
+    def product(self, product: Product) -> None:
+        self._product = product
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""
         # Only training steps use a replaced product: certificates are computed in eval mode or without gradients.
-        product = self.product if self.training and torch.is_grad_enabled() else abs_gram_product
+        product = self._product if self.training and torch.is_grad_enabled() else abs_gram_product
         return residual_step(self.weight, lambda weight, scale: _t(weight, scale, self.log_q, self.power, product))
 
 

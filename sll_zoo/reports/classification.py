@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sll_zoo.certificates.certification import certify, evaluation_form
+from sll_zoo.certificates.certification import certificate_of, evaluation_form
 from sll_zoo.data import load_images
 from sll_zoo.data.reading import ImageReader
 from sll_zoo.errors import InputError
@@ -74,7 +74,7 @@ def classify(model: LipschitzClassifier, paths: Sequence[Path]) -> tuple[list[Cl
     network: Any = evaluation_form(model)
     outcomes: list[tuple[int, int, float]] = []
     for batch in torch.split(images, BATCH_SIZE):
-        certificate = certify(network, batch)
+        certificate = certificate_of(network, batch)
         others = network(batch.double()).scatter(1, certificate.prediction[:, None], -torch.inf)
         columns = (certificate.prediction, others.argmax(1), certificate.radius)
         outcomes += zip(*(column.tolist() for column in columns), strict=True)

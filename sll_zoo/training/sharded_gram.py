@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, distributed
 
 from sll_zoo.compat import graph_is_captured
-from sll_zoo.functional.fast.gram import derivatives_by_formula, divided, formula, norms_to_be_sure_of_signs, products
+from sll_zoo.functional.fast.gram import derivatives_by_formula, divided, formula, norms_for_sign_check, products
 from sll_zoo.functional.fast.products import derivatives_are_taken_in_reverse, full_precision, linear
 
 
@@ -53,7 +53,7 @@ class _ShardedAbsGramProduct(torch.autograd.Function):
         ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, group: distributed.ProcessGroup, compute_dtype: torch.dtype
     ) -> Tensor:
         unit, sums, signs = divided(weight, scale, q.dtype).to(compute_dtype), torch.zeros_like(q), []
-        norms = norms_to_be_sure_of_signs(unit)
+        norms = norms_for_sign_check(unit)
         for rows, columns in _blocks(q, group):
             gram = products(unit, rows, columns, norms).to(q.dtype)
             signs.append(gram.sign().to(torch.int8))
@@ -73,16 +73,16 @@ class _ShardedAbsGramProduct(torch.autograd.Function):
         whole = grad.clone(memory_format=torch.contiguous_format)
         distributed.all_reduce(whole, group=ctx.group)
         unit = divided(weight, scale, q.dtype)
-        by_unit, factor = torch.zeros_like(unit), unit.to(ctx.compute_dtype)
+        grad_unit, factor = torch.zeros_like(unit), unit.to(ctx.compute_dtype)
         with full_precision(weight.device.type):
             for (rows, columns), sign in zip(_blocks(q, ctx.group), signs, strict=True):
                 outer = torch.outer(whole[rows], q[columns]).addr_(q[rows], whole[columns]).mul_(sign).to(ctx.compute_dtype)
-                by_unit[rows] += linear(outer, factor[columns].mT)
+                grad_unit[rows] += linear(outer, factor[columns].mT)
                 # Columns of the diagonal block are left out here: this block is its own mirror image.
-                by_unit[columns[len(outer) :]] += linear(outer[:, len(outer) :].mT, factor[rows].mT)
-        # This formula of gram.py gives the right sum over processes: by_unit is one process's part, and grad its own gradient.
-        by_q = (torch.linalg.vecdot(by_unit, unit) - grad * sums) / q
-        return by_unit.div_(scale).to(weight.dtype), None, by_q, None, None
+                grad_unit[columns[len(outer) :]] += linear(outer[:, len(outer) :].mT, factor[rows].mT)
+        # This formula of gram.py gives the right sum over processes: grad_unit is one process's part, and grad its own gradient.
+        grad_q = (torch.linalg.vecdot(grad_unit, unit) - grad * sums) / q
+        return grad_unit.div_(scale).to(weight.dtype), None, grad_q, None, None
 
 
 def _blocks(q: Tensor, group: distributed.ProcessGroup) -> Iterator[tuple[slice, Tensor]]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from sll_zoo.certificates.certification import certify, check_images, check_range, evaluation_form
+from sll_zoo.certificates.certification import certificate_of, check_images, check_range, evaluation_form
 from sll_zoo.errors import ConfigError
 from sll_zoo.functional.certificate import RADII
 from sll_zoo.losses import OffsetCrossEntropy
@@ -52,7 +52,7 @@ class CertifiedClassifier(ScheduledModule):
         optimizer: Makes the optimizer from groups of parameters, with no weight decay for log q; by default the paper's Adam.
         scheduler: Makes the schedule from the optimizer and the number of its steps; by default the paper's triangular one.
         radii: L2 radii, in pixels of [0, 1], at which certified accuracy is logged.
-        freeze_body: Whether to train the head alone, on a pretrained body.
+        head_only: Whether to train the head alone, on a pretrained body.
         layer_decay: The learning rate of a layer is this times that of the layer after it; the head's is the optimizer's.
 
     Attributes:
@@ -61,7 +61,7 @@ class CertifiedClassifier(ScheduledModule):
         lr: The largest learning rate in place of the optimizer's own, which Lightning's ``Tuner.lr_find`` sets; None for its own.
 
     Raises:
-        ConfigError: ``freeze_body`` with an untrained body, a ``layer_decay`` outside (0, 1], or a network together with
+        ConfigError: ``head_only`` with an untrained body, a ``layer_decay`` outside (0, 1], or a network together with
             ``pretrained`` or ``model_args``.
 
     Example:
@@ -79,12 +79,12 @@ class CertifiedClassifier(ScheduledModule):
         optimizer: Callable[[Any], Optimizer] = paper_optimizer,
         scheduler: Callable[[Optimizer, int], LRScheduler] = TriangularLR,
         radii: Sequence[float] = RADII,
-        freeze_body: bool = False,
+        head_only: bool = False,
         layer_decay: float = 1.0,
     ) -> None:
         super().__init__()
-        if freeze_body and not pretrained and isinstance(name, str):
-            raise ConfigError("freeze_body with an untrained body", "give pretrained=True, or train the body as well")
+        if head_only and not pretrained and isinstance(name, str):
+            raise ConfigError("head_only with an untrained body", "give pretrained=True, or train the body as well")
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"layer_decay={layer_decay}", "give a factor above 0, at most 1")
         self.model = made_or_given(name, pretrained, model_args)
@@ -92,7 +92,7 @@ class CertifiedClassifier(ScheduledModule):
         # Hyperparameters are plain values, so that a checkpoint loads with weights_only=True. ``pretrained`` is not among them,
         # since the weights then come from the checkpoint.
         self.save_hyperparameters({**kept_of(name, model_args, self.model), "radii": radii})
-        if freeze_body:
+        if head_only:
             self.model.requires_grad_(False).get_classifier().requires_grad_(True)
         self.loss = OffsetCrossEntropy() if loss is None else loss
         self.optimizer = optimizer
@@ -183,7 +183,7 @@ class CertifiedClassifier(ScheduledModule):
     def predict_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the certificate of a batch: ``prediction``, ``radius`` and ``slack``, (batch,) each."""
         images, _ = batch
-        return vars(certify(self._folded[0], images))
+        return vars(certificate_of(self._folded[0], images))
 
     def _loss(self, logits: Tensor, target: Tensor, progress: float) -> Tensor:
         return apply_loss(self.loss, _at_least_float32(logits), target, self.model.pairwise_lipschitz, progress)

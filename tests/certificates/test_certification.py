@@ -200,3 +200,14 @@ def test_images_that_are_not_ours_are_refused_with_the_remedy(pretrained, images
 def test_a_network_without_constants_is_refused():
     with pytest.raises(InputError, match=r"Linear.*pairwise_lipschitz\(\)"):
         sll_zoo.certify(nn.Linear(2, 2), torch.zeros(1, 1, 1, 2))
+
+
+def test_a_call_that_is_redirected_is_not_what_is_certified(pretrained, digits):
+    images = digits.tensors("test")[0][:2]
+    folded = sll_zoo.fold(pretrained, torch.float64)
+    folded.head._compiled_call_impl = lambda y: 1000 * type(folded.head).forward(folded.head, y)  # as compile() does
+    assert torch.equal(sll_zoo.certify(folded, images).radius, sll_zoo.certify(pretrained, images).radius)
+    frozen = sll_zoo.freeze(pretrained)
+    frozen.network.compile()
+    with pytest.raises(ConfigError, match="compiled"):
+        sll_zoo.certify(frozen, images)

@@ -1,6 +1,7 @@
 """Layers whose folded form is for images of one size: orthogonal and sandwich convolutions."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from sll_zoo.layers import (
     fold,
     is_folded,
 )
+from sll_zoo.layers.folding import fold_what_fits
 from tests import tolerances as tol
 from tests.layers.test_fold import CONFIG, CONVNET, random_network
 
@@ -103,3 +105,26 @@ def test_stored_matrices_that_were_changed_have_no_certificate(edit, family, nam
     for road in (lambda: certify(folded, x), folded.pairwise_lipschitz, lambda: freeze(folded)):
         with pytest.raises(WeightsError, match=rf"{name} \(Folded\w+\)"):
             road()
+
+
+class Halving(torch.nn.Module):
+    """One circular convolution for images of two sizes."""
+
+    config = SimpleNamespace(input_shape=(3, 8, 8))
+
+    def __init__(self):
+        super().__init__()
+        self.twice = OrthogonalConv2d(3, 3)
+
+    def require_structure(self):
+        """Every edit is allowed."""
+
+    def forward(self, x):
+        return self.twice(self.twice(x)[:, :, ::2, ::2])
+
+
+def test_a_convolution_of_images_of_two_sizes_computes_its_matrices_at_every_call():
+    net, x = Halving().double().eval(), torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    assert torch.equal(fold_what_fits(net)(x), net(x))
+    with pytest.raises(ConfigError, match="OrthogonalConv2d"):
+        fold(net)

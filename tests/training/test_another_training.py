@@ -68,7 +68,7 @@ def test_a_new_training_starts_from_the_weights_of_another_and_goes_on_from_its_
     assert main(FIT) == 0
     new = [*FIT, "--model.name", f"ckpt:{LAST}", "--model.pretrained", "true", "--trainer.max_epochs", "2"]
     new += ["--checkpoints.folder", "new", "--trainer.callbacks", "sll_zoo.training.callbacks.SavePretrained"]
-    new += ["--trainer.callbacks.folder", "saved", "--model.freeze_body", "true"]
+    new += ["--trainer.callbacks.folder", "saved", "--model.head_only", "true"]
     assert main(new) == 0
     assert stated("saved/config.json")["certified"]["training"]["start"] == "ckpt:last.ckpt"
     began, ended = (torch.load(path, weights_only=True) for path in (LAST, "new/last.ckpt"))

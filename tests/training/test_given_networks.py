@@ -49,7 +49,7 @@ def test_another_shape_and_another_head_are_in_the_checkpoint(tmp_path):
 
 
 def test_a_network_of_ones_own_is_trained_and_loads_when_it_is_given(tmp_path):
-    task = CertifiedClassifier(Longer(SHAPE), freeze_body=True)
+    task = CertifiedClassifier(Longer(SHAPE), head_only=True)
     path = fit(task, tmp_path)
     remedy = r"load_from_checkpoint\(PATH, name=model\)"
     with pytest.raises(ConfigError, match=remedy):

@@ -51,7 +51,7 @@ def test_the_weights_are_those_that_are_validated_not_those_that_are_stepped(tra
 def test_another_head_is_untrained_and_other_sizes_are_refused(trained):
     path, averages = trained
     with pytest.warns(UntrainedHeadWarning, match=r" 3 .* 10\)"):
-        task = CertifiedClassifier(f"ckpt:{path}", pretrained=True, model_args={"num_classes": 3}, freeze_body=True)
+        task = CertifiedClassifier(f"ckpt:{path}", pretrained=True, model_args={"num_classes": 3}, head_only=True)
     assert torch.equal(task.model.convs[0].weight, averages["convs.0.weight"])
     assert task.start == "ckpt:last.ckpt"
     assert task.hparams["model_args"]["num_classes"] == 3

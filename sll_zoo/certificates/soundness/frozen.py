@@ -17,6 +17,7 @@ from sll_zoo.certificates.bounds import lipschitz_upper_bound
 from sll_zoo.certificates.soundness.arithmetic import DOUBLE, arithmetic_of
 from sll_zoo.certificates.soundness.contraction import absolute, error_of_proof, operators, shrunk_until_proved
 from sll_zoo.certificates.soundness.rounding import LARGEST_NORM, Rounding, rounding_of, rounding_of_logit
+from sll_zoo.compat import is_compiled
 from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.functional.fast.products import full_precision
 from sll_zoo.functional.finite import require_finite
@@ -94,10 +95,12 @@ class FrozenNetwork(Sealed):
         """Refuse a network that something was attached to since it was frozen.
 
         Raises:
-            ConfigError: A hook, or a replaced method.
+            ConfigError: A hook, a replaced method, or a part that was compiled: rounding is then another.
         """
         for fault in attachments(self):
             raise fault.error()
+        if any(map(is_compiled, self.modules())):
+            raise ConfigError("a frozen network that was compiled", "freeze the original, and execute it as it is")
 
     def errors(self, images: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
         """Return how far features and logits may be from the exact ones, at the images and anywhere in the balls around them.

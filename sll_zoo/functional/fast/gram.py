@@ -65,7 +65,7 @@ class _AbsGramProduct(torch.autograd.Function):
         """Return the sums; save nothing for backward if ``ctx`` is None."""
         sums, signs = torch.zeros_like(q), None if ctx is None else torch.empty(len(q), len(q), dtype=torch.int8, device=q.device)
         unit = divided(weight, scale, q.dtype).to(compute_dtype)
-        norms = None if ctx is None else norms_to_be_sure_of_signs(unit)
+        norms = None if ctx is None else norms_for_sign_check(unit)
         for rows, rest in _blocks(len(q)):
             # The block on the diagonal and all to its right are computed; the part below it follows by symmetry.
             gram = products(unit, rows, slice(rows.start, None), norms).to(q.dtype)
@@ -86,15 +86,15 @@ class _AbsGramProduct(torch.autograd.Function):
         if torch.is_grad_enabled():
             return *derivatives_by_formula(ctx, weight, scale, q, grad), None
         unit = divided(weight, scale, q.dtype)
-        by_unit, columns, inner = torch.empty_like(unit), unit.to(ctx.compute_dtype).mT, torch.empty_like(q)
+        grad_unit, columns, inner = torch.empty_like(unit), unit.to(ctx.compute_dtype).mT, torch.empty_like(q)
         with full_precision(weight.device.type):
             for rows, _ in _blocks(len(q)):
                 outer = torch.outer(grad[rows], q).addr_(q[rows], grad)
-                by_unit[rows] = linear(outer.mul_(signs[rows]).to(ctx.compute_dtype), columns)
-                inner[rows] = torch.linalg.vecdot(by_unit[rows], unit[rows])
-        # The derivative by q is |V Vᵀ| grad. It follows from ∂ = by_unit: ⟨∂ᵢ, Vᵢ⟩ = gradᵢ sumsᵢ + qᵢ (|V Vᵀ| grad)ᵢ.
-        by_q = (inner - grad * sums) / q
-        return by_unit.div_(scale).to(weight.dtype), None, by_q, None
+                grad_unit[rows] = linear(outer.mul_(signs[rows]).to(ctx.compute_dtype), columns)
+                inner[rows] = torch.linalg.vecdot(grad_unit[rows], unit[rows])
+        # The derivative by q is |V Vᵀ| grad. It follows from ∂ = grad_unit: ⟨∂ᵢ, Vᵢ⟩ = gradᵢ sumsᵢ + qᵢ (|V Vᵀ| grad)ᵢ.
+        grad_q = (inner - grad * sums) / q
+        return grad_unit.div_(scale).to(weight.dtype), None, grad_q, None
 
 
 def _blocks(size: int) -> Iterator[tuple[slice, slice]]:
@@ -111,7 +111,7 @@ def divided(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     return weight.to(dtype) / scale
 
 
-def norms_to_be_sure_of_signs(unit: Tensor) -> Tensor | None:
+def norms_for_sign_check(unit: Tensor) -> Tensor | None:
     """Return the norms of the rows of V, by which :func:`products` finds doubtful signs; None where it need not look for them."""
     if unit.device.type != "cpu" or unit.dtype != torch.float32 or graph_is_captured():
         return None
@@ -142,5 +142,5 @@ def derivatives_by_formula(ctx: Any, weight: Tensor, scale: Tensor, q: Tensor, g
     """Return the derivatives by weight, scale and q, themselves differentiable; None for those that ``ctx`` does not need."""
     wanted = [tensor for tensor, needed in zip((weight, q), ctx.needs_input_grad[:3:2], strict=True) if needed]
     found = iter(torch.autograd.grad(formula(weight, scale, q), wanted, grad, create_graph=True))
-    by_weight, by_q = (next(found) if needed else None for needed in ctx.needs_input_grad[:3:2])
-    return by_weight, None, by_q
+    grad_weight, grad_q = (next(found) if needed else None for needed in ctx.needs_input_grad[:3:2])
+    return grad_weight, None, grad_q

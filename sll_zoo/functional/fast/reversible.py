@@ -110,8 +110,8 @@ class _ReluResiduals(torch.autograd.Function):
             for part in zip(_parts(x), _parts(y), _parts(grad), _parts(grad_x), strict=False):
                 found = _derivatives(layers, list(islice(units, len(layers))), *part, of_tensors)
                 sums = [total.add_(more) for total, more in zip(sums, found, strict=True)] if sums else found
-        by_tensors = (None if tensor is None else total for tensor, total in zip(tensors, sums, strict=True))
-        return None, None, grad_x, *(by_tensors if of_tensors else [None] * len(tensors))
+        grad_tensors = (None if tensor is None else total for tensor, total in zip(tensors, sums, strict=True))
+        return None, None, grad_x, *(grad_tensors if of_tensors else [None] * len(tensors))
 
 
 def _parts(images: Tensor | None) -> Iterable[Any]:
@@ -136,16 +136,16 @@ def _derivatives(
     found: list[Tensor] = []
     inputs, grads = None, grad_x
     for index, (layer, units) in reversed(list(enumerate(zip(layers, hidden, strict=True)))):
-        by_taken = layer.product(grad)
-        by_units = torch.ops.aten.threshold_backward(layer.stepped(by_taken), units, 0)  # minus the derivative, as is by_step
+        grad_taken = layer.product(grad)
+        grad_units = torch.ops.aten.threshold_backward(layer.stepped(grad_taken), units, 0)  # minus the derivative
         if of_tensors:
             taken = layer.stepped(units)
             # The layer's input is computed again from its output.
             y = inputs = layer.add_adjoint(y, taken, 1, inputs) if index else x
-            by_step = _over_batch(by_taken.to(grad.dtype).mul_(units), grad.dtype)
-            found[:0] = [layer.negative_gradient(y, by_units, grad, taken), -_over_batch(by_units, grad.dtype), -by_step]
+            grad_step = _over_batch(grad_taken.to(grad.dtype).mul_(units), grad.dtype)
+            found[:0] = [layer.negative_gradient(y, grad_units, grad, taken), -_over_batch(grad_units, grad.dtype), -grad_step]
         if index or grad_x is not None:
-            grad = grads = layer.add_adjoint(grad, by_units, -1, grads)
+            grad = grads = layer.add_adjoint(grad, grad_units, -1, grads)
     return found
 
 

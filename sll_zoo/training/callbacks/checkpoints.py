@@ -109,17 +109,17 @@ class ResumableCheckpoint(ModelCheckpoint):
         if trainer.is_last_batch or trainer.global_step == self._step:
             return  # the end of the epoch writes one, or gradients are still being accumulated
         self._step = trainer.global_step
-        wish = self._agree(trainer)
-        if wish != NOTHING:
+        vote = self._agree(trainer)
+        if vote != NOTHING:
             self._save(trainer)
-        if wish > SAVE:
-            self._end(trainer, wish)
+        if vote > SAVE:
+            self._end(trainer, vote)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Write a checkpoint, and end the training if it is to end."""
         self._save(trainer)
-        if (wish := self._agree(trainer)) > SAVE:
-            self._end(trainer, wish)
+        if (vote := self._agree(trainer)) > SAVE:
+            self._end(trainer, vote)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write nothing: the end of the epoch or of the next batch writes a checkpoint."""
@@ -138,10 +138,10 @@ class ResumableCheckpoint(ModelCheckpoint):
     def _agree(self, trainer: Trainer) -> int:
         """Return the largest vote of all processes, so that they write a checkpoint and end together."""
         due = time.monotonic() - self._saved >= 60 * self.minutes
-        wish = self._signals.received or (SAVE if due else NOTHING)
+        vote = self._signals.received or (SAVE if due else NOTHING)
         if trainer.world_size == 1:
-            return wish
-        return int(trainer.strategy.reduce(torch.tensor(wish, device=trainer.strategy.root_device), reduce_op="max"))
+            return vote
+        return int(trainer.strategy.reduce(torch.tensor(vote, device=trainer.strategy.root_device), reduce_op="max"))
 
     def _save(self, trainer: Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from typing import Protocol, TypeGuard, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from sll_zoo.compat import is_compiled
 from sll_zoo.errors import ConfigError
 from sll_zoo.layers.attachments import attachment
 from sll_zoo.layers.circular import CircularConv2d
@@ -80,7 +81,7 @@ def fold(module: nn.Module, dtype: torch.dtype | None = None, size: Size | None 
     sizes = _sizes(exact, size)
     if unknown := [layer for layer in _circular(exact) if layer not in sizes]:
         raise ConfigError(
-            f"folding a {type(unknown[0]).__name__}, whose matrices are those of images of one size, for images of no known size",
+            f"folding a {type(unknown[0]).__name__}, whose matrices serve one image size, for images of unknown or several sizes",
             "give that of the images that it takes: fold(module, size=(height, width))",
         )
     return _fold(exact, sizes).to(dtype).eval()
@@ -106,7 +107,7 @@ def is_folded(module: nn.Module, dtype: torch.dtype = torch.float64) -> bool:
     return (
         not module.training
         and all(tensor.dtype == dtype for tensor in _tensors(module))
-        and not any(_is_foldable(child) for child in module.modules())
+        and not any(_is_foldable(child) or is_compiled(child) for child in module.modules())
         and not _circular(module)
     )
 
@@ -168,12 +169,12 @@ def _sizes(module: nn.Module, size: Size | None) -> dict[CircularConv2d, Size]:
 
 @torch.no_grad()
 def _sizes_in(network: nn.Module, input_shape: tuple[int, int, int]) -> dict[CircularConv2d, Size]:
-    """Return the image sizes that one run of the network shows, in which the circular convolutions only return zeros."""
-    sizes: dict[CircularConv2d, Size] = {}
+    """Return the image size of each circular convolution that has one, by a run of the network in which they return zeros."""
+    seen: dict[CircularConv2d, set[Size]] = {}
     layers = _circular(network)
 
     def note(layer: CircularConv2d, x: Tensor) -> Tensor:
-        sizes[layer] = (x.shape[2], x.shape[3])
+        seen.setdefault(layer, set()).add((x.shape[2], x.shape[3]))
         return x.new_zeros(len(x), layer.out_channels, *x.shape[2:])
 
     for layer in layers:
@@ -181,4 +182,4 @@ def _sizes_in(network: nn.Module, input_shape: tuple[int, int, int]) -> dict[Cir
     network(layers[0].weight.new_zeros(1, *input_shape))
     for layer in layers:
         del vars(layer)["forward"]
-    return sizes
+    return {layer: sizes.pop() for layer, sizes in seen.items() if len(sizes) == 1}
