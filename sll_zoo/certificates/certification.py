@@ -59,11 +59,7 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
             with ``sound``, a layer whose rounding is not bounded.
         WeightsError: A folded or frozen network that was changed since.
     """
-    if not callable(getattr(model, "pairwise_lipschitz", None)):
-        raise InputError(
-            f"a {type(model).__name__} has no pairwise_lipschitz()",
-            "only networks with proved Lipschitz constants have certificates",
-        )
+    _require_constants(model)
     _check_model(model)
     check_images(images)
     return certificate_of(evaluation_form(model, sound), images)
@@ -96,7 +92,7 @@ def _constants(network: Any) -> Tensor:
 
 
 def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
-    """Return the network by which certificates are computed: the frozen or in float64 folded model, made from it if necessary.
+    """Return the network by which certificates are computed: the frozen model, or the model folded in float64.
 
     Orthogonal and sandwich convolutions are not folded if their matrices would take more than 4 GB, nor in networks that are not
     of the zoo, where the sizes of their images are unknown.
@@ -108,6 +104,7 @@ def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
     Raises:
         ConfigError, WeightsError: As for :func:`certify`.
     """
+    _require_constants(model)
     # The network's own methods are not used, since they could be replaced. Seals are checked by pairwise_lipschitz.
     if isinstance(model, FrozenNetwork):
         FrozenNetwork.require_structure(model)
@@ -125,6 +122,15 @@ def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
     if sound:
         return freeze(model)
     return model if is_folded(model) else fold_what_fits(model)
+
+
+def _require_constants(model: nn.Module) -> None:
+    """Raise InputError for a model without Lipschitz constants."""
+    if not callable(getattr(model, "pairwise_lipschitz", None)):
+        raise InputError(
+            f"a {type(model).__name__} has no pairwise_lipschitz()",
+            "only networks with proved Lipschitz constants have certificates",
+        )
 
 
 def _check_model(model: nn.Module) -> None:

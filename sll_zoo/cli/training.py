@@ -143,7 +143,7 @@ def train(arguments: list[str]) -> list[str]:
         KeyboardInterrupt: The training was interrupted at once.
     """
     require_checkpoint(arguments)
-    keep_freed_memory()
+    keep_freed_memory()  # for good: glibc does not say what was set before
     # UntrainedHeadWarning is silenced for ``fit``, which is about to train the head.
     with quiet_lightning(*([UntrainedHeadWarning] if arguments[0] == "fit" else [])):
         callbacks = _run(arguments).trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it without declaring it

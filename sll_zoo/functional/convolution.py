@@ -51,7 +51,7 @@ def frequencies(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     """Return the circular convolution of a real kernel with images of ``size`` as one matrix for each frequency.
 
     Args:
-        kernel: (out, in, k, k), also larger than the images.
+        kernel: (out, in, k, k); k may exceed the size of the images.
         size: (height, width) of the images.
 
     Returns:

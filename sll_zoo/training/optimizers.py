@@ -25,7 +25,7 @@ def parameter_groups(model: LipschitzClassifier, layer_decay: float = 1.0) -> li
 
     Args:
         model: A network whose modules come in the order of the computation, the head last.
-        layer_decay: The learning rate of a layer is this times that of the next one; the head's is the optimizer's.
+        layer_decay: A layer's rate is this times the rate of the layer after it; the head has the optimizer's.
 
     Source: layer-wise rates, Howard and Ruder 2018 (arXiv 1801.06146).
     """

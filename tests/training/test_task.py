@@ -1,5 +1,4 @@
 import json
-from functools import partial
 
 import pytest
 import torch
@@ -143,7 +142,8 @@ def test_a_training_in_bfloat16_saves_what_loads(tmp_path):
 
 
 def test_saving_writes_what_create_model_loads(tmp_path, monkeypatch):
-    monkeypatch.setattr(saving, "attack", partial(sll_zoo.attack, steps=2, restarts=1))  # 5 runs of 100 steps take long
+    monkeypatch.setattr(saving, "STEPS", 2)  # 5 runs of 100 steps take long
+    monkeypatch.setattr(saving, "RESTARTS", 1)
     folder = tmp_path / "sll_nano.digits"
     run = trainer(tmp_path, max_epochs=1, limit_train_batches=3, limit_val_batches=0, enable_checkpointing=False)
     callback = SavePretrained(str(folder), baseline=True, attacked=4)

@@ -128,7 +128,7 @@ def _matrices(matrices: Tensor, x: Tensor, arithmetic: Arithmetic) -> Rounding:
         return Rounding(slope, terms * arithmetic.tiny * math.sqrt(rows * pixels))
     size = max(norm_upper_bound(matrix) for matrix in matrices.abs().double().flatten(0, 1))
     fourier = FOURIER * arithmetic.unit * math.log2(2 * pixels)
-    # Fourier transform, products and inverse transform multiply up; the matrices themselves have norm at most 1.
+    # Errors of transform, products and inverse transform multiply as (1 + each) − 1; the matrices have norm at most 1.
     slope = (1 + fourier) * (1 + arithmetic.gamma(4 * terms + 8) * size) * (1 + fourier) - 1
     return Rounding(1.001 * slope + arithmetic.unit, 16 * terms * pixels * arithmetic.tiny * math.sqrt(terms * pixels))
 

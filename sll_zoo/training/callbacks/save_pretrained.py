@@ -21,6 +21,7 @@ from sll_zoo.errors import ConfigError
 from sll_zoo.files import obstacle
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.nearest import NearestNeighbour
+from sll_zoo.reports.attack import name_of
 from sll_zoo.training.callbacks.repeats import read_repeats
 from sll_zoo.training.strategies import require_whole_network
 from sll_zoo.zoo.entries import recipe
@@ -33,6 +34,8 @@ from sll_zoo.zoo.records.record import Accuracies, Measurement, Training
 from sll_zoo.zoo.weights.packing import quantize, require_bits, require_quantizable
 
 PACKAGES = ("sll_zoo", "torch", "lightning", "timm")
+# Steps and restarts of the attack by PGD.
+STEPS, RESTARTS = 100, 5
 
 
 class SavePretrained(Callback):
@@ -145,9 +148,9 @@ class SavePretrained(Callback):
         if self.attacked:
             places = evenly_spaced(evaluation.n, self.attacked)
             images, labels = (torch.cat(parts)[places] for parts in zip(*_all(data.test_dataloader()), strict=True))
-            attacked = attack(model, images, labels, list(evaluation.counts))
+            attacked = attack(model, images, labels, list(evaluation.counts), steps=STEPS, restarts=RESTARTS)
         found = fingerprint(_all(data.test_dataloader()))
-        method = "PGD (100 steps, 5 restarts)"
+        method = name_of("pgd", STEPS, RESTARTS)
         done = getattr(data, "preparation", "")
         return measurement(
             evaluation,

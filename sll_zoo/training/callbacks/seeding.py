@@ -59,7 +59,7 @@ class SeededBatches(Callback):
                 f"this Lightning cannot go on after batch {self._place['batch']} of an epoch",
                 "go on from a checkpoint of the end of an epoch, or install lightning==2.6.*",
             )
-        self._part_processes(trainer)
+        self._seed_by_rank(trainer)
         self._seed_batch(trainer)
         self._isolation.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
@@ -103,8 +103,8 @@ class SeededBatches(Callback):
         _seed(value)
         self._epoch_is_seeded = True
 
-    def _part_processes(self, trainer: Trainer) -> None:
-        """Let every process but the first seed the first batch of an epoch by its rank, after reading and before augmentation.
+    def _seed_by_rank(self, trainer: Trainer) -> None:
+        """On every process but the first, seed the first batch of an epoch by rank, after reading and before augmentation.
 
         Lightning has no hook at this place for callbacks. The first process keeps the epoch's seed.
         """

@@ -51,7 +51,7 @@ class TrainingReport(Callback):
         self._rate = max(group["lr"] for group in optimizer.param_groups)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
-        """Remember that the figures of the validation are new."""
+        """Note that this epoch was validated, so that its values go into the next row."""
         self._validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature

@@ -7,20 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sll_zoo import data as data_sets
 from sll_zoo.data.base import ImageData
-from sll_zoo.data.cifar10 import CIFAR10
-from sll_zoo.data.cifar100 import CIFAR100
-from sll_zoo.data.digits import Digits
 from sll_zoo.data.held_out import DATA_MODULES, HeldOut, open_data
-from sll_zoo.data.image_folder import ImageFolder
-from sll_zoo.data.synthetic import Synthetic
-from sll_zoo.data.tiny_imagenet import TinyImageNet
 from sll_zoo.errors import InputError
 from sll_zoo.zoo.records.record import DataSource
 
 # Data modules that a record may name, besides a folder for open_data.
 MODULES_BY_PATH: dict[str, Any] = {
-    f"sll_zoo.data.{module.__name__}": module for module in (CIFAR10, CIFAR100, Digits, ImageFolder, Synthetic, TinyImageNet)
+    f"sll_zoo.data.{name}": module
+    for name, module in vars(data_sets).items()
+    if isinstance(module, type) and issubclass(module, ImageData) and module is not ImageData
 }
 FOLDER = "sll_zoo.data.open_data"
 
@@ -29,6 +26,7 @@ def source_of(data: ImageData | HeldOut) -> DataSource | None:
     """Return how held-out images are opened; None for images of other code or outside of the current folder.
 
     Example:
+        >>> from sll_zoo.data import ImageFolder
         >>> source_of(ImageFolder("data/images", image_size=8)).init_args
         {'root': 'data/images', 'image_size': (8, 8), 'channels': 3}
     """
