@@ -10,15 +10,15 @@ OLDEST := tests/test_laws.py tests/layers tests/models tests/certificates tests/
 demo: .venv/installed
 	$(BIN)/sll-zoo demo
 
-# Without what takes long: minutes on two cores.
+# The quick tests: minutes on two cores.
 test: .venv/tested lint
 	$(BIN)/python -m pytest -m "not slow and not compile and not processes"
 
 test-all: .venv/tested lint
 	$(BIN)/python -m pytest
 
-# At the lower bounds of pyproject.toml. Not ours: what libraries of that time deprecate among themselves, and what torch 2.9 says of
-# every .pt2 file that it loads.
+# The tests at the lower bounds of pyproject.toml. Ignored are warnings that are not about this package: deprecations among the old
+# libraries, and a warning of torch 2.9 for every .pt2 file that it loads.
 test-oldest: .venv-oldest/tested
 	.venv-oldest/bin/python -m pytest -W ignore::DeprecationWarning \
 		-W "ignore:The given buffer is not writable:UserWarning" $(OLDEST)
@@ -30,23 +30,24 @@ lint: .venv/tested
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# On an idle machine; writes the pages speed and starting, and the README's table.
+# Benchmarks for an idle machine: they write benchmarks/speed.md and starting.md, and the README's table.
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/starting.py
 
-# On a machine with a GPU: speed of every size, eager and compiled.
+# Speed of every size on a machine with a GPU, eager and compiled.
 bench-gpu: .venv/installed
 	for dtype in float32 bfloat16; do \
 		$(BIN)/python benchmarks/speed.py --device cuda --dtype $$dtype --compile \
 			--batches 1 256 1024 --batches_of_sizes 256 1024 || exit 1; \
 	done
 
-# On a machine with a GPU, with the images in data/cifar10-jpeg: 28 minutes of training and more of attacks; may be interrupted.
+# Training, packing, attacks and shipping on a machine with a GPU and the images in data/cifar10-jpeg: 28 minutes of training, and
+# more of attacks. It may be interrupted and started again.
 zoo-gpu: .venv/tested
 	$(BIN)/python benchmarks/zoo_gpu.py
 
-# Each mark is made when pip has succeeded, and made again when the dependencies change.
+# Files installed and tested are marks: each is written when pip has succeeded, and again when pyproject.toml changes.
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sll_zoo needs Python 3.11 or later; this is " + sys.version)'
 	$(PYTHON) -m venv .venv
@@ -54,11 +55,11 @@ zoo-gpu: .venv/tested
 	touch $@
 
 .venv/tested: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"  # knows --group
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"  # older versions of pip have no --group
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test --group lint
 	touch $@
 
-# By pip and its own configuration, with each bound as a constraint; what the packages need in turn is the newest that fits.
+# pip installs every declared package at its lower bound, as a constraint, and the newest version that fits of all others.
 .venv-oldest/tested: pyproject.toml .ci/lower_bounds.py
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python .ci/lower_bounds.py > .venv-oldest/constraints.txt

@@ -1,20 +1,20 @@
-"""Which weights a distribution holds: all small ones, so that an installed package needs no network for them."""
+"""A hook of hatchling that puts all small weights into a distribution, so that an installed package needs no network for them."""
 
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# In bytes. A larger set of weights comes from the Hub alone.
+# Largest size of one set of weights, and of all together, in bytes. A larger set comes from the Hub alone.
 LARGEST_SET = 10_000_000
 LARGEST_TOTAL = 30_000_000
 
 
 class ShippedWeights(BuildHookInterface):
-    """Put each small folder of ``checkpoints/`` into the wheel's package, and where it was into the source distribution."""
+    """Put each small folder of ``checkpoints/`` into the wheel, inside the package, and into the source distribution."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Name the folders to hatchling; an editable installation finds them in the checkout."""
+        """Add the folders to hatchling's files, except for an editable installation, which finds them in the checkout."""
         if version == "editable":
             return
         sets = {folder: _size(folder) for folder in sorted(Path(self.root, "checkpoints").iterdir()) if folder.is_dir()}

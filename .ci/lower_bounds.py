@@ -1,4 +1,4 @@
-"""Print the lower bounds of what the package and its tests need, as constraints for pip."""
+"""Print the lower bounds of the dependencies of the package and its tests, as constraints for pip."""
 
 import re
 import sys

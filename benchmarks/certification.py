@@ -15,7 +15,7 @@ from sll_zoo.functional.certificate import RADII, certified_radius
 from sll_zoo.layers import UnitRowsLinear
 
 IMAGES, FEATURES, CLASSES, REPEATS = 10_000, 2048, (10, 100, 1000), 3
-# So many images are enough for the loop's rate: it does the same for each.
+# Number of images for the loop, by number of classes: enough for its rate, as it does the same for each image.
 LOOPED = {10: 5_000, 100: 1_000, 1000: 250}
 PAGE = """# How fast are radii from logits?
 A head with unit rows on {features} features, and the certified counts at {radii} radii. "At once" computes the constants of all

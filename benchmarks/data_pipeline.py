@@ -24,7 +24,7 @@ from sll_zoo.data.augmentation import PADDING, augment, crop_and_flip, draw, jit
 from sll_zoo.data.images import Pixels
 
 SIZE, BATCH, ROUNDS = 32, 256, 9
-# So many images make a round; the fast pipelines go through them several times.
+# Number of images in a round, and how often the fast pipelines go through them.
 IMAGES, REPEATS = 2048, {"cpu": 2, "cuda": 50}
 COLOURS = {"brightness": 0.1, "contrast": (0.5, 2.0), "saturation": (0.3, 2.0), "hue": 0.02}
 PAGE = """# How many images a second does the data pipeline give?
@@ -47,7 +47,7 @@ through the images one by one.
 
 
 class OneByOne(Dataset[tuple[Tensor, int]]):
-    """Pillow images through torchvision's transforms, as data sets of torchvision do it."""
+    """A data set that applies torchvision's transforms to one Pillow image at a time, as torchvision's data sets do."""
 
     def __init__(self, pixels: Pixels) -> None:
         self.arrays = pixels.images.permute(0, 2, 3, 1).numpy()
@@ -71,7 +71,7 @@ class OneByOne(Dataset[tuple[Tensor, int]]):
 
 
 def kornia_steps() -> dict[str, Callable[[Tensor], Tensor]]:
-    """Return the same augmentation by kornia, or nothing where it is not installed."""
+    """Return the same augmentation by kornia, or an empty dictionary where it is not installed."""
     if not find_spec("kornia"):
         return {}
     from kornia.augmentation import ColorJitter, RandomCrop, RandomHorizontalFlip
@@ -116,7 +116,7 @@ def seconds(work: Callable[[], None], device: str) -> float:
 
 
 def passes(loader: Iterable[tuple[Tensor, Tensor]], apply: Callable[[Tensor], Tensor], times: int) -> Callable[[], None]:
-    """Return the work of going through a loader so many times."""
+    """Return a function that goes through a loader ``times`` times."""
 
     def work() -> None:
         for _ in range(times):

@@ -36,10 +36,10 @@ float64, L2, ε in pixels of [0, 1], about the resized images. `configs/imagefol
 """
 CONFIG = HERE.parent / "configs/imagefolder/fine_tune.yaml"
 CLASSES, EDGE, EPOCHS = ("even", "odd"), 24, 30
-# From scratch: nothing pretrained, and no rates that fall from layer to layer.
+# Options of a training from scratch: nothing pretrained, and the same learning rate in all layers.
 TRAININGS = {
     "fine-tuned": (),
-    "head alone": ("--model.freeze_body", "true"),
+    "head alone": ("--model.head_only", "true"),
     "from scratch": ("--model.pretrained", "false", "--model.layer_decay", "1"),
 }
 
@@ -55,7 +55,7 @@ def write_folder(root: Path) -> None:
 
 
 def before(data: ImageFolder) -> Evaluation:
-    """Return what the pretrained body reaches with a head that nobody has trained."""
+    """Return the evaluation of the pretrained body with an untrained head."""
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", sll_zoo.errors.UntrainedHeadWarning)
@@ -64,7 +64,7 @@ def before(data: ImageFolder) -> Evaluation:
 
 
 def trained(name: str, options: tuple[str, ...], data: ImageFolder) -> Evaluation:
-    """Fit by the command line and return what the saved folder reaches."""
+    """Train by the command line and return the evaluation of the network in the saved folder."""
     command = [sys.executable, "-m", "sll_zoo", "fit", "--config", str(CONFIG), "--model.model_args.num_classes", "2"]
     command += [
         "--checkpoints.folder",

@@ -1,4 +1,4 @@
-"""What T from products in bfloat16 is worth: training steps of ``sll_small``, and trainings of ``sll_nano.digits``.
+"""Gain and cost of T from products in bfloat16: training steps of ``sll_small``, and trainings of ``sll_nano.digits``.
 
 Run on an idle machine, about 15 minutes: .venv/bin/python benchmarks/half_rescaling.py; writes half_rescaling.md.
 """
@@ -68,7 +68,7 @@ def step_times() -> str:
 
 
 def accuracies() -> str:
-    """Return a table of what trainings reach."""
+    """Return a table of the accuracies after trainings."""
     rows = []
     for name, callbacks in (("float32", []), ("bfloat16", [BFloat16Rescaling()])):
         found = []

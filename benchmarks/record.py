@@ -1,4 +1,4 @@
-"""How a benchmark says what it ran on and writes its table."""
+"""Describing the machine of a benchmark, and writing its page."""
 
 import platform
 from importlib.metadata import version
@@ -18,7 +18,7 @@ def environment() -> str:
 
 
 def _processor() -> str:
-    """Return its name where the system tells, or else its architecture."""
+    """Return the processor's name if the system tells it, or else its architecture."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""What two processes save that share the work of T: operations, time and memory of each.
+"""How much two processes save that share the work of T: operations, time and memory of each.
 
 Run on an idle machine, about ten minutes: .venv/bin/python benchmarks/sharding.py; writes sharding.md.
 """
@@ -30,7 +30,7 @@ from sll_zoo.zoo.entries import SIZES
 
 WORLDS = (1, 2)
 REPETITIONS = 5
-# Of a training of the largest network: images of a batch, of all processes together, and steps, of which the first is not timed.
+# Training of the largest network: images in a batch of all processes, and steps, of which the first is not timed.
 BATCH, STEPS = 16, 3
 ALONE = "one process alone"
 PAGE = """# Work shared among processes
@@ -58,19 +58,19 @@ Product = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def shapes() -> dict[str, tuple[int, int]]:
-    """Return inner and outer features of the dense layers of the least and the largest size of the paper."""
+    """Return inner and outer features of the dense layers of the smallest and the largest size of the paper."""
     return {name: (SIZES[name].dense_inner, SIZES[name].num_features) for name in ("small", "xlarge")}
 
 
 def once(product: Product, weight: Tensor, q: Tensor) -> tuple[Tensor, ...]:
-    """Return a product and what a step takes of its derivatives."""
+    """Return a product and its derivatives as a training step takes them."""
     sums = product(weight, torch.tensor(1.0), q)
     return sums.detach(), *torch.autograd.grad(sums.log().sum(), (weight, q))
 
 
 def counted(product: Product, weight: Tensor, q: Tensor) -> int:
-    """Return the floating-point operations of this process, of matrix products alone."""
-    # In float64, since those of oneDNN in float32 are not counted.
+    """Return the number of floating-point operations in this process's matrix products."""
+    # float64 is used because torch does not count oneDNN's products in float32.
     double, q = (tensor.detach().double().requires_grad_() for tensor in (weight, q))
     with FlopCounterMode(display=False) as counter:
         once(product, double, q)
@@ -113,7 +113,7 @@ class Clock(Callback):
         self.ends: list[float] = []
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ARG002
-        """Note it."""
+        """Note the time."""
         self.ends.append(perf_counter())
 
 
@@ -146,7 +146,7 @@ MEASURED: dict[str, Callable[[], Any]] = {
 
 
 def process(rank: int, what: str, world: int, folder: str) -> None:
-    """Measure, as one of the processes, and let the first write what it found."""
+    """Measure as one of the processes; the first one writes the results."""
     os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE=str(world), OMP_NUM_THREADS="1")
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
@@ -157,7 +157,7 @@ def process(rank: int, what: str, world: int, folder: str) -> None:
 
 
 def measured(what: str, world: int) -> Any:
-    """Return what is found by processes of their own."""
+    """Return the results of new processes."""
     with TemporaryDirectory() as folder:
         torch.multiprocessing.start_processes(process, (what, world, folder), nprocs=world, start_method="spawn")
         return torch.load(Path(folder) / "found.pt")

@@ -74,7 +74,7 @@ def inference(network: nn.Module, images: Tensor, dtype: torch.dtype) -> Call:
 
 
 def rescaling(network: nn.Module, task: str) -> Call:
-    """Return the part of a training step, or of inference, that is T."""
+    """Return the computation of T alone, with its derivatives for ``task`` training."""
     layers = [layer for layer in network.modules() if isinstance(layer, ResidualLinear | ResidualConv2d)]
     parameters = [parameter for layer in layers for name, parameter in layer.named_parameters() if name != "bias"]
 
@@ -88,7 +88,7 @@ def rescaling(network: nn.Module, task: str) -> Call:
 
 
 def measure(calls: dict[str, Call], device: torch.device, budget: float) -> dict[str, list[float]]:
-    """Return the times of repetitions in turn, as many as fit in ``budget`` seconds, and three at least."""
+    """Return the times of repetitions, the calls in turn: as many as fit in ``budget`` seconds, but at least three."""
     for call in calls.values():
         call()  # allocates, or compiles
     times = {key: [seconds(call, device)] for key, call in calls.items()}
@@ -100,7 +100,7 @@ def measure(calls: dict[str, Call], device: torch.device, budget: float) -> dict
 
 
 def networks_for(model: str, task: str, given: argparse.Namespace) -> dict[str, nn.Module]:
-    """Return the networks by name, in inference also ours folded, and in bfloat16 ours with T of bfloat16 products."""
+    """Return the networks by name; also ours folded for inference, and ours with T by bfloat16 products for such trainings."""
     networks = {name: build(model, name, given.device) for name in NAMES}
     if task == "inference":
         networks["folded"] = sll_zoo.fold(networks["ours"], given.dtype)
@@ -135,8 +135,8 @@ def profiled(given: argparse.Namespace) -> list[tuple[str, float, int]]:
 
 
 def peak(given: argparse.Namespace) -> tuple[float, float]:
-    """Return MB before the network was built and at most, in two training steps of the network ``given.peak``."""
-    # A process inherits the peak of the one that started it: begin anew.
+    """Return MB of memory before the network ``given.peak`` was built, and the most during two training steps of it."""
+    # The peak is reset first, since a process inherits that of the one that started it.
     Path("/proc/self/clear_refs").write_text("5")
     before = resident_peak()
     network = build(MODEL, given.peak, given.device)

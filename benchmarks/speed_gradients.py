@@ -1,4 +1,4 @@
-"""Whether ours has the gradients of the formula."""
+"""Comparing the gradients of this package with those of the formula."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BATCH = 64
 
 
 def gradients(model: str) -> dict[str, float]:
-    """Return relative differences of the gradients: of ours from the formula's, and what float32 costs each."""
+    """Return relative differences of gradients: ours from the formula's, and both in float32 from the formula's in float64."""
     found = {(name, dtype): gradient(model, name, dtype) for name in NAMES[:2] for dtype in (torch.float32, torch.float64)}
 
     def difference(one: tuple[str, torch.dtype], other: tuple[str, torch.dtype]) -> float:
@@ -32,7 +32,7 @@ def gradients(model: str) -> dict[str, float]:
 
 
 def gradient(model: str, name: str, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return the gradient of each parameter in float64, as ``dtype`` has it."""
+    """Return the gradient of each parameter, computed in ``dtype`` and converted to float64."""
     network = build(model, name, torch.device("cpu")).to(dtype)
     images = torch.rand(BATCH, *sll_zoo.create_model(model).config.input_shape, generator=torch.Generator().manual_seed(0))
     F.cross_entropy(network(images.to(dtype)), torch.arange(BATCH) % 10).backward()

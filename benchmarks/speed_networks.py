@@ -1,4 +1,4 @@
-"""What the networks of this package are compared with: the formula, written plainly, and the same network without rescaling."""
+"""Networks to compare this package's with: the formula, written plainly, and the same network without rescaling."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FormulaLayer(nn.Module):
 
 
 class PlainLayer(FormulaLayer):
-    """x − Vᵀ relu(V x + b): what is left when nothing is rescaled, the limit."""
+    """x − Vᵀ relu(V x + b): the layer without rescaling, the limit of its speed."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""

@@ -11,7 +11,7 @@ import sll_zoo
 from sll_zoo.models import LipNetConfig
 from sll_zoo.reports.words import table
 
-# Of ours, measured beside it.
+# Name of the part of our network that is measured beside it.
 PART = "T"
 
 PAGE = """# How fast, and how large?
@@ -101,7 +101,7 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def _times(rows: list[dict[str, Any]], task: str, best: str) -> str:
-    """Return the table of one task; ``best`` is what is compared with the others."""
+    """Return the table of one task; ``best`` is the network that the others are compared with."""
     cells = {(row["batch"], row["name"]): row for row in rows if row["task"] == task}
     names = list(dict.fromkeys(name for _, name in cells))
     lines = []
@@ -112,7 +112,7 @@ def _times(rows: list[dict[str, Any]], task: str, best: str) -> str:
 
 
 def _milliseconds(row: dict[str, Any]) -> str:
-    """Return what was measured, and in brackets what was predicted."""
+    """Return the measured milliseconds, and in brackets the predicted ones."""
     return f"{1000 * row['seconds']:,.1f} ({1000 * row['predicted']:,.1f})"
 
 
@@ -138,7 +138,7 @@ def _sizes(rows: list[dict[str, Any]]) -> str:
                 if cells:
                     times = [_milliseconds(cells[batch, name]) for name in (best, "formula", "plain", PART)]
                     if task == "inference":
-                        times[-1] = ""  # what is folded has none
+                        times[-1] = ""  # a folded network has no T to compute
                     lines.append([f"`{model}`", task, f"{batch:,}", *times, *_compared(cells, batch, best), str(of_task[0]["n"])])
     heads = ["model", "task", "batch", "ours, in inference folded", "formula", "plain", "T"]
     return table([*heads, "formula / ours", "ours / plain", "images a second, ours", "n"], lines)

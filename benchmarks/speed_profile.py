@@ -1,4 +1,4 @@
-"""What a call spends its time on, by PyTorch's profiler."""
+"""The operations that take a call's time, by PyTorch's profiler."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def costs(call: Callable[[], object], device: torch.device) -> list[tuple[str, f
         if device.type == "cuda":
             torch.cuda.synchronize()
     measured = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
-    # An operation has the time of the kernels that it starts, which are listed beside it.
+    # Kernels are left out here: the operation that starts them has their time.
     operations = [event for event in run.key_averages() if event.device_type == DeviceType.CPU]
     whole = sum(getattr(event, measured) for event in operations)
     operations.sort(key=lambda event: getattr(event, measured), reverse=True)

@@ -29,13 +29,13 @@ class Roof:
 
 @dataclass(frozen=True)
 class Roofs:
-    """What it can do in the dtype of the images, and in float32, in which our T is computed whatever that is."""
+    """What the machine can do in the dtype of the images, and in float32, in which our T is always computed."""
 
     images: Roof
     rescaling: Roof
 
     def of(self, work: Work) -> Roof:
-        """Return the one that holds for the work."""
+        """Return the roof that limits the work."""
         return self.rescaling if work.kind == "T" else self.images
 
     def seconds(self, work: Work) -> float:
@@ -56,12 +56,12 @@ class Work:
 def works(config: LipNetConfig, batch: int, size: int, name: str, task: str) -> list[Work]:
     """Return the work of ``ours``, ``folded``, ``formula``, ``plain`` or ``T`` in a task, with numbers of ``size`` bytes.
 
-    Counted in passes over the images of a convolution, over the weight of a dense layer, and over the Gram matrix. A product of
-    two operands is one pass over each; what is written and read again at once is taken to stay in the cache.
+    The work is counted in passes over the images of a convolution, the weight of a dense layer, and the Gram matrix. A product of
+    two operands is one pass over each; numbers that are written and read again at once are assumed to stay in the cache.
     """
     training = task == "training"
     height, width = config.img_size
-    size = 4 if training else size  # under autocast only products are smaller, and T is of float32 in every task
+    size = 4 if training else size  # autocast changes products alone, and T is float32 in every task
     images = batch * height * width * config.width * size
     weight, gram = 4 * config.dense_inner * config.num_features, 4 * config.dense_inner**2
     conv_pass = 2 * batch * height * width * config.width * config.conv_inner * config.kernel_size**2

@@ -1,4 +1,4 @@
-"""How long until a model is there: the import, the command line, and loading the weights of a large one.
+"""Time until a model is ready: the import, the command line, and loading the weights of a large model.
 
 Run: .venv/bin/python benchmarks/starting.py (writes starting.md, in about a minute; needs 1 GB of disk and 3 GB of memory).
 """

@@ -33,7 +33,7 @@ from sll_zoo.training.memory import keep_freed_memory
 from sll_zoo.training.schedules import WarmupCosineLR
 from sll_zoo.training.task import CertifiedClassifier
 
-# Family, whether q is learned (without it, SLL's T is AOL's), and epochs: what a core does in 20 minutes.
+# Family, whether q is learned (without it, SLL's T is AOL's), and the number of epochs that one core does in 20 minutes.
 CHOICES = {
     "SLL": ("sll", True, 8),
     "AOL": ("sll", False, 8),
@@ -70,7 +70,7 @@ times the parameters at these widths, and are not compared.
 
 
 def train(choice: str, seed: int) -> dict[str, Any]:
-    """Train a network, and return what it reaches and what it took."""
+    """Train a network, and return its accuracies and the time that it took."""
     torch.set_num_threads(1)
     keep_freed_memory()
     seed_everything(seed)
@@ -128,7 +128,7 @@ def tightness(model: Any) -> dict[str, list[float]]:
 
 
 def train_all() -> list[dict[str, Any]]:
-    """Train what has not been trained yet, each in a process of its own, and return all results."""
+    """Train the networks that have no result yet, each in a new process, and return all results."""
     RESULTS.mkdir(exist_ok=True)
     paths = {(choice, seed): RESULTS / f"{choice.replace(' = ', '')}-{seed}.json" for seed, choice in product(SEEDS, CHOICES)}
 

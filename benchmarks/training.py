@@ -1,4 +1,4 @@
-"""What two cores reach in one training: the page of a training that was done by the command line.
+"""Accuracy that two cores reach in one training: the page of a training that was done by the command line.
 
 Run, with JPEG copies of CIFAR-10 in data/cifar10-jpeg: .venv/bin/sll-zoo fit --config configs/cifar10_jpeg/sll_tiny.yaml
 then: .venv/bin/python benchmarks/training.py outputs/lightning_logs/version_N/metrics.csv (writes training.md and training.png)

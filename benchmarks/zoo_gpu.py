@@ -1,10 +1,10 @@
 """Train, pack, attack and ship the networks of the zoo that need a GPU, one after another: `make zoo-gpu`.
 
 It needs the images in data/cifar10-jpeg, as configs/cifar10_jpeg/sll_tiny.yaml has them, and the extra sll-zoo[attack]. Each
-network has a number of minutes, of which two epochs before say how many epochs they are; Lightning's profile of the two is shown.
-The weights are packed with the fewest bits that cost at most 0.2 points of certified accuracy at 36/255, and shipped in
-checkpoints/ with record and card; then PGD and AutoAttack are run on 1,000 test images. What is done stays done: after an
-interruption, the same command goes on from there.
+network is trained for a number of minutes; a trial of two epochs shows how many epochs fit, and prints Lightning's profile. The
+weights are packed with the fewest bits that cost at most 0.2 points of certified accuracy at 36/255, and shipped in checkpoints/
+with record and card; then PGD and AutoAttack are run on 1,000 test images. After an interruption, the same command goes on from
+where it was.
 """
 
 import json
@@ -27,11 +27,11 @@ from sll_zoo.zoo.folder import CHECKPOINTS, ModelFolder
 from sll_zoo.zoo.weights.reading import CONFIG_FILE
 
 CONFIGS = HERE.parent / "configs/cifar10_jpeg"
-# In the order of training; of training alone.
+# Minutes of training for each network, without measuring, in the order of training.
 MINUTES = {"sll_small": 8.0, "sll_large": 12.0, "sll_convnet_m": 8.0}
 BITS = (4, 6, 8)
 EPS = 36 / 255
-# Of certified accuracy at EPS, that packing may take.
+# Largest loss of certified accuracy at EPS by packing, as a fraction.
 COST = 0.002
 ATTACKED = 1_000
 STEPS, RESTARTS = 100, 5
@@ -51,8 +51,8 @@ def ship(config: Path, minutes: float, device: str) -> None:
     """Train and pack a network in ``outputs/`` of the current folder and ship it, as far as that is not done.
 
     Args:
-        config: That it is trained by.
-        minutes: Of training.
+        config: The configuration of its training.
+        minutes: Minutes of training.
         device: ``cuda``, or ``cpu`` for a trial.
     """
     settings, name, data = described(config)
@@ -68,7 +68,7 @@ def ship(config: Path, minutes: float, device: str) -> None:
 
 
 def attack(config: Path, device: str) -> None:
-    """Attack what :func:`ship` has shipped by every method, as far as that is not on record."""
+    """Attack the network that :func:`ship` has shipped by every method that its record does not have yet."""
     _, name, data = described(config)
     folder = CHECKPOINTS / name
     for method in METHODS:
@@ -100,7 +100,7 @@ def train(settings: dict[str, Any], minutes: float, work: Path) -> None:
 
 
 def epoch_seconds(settings: dict[str, Any], save: dict[str, Any], trial: Path) -> float:
-    """Return what the second epoch of the training, which has no validation, takes with its checkpoint; show where time goes."""
+    """Return the seconds of the second of two trial epochs, which has a checkpoint and no validation; print the profile."""
     report = {"class_path": "sll_zoo.training.callbacks.TrainingReport", "init_args": {"folder": str(trial)}}
     callbacks = [report, *(one for one in settings["trainer"]["callbacks"] if one is not save)]
     profiler = {
@@ -127,7 +127,7 @@ def write(path: Path, settings: dict[str, Any]) -> None:
 
 
 def fewest_bits(model: str, data: str, device: str) -> int:
-    """Return the fewest bits a weight with which a network stays within ``COST`` of its certified accuracy, or else the most."""
+    """Return the fewest bits of ``BITS`` that cost at most ``COST`` of certified accuracy; the most bits if none do."""
     network = sll_zoo.create_model(model, pretrained=True).eval().to(device)
     held_out = open_data(data, network.config.input_shape, network.num_classes)
     before = sll_zoo.evaluate(network, held_out.batches())
@@ -140,11 +140,11 @@ def fewest_bits(model: str, data: str, device: str) -> int:
 
 
 def run(command: str, *arguments: object) -> None:
-    """Run a command of ``sll-zoo``, let it end in its own way if it is interrupted, and end with it if it fails."""
+    """Run a command of ``sll-zoo``; if it is interrupted, wait until it ends, and if it fails, end as well."""
     words = [sys.executable, "-m", "sll_zoo", command, *map(str, arguments)]
     print("sll-zoo", *words[3:], flush=True)
     process = subprocess.Popen(words)  # noqa: S603 - commands of this file
-    # SIGINT comes from the terminal, to both.
+    # Ctrl-C in a terminal sends SIGINT to both processes.
     handlers = {signal.SIGTERM: lambda *_: process.terminate(), signal.SIGINT: lambda *_: None}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     status = process.wait()

@@ -38,11 +38,11 @@ __all__ = [
     "quantize",
 ]
 
-# Nothing is imported before it is used; where the names come from is in __init__.pyi, which type checkers read, too.
+# Names are imported when they are first used; __init__.pyi says from where, for lazy_loader and for type checkers.
 __getattr__, __dir__, _ = lazy_loader.attach_stub(__name__, __file__)
 
 
-# timm has no use for the models before it is imported: until then it need not be, so that `sll-zoo --help` waits for no torch.
+# Registration waits until timm is imported, so that `sll-zoo --help` does not wait for torch.
 @wrapt.when_imported("timm")
 def _register_models(_timm: ModuleType) -> None:
     import_module("sll_zoo.zoo.entries")

@@ -1,5 +1,6 @@
 from . import certificates as certificates
 from . import data as data
+from . import deployment as deployment
 from . import errors as errors
 from . import layers as layers
 from . import losses as losses

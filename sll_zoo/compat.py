@@ -1,7 +1,7 @@
-"""What this package takes of others that they have not promised to keep, each with a guard.
+"""Private or deprecated names of other packages, each behind a guard.
 
-Where a name is gone, or does something else, in another version of its package, the plain way takes over, by interfaces that are
-public: results stay, and what is lost is speed.
+Where another version of a package lacks such a name, or has changed what it does, a slower way by public interfaces takes over,
+or the caller is told that the name is missing.
 """
 
 from __future__ import annotations
@@ -14,27 +14,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Where a module keeps what is called around its forward and its backward.
+# Attributes of a torch module that hold its hooks.
 FORWARD_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
-# Where Lightning keeps what reads the batches of a training, and by what its strategies move one to a device.
+# Attributes of Lightning: the reader of batches in its fit loop, and the method of its strategies that moves a batch to a device.
 FETCHER = "_data_fetcher"
 TRANSFER = "batch_to_device"
 
 
+def is_compiled(module: nn.Module) -> bool:
+    """Return whether ``module.compile()`` was called, or something else was put there: a call then executes that."""
+    return getattr(module, "_compiled_call_impl", None) is not None
+
+
 def graph_is_captured() -> bool:
-    """Return whether operations are being written down, to be executed on other numbers: not a place to look at these."""
+    """Return whether torch is capturing a graph, which later runs on other numbers, so that code must not depend on values."""
     return torch.compiler.is_compiling() or is_traced()
 
 
 def is_traced() -> bool:
-    """Return whether ``torch.jit.trace`` is writing operations down. It is deprecated, and may be gone."""
+    """Return whether ``torch.jit.trace`` is at work. It is deprecated, and later versions of torch may not have it."""
     return bool(getattr(torch.jit, "is_tracing", bool)())
 
 
 @cache
 def onednn_linear() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
-    """Return ``F.linear`` of float32 on a CPU by oneDNN; None where this PyTorch has none, or one that gives something else.
+    """Return ``F.linear`` for float32 on a CPU by oneDNN; None where this PyTorch has none, or one with other results.
 
     Slices of a transposed matrix are copied: torch 2.14.1 takes a thousand times as long for them.
     """
@@ -56,7 +61,7 @@ def onednn_linear() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
 
 
 def functorch_may_be_active() -> bool:
-    """Return whether ``torch.func`` may be taking derivatives or mapping; True where that cannot be known."""
+    """Return whether a transform of ``torch.func`` (grad, vmap) may be active; True where that cannot be known."""
     try:
         return bool(torch._C._are_functorch_transforms_active())
     except (AttributeError, TypeError):
@@ -64,10 +69,10 @@ def functorch_may_be_active() -> bool:
 
 
 def may_have_hooks(module: nn.Module) -> bool:
-    """Return whether something may happen around a module's forward or backward; True where that cannot be known."""
+    """Return whether a hook may run around a module's forward or backward; True where that cannot be known."""
     try:
         hooks = any(getattr(module, name) for name in FORWARD_HOOKS + BACKWARD_HOOKS)
-        return hooks or nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]  # of torch
+        return hooks or nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]  # torch does not annotate it
     except (AttributeError, TypeError):
         return True
 
@@ -87,7 +92,7 @@ def has_global_forward_hooks() -> bool:
 
 
 def _has_others(register: Callable[..., Any]) -> bool:
-    """Return whether there are hooks beside one that is registered for a moment, to see where they are kept."""
+    """Return whether any hook is registered; one more is registered for a moment, to find the dictionary that holds them."""
     handle = register(lambda *_: None)
     hooks = handle.hooks_dict_ref()
     handle.remove()
@@ -95,7 +100,7 @@ def _has_others(register: Callable[..., Any]) -> bool:
 
 
 def leaves(tree: Any) -> Iterator[Any]:
-    """Yield what is in nested dictionaries, lists and tuples, or the one thing that is given: ``torch.utils._pytree``'s leaves.
+    """Yield the leaves of nested dictionaries, lists and tuples, as ``torch.utils._pytree`` does; anything else is a leaf.
 
     Example:
         >>> list(leaves({"a": [1, 2], "b": (3, {"c": 4})})), list(leaves(5))
@@ -109,10 +114,10 @@ def leaves(tree: Any) -> Iterator[Any]:
 
 
 def begin_anew(fit_loop: Any, skipped: int) -> bool:
-    """Let Lightning read an epoch from its beginning, and drop the first batches; return whether it can be told.
+    """Let Lightning read an epoch from its beginning and drop the first batches; return whether this Lightning allows that.
 
     Args:
-        fit_loop: Of a trainer, at the start of a training.
+        fit_loop: The trainer's fit loop, at the start of a training.
         skipped: Number of batches to drop.
     """
     fetcher = getattr(fit_loop, FETCHER, None)
@@ -121,14 +126,14 @@ def begin_anew(fit_loop: Any, skipped: int) -> bool:
     iter(fetcher)
     for _ in range(skipped):
         next(fetcher)
-    fetcher.fetched = 0  # Lightning counts those itself
+    fetcher.fetched = 0  # Lightning adds the number of skipped batches itself
     return True
 
 
 def before_transfer(strategy: Any, act: Callable[[], None]) -> bool:
-    """Let a strategy of Lightning do something before it moves a batch to its device; return whether it can be told, once.
+    """Call ``act`` before a Lightning strategy moves a batch to its device; return whether that was arranged.
 
-    Callbacks have no hook there. Where it cannot be told, batches are moved as ever.
+    Callbacks have no hook there. It is arranged once for each strategy; where Lightning lacks the method, nothing changes.
     """
     transfer = getattr(strategy, TRANSFER, None)
     if transfer is None or TRANSFER in vars(strategy):

@@ -61,8 +61,8 @@ def commit(checkout: Path = CHECKOUT) -> str | None:
 def weights_sha256(model: torch.nn.Module) -> str:
     """Return the sha256, in hexadecimal, of a network's state dict as a safetensors file.
 
-    For weights that the zoo saved in float32 it is that of ``model.safetensors``; for others, of what
-    ``safetensors.torch.save`` makes of the tensors, wherever they were loaded from.
+    For weights that the zoo saved in float32 it is the hash of ``model.safetensors``; for others, of the file that
+    ``safetensors.torch.save`` would write, wherever they were loaded from.
     """
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     return hashlib.sha256(safetensors.torch.save(state)).hexdigest()

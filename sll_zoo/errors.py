@@ -50,7 +50,7 @@ class CheckpointError(SllZooError, RuntimeError):
 
 
 class DivergedError(SllZooError, ArithmeticError):
-    """A training whose loss, gradients or weights are not finite any more."""
+    """A training whose loss, gradients or weights are no longer finite."""
 
 
 class UntrainedHeadWarning(UserWarning):
@@ -61,8 +61,8 @@ class Interrupted(SystemExit):
     """A training that ended because it was asked to, with a checkpoint where that was possible.
 
     Args:
-        signum: The signal that asked.
-        message: What became of the training, in one line; empty on all processes but one.
+        signum: Number of the signal that asked for the end.
+        message: Where the training stopped and how to resume it, in one line; empty on all processes but one.
     """
 
     def __init__(self, signum: int, message: str) -> None:

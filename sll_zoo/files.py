@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees a half-written one, and what JSON can hold."""
+"""Writing files whole or not at all, and as JSON."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 
-# What torch raises for a file that is none of its own, or not a whole one.
+# Errors that torch raises when it loads a file that it did not write, or one that is damaged.
 DAMAGE = (AttributeError, RuntimeError, LookupError, ValueError, EOFError, pickle.UnpicklingError)
 
 
 def json_number(value: Any) -> Any:
-    """Return the value, and None for a number that JSON does not have: NaN and infinity.
+    """Return the value, or None in place of NaN and infinity, which JSON does not have.
 
     Example:
         >>> [json_number(value) for value in (1.5, float("inf"), "inf")]
@@ -49,7 +49,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def obstacle(folder: Path) -> str:
-    """Return why nothing can be written to a folder, which need not exist yet; nothing if it can. Leaves no trace."""
+    """Return why a folder, which need not exist yet, cannot be written to; an empty text if it can. It stays as it is."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         return f"{folder} cannot be written to because {existing} is a file"
@@ -61,12 +61,12 @@ def obstacle(folder: Path) -> str:
 
 
 def obstacle_to_file(path: Path) -> str:
-    """Return why a file cannot be written or replaced, in a folder that need not exist yet; nothing if it can."""
+    """Return why a file cannot be written or replaced, in a folder that need not exist yet; an empty text if it can."""
     return f"{path} is a folder" if path.is_dir() else obstacle(path.parent)
 
 
 def rewrite_between(path: Path, begin: str, end: str, content: str) -> None:
-    """Replace what stands in a text file between two marks, each on a line of its own."""
+    """Replace the text between two marks in a file; each mark is a line of its own."""
     between = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)
     text = path.read_text("utf-8")
     with atomic_write(path) as temporary:

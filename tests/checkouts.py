@@ -1,4 +1,4 @@
-"""A checkout of one's own, for tests of what writes into the checkout that the package runs in."""
+"""A copy of the checkout, for tests of commands that write into the checkout that the package runs in."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def checkout(to):
-    """Copy what a command reads and writes of this checkout, and return where it is."""
+    """Copy the files of this checkout that a command reads or writes, and return the path of the copy."""
     for name in ("sll_zoo", "benchmarks", "checkpoints", "configs"):
         shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "README.md", to)
@@ -16,5 +16,5 @@ def checkout(to):
 
 
 def environment(root):
-    """Return the environment of a process that imports the package of a checkout."""
+    """Return the environment variables of a process that imports the package from a checkout."""
     return {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}

@@ -1,9 +1,9 @@
-"""Fixtures, and a Hub that answers nobody: no test can reach the network or a developer's cache."""
+"""Fixtures, and settings that keep tests from the network and from a developer's cache."""
 
 import os
 import tempfile
 
-# The Hub's client reads these once, when it is imported. Port 9 refuses.
+# The Hub's client reads these variables once, when it is imported. Nothing answers on port 9.
 os.environ.update(HF_HOME=tempfile.mkdtemp(prefix="hf-home-"), HF_ENDPOINT="http://127.0.0.1:9", HF_TOKEN="dummy")
 for _proxy in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
     os.environ.pop(_proxy, None)
@@ -17,13 +17,13 @@ import torch
 import sll_zoo
 from sll_zoo.data import Digits
 from sll_zoo.layers import UnitRowsLinear
-from tests.hub.fixtures import hub, pytest_report_header  # noqa: F401  (for every folder)
+from tests.hub.fixtures import hub, pytest_report_header  # noqa: F401  (the fixture hub is for every folder of tests)
 
-torch.set_num_threads(1)  # where something has imported torch before
+torch.set_num_threads(1)  # in case torch was imported before the variable was set
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave what compiles or is traced to ``test_compile.py``: neither goes through the suite's shape checks."""
+    """Leave out tests that compile or trace if shapes are checked, which these cannot do; ``test_compile.py`` runs them."""
     if config.getoption("--jaxtyping-packages"):
         items[:] = [item for item in items if "compiles" not in item.name and "is_traced" not in item.name]
 
@@ -47,6 +47,6 @@ def pretrained():
 
 @pytest.fixture
 def liar(monkeypatch):
-    """Let every network state constants that are half of the truth."""
+    """Let every network state pairwise Lipschitz constants that are half of the true ones."""
     truth = UnitRowsLinear.pairwise_lipschitz
     monkeypatch.setattr(UnitRowsLinear, "pairwise_lipschitz", lambda head: truth(head) / 2)

@@ -1,4 +1,4 @@
-"""Images on disk, for tests of what reads them."""
+"""Images on disk, for tests of code that reads them."""
 
 from PIL import Image
 

@@ -1,4 +1,4 @@
-"""The laws that every 1-Lipschitz layer obeys; each raises AssertionError for a layer that does not.
+"""The laws that every 1-Lipschitz layer obeys; each raises AssertionError for a layer that breaks it.
 
 A law takes a ``Subject``; ``test_laws.py`` applies all to every family, ``test_laws_can_fail.py`` shows that each can refuse.
 """
@@ -27,7 +27,7 @@ class Subject:
 
     make: Callable[[], nn.Module]
     shape: tuple[int, ...]
-    channels: int | None = None  # of the output, where it has others than the input
+    channels: int | None = None  # channels of the output, if they differ from the input's
 
     def layer(self, seed=0):
         """Return a layer in float64 with every parameter away from its initial value."""
@@ -39,7 +39,7 @@ class Subject:
         return layer
 
     def folded(self, layer):
-        """Return a layer folded, for inputs of the shape."""
+        """Return a layer folded for inputs of the subject's shape."""
         return fold(layer, size=self.shape[1:] or None)
 
     def inputs(self, batch=3, seed=1, scale=1.0):
@@ -47,7 +47,7 @@ class Subject:
 
 
 def train(layer, inputs, steps=20):
-    """Move the weights as a training does."""
+    """Change the weights as a training does."""
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
     target = layer(inputs).detach().roll(1, 0)
     for _ in range(steps):
@@ -59,18 +59,18 @@ def train(layer, inputs, steps=20):
 def gains(layer, inputs):
     """Return the largest singular value of the layer's Jacobian at each input."""
     inputs = inputs.detach().requires_grad_()
-    outputs = layer(inputs).flatten(1).sum(0)  # of which each input has its own share
+    outputs = layer(inputs).flatten(1).sum(0)  # the gradient by an input is that of its own output
     rows = [torch.autograd.grad(output, inputs, retain_graph=True)[0].flatten(1) for output in outputs]
     return torch.linalg.matrix_norm(torch.stack(rows, 1), 2)
 
 
 def rescaling(layer):
-    """Return the method by which a layer makes its guarantee from its free weights: 2/T, or W with ‖W‖ ≤ 1."""
+    """Return the name of the method that computes 2/T, or W with ‖W‖ ≤ 1, from a layer's free weights; None if it has none."""
     return next((name for name in ("step", "constrained_weight") if hasattr(layer, name)), None)
 
 
 def frozen(layer):
-    """Return the layer with its rescaling computed once: for laws of the map, of which it is an expensive part."""
+    """Return the layer with its rescaling computed once, which is expensive, for laws about the map alone."""
     if name := rescaling(layer):
         value = getattr(layer, name)().detach()
         setattr(layer, name, lambda: value)
@@ -92,7 +92,7 @@ def law_02_no_pair_is_stretched(subject):
     differences = [subject.inputs(pairs, seed=2, scale=scale).requires_grad_() for scale in scales]
     rates = [{"params": [d], "lr": 0.1 * scale} for d, scale in zip(differences, scales, strict=True)]
     optimizer = torch.optim.Adam([{"params": points, "lr": 0.1}, *rates])
-    # Differences of nearby outputs carry a rounding error that does not shrink with the distance.
+    # The tolerance grows as pairs get closer: differences of outputs have a rounding error that does not shrink with them.
     most = 1 + tol.GAIN / torch.tensor(scales, dtype=torch.float64).clamp_max(1).repeat_interleave(pairs)
     for _ in range(30):
         x, d = torch.cat(points), torch.cat(differences)
@@ -105,7 +105,7 @@ def law_02_no_pair_is_stretched(subject):
 
 def law_03_is_not_the_zero_map(subject):
     layer = subject.layer()
-    # A kernel that reaches beyond the image on all sides is rescaled for pixels that are not there.
+    # A kernel larger than the image has a smaller gain, as its T also covers pixels outside the image.
     least = 0.1 if layer.weight.shape[-1] > min(subject.shape[1:], default=np.inf) else 0.3
     assert gains(layer, subject.inputs()).max() >= least
 

@@ -1,10 +1,10 @@
-"""Which cases of a test `make test` runs."""
+"""Marks for the cases of a test that `make test` leaves out."""
 
 import pytest
 
 
 def slow_but(quick, cases):
-    """Return the cases of a test for ``parametrize``, of which those that are not in ``quick`` are marked slow."""
+    """Return the cases of a test for ``parametrize``; those that are not in ``quick`` are marked slow."""
     return [case if case in quick else _slow(case) for case in cases]
 
 

@@ -1,4 +1,4 @@
-"""How much memory the results of PyTorch's operations take."""
+"""Measuring how much memory the results of PyTorch's operations take."""
 
 import weakref
 
@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Peak(TorchDispatchMode):
-    """Notes the most bytes, in ``bytes``, that results of operations within took at a time."""
+    """Keeps in ``bytes`` the most memory that the results of operations inside the context took at one time."""
 
     def __init__(self):
         super().__init__()
@@ -24,7 +24,7 @@ class Peak(TorchDispatchMode):
 
 
 def peak(function):
-    """Return the most bytes that a function's results took at a time, the last included."""
+    """Return the most bytes that the results of a function's operations took at one time, its return value included."""
     with Peak() as found:
         _ = function()
     return found.bytes

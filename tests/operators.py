@@ -18,7 +18,7 @@ def linear_matrix(layer, shape):
 def grams(weight):
     """Return V Vᵀ of a dense weight; of a kernel, those of its circular convolutions and of its zero-padded one on a small image.
 
-    A zero-padded image of 32 x 32 is a piece of the larger torus here, so that what bounds the one bounds the other.
+    A zero-padded image of 32 x 32 is a part of the larger torus here, so that a bound for the torus holds for the image.
     """
     if weight.ndim == 2:
         return [weight @ weight.mT]

@@ -79,7 +79,7 @@ def aol(layer, x):
 
 
 def circular_matrix(kernel, height, width):
-    """Return a circular convolution as a matrix (out·h·w, in·h·w); what of a kernel is beyond the image is left out."""
+    """Return a circular convolution as a matrix (out·h·w, in·h·w), without the part of a kernel that exceeds the image."""
     out, channels, size, _ = kernel.shape
     matrix = np.zeros((out, height, width, channels, height, width))
     for a, b, y, x in itertools.product(range(min(size, height)), range(min(size, width)), range(height), range(width)):
@@ -115,7 +115,7 @@ def orthogonal(layer, x):
 
 
 def sandwich(layer, x):
-    """Return √2 Aᵀ Ψ relu(√2 Ψ⁻¹ B x + b), A over B being the transpose of an orthonormal matrix."""
+    """Return √2 Aᵀ Ψ relu(√2 Ψ⁻¹ B x + b), where [Aᵀ; Bᵀ] is a matrix with orthonormal columns."""
     q, psi, bias = orthonormal(layer, x), np.exp(along_pixels(layer.log_psi, x)), along_pixels(layer.bias, x)
     a, b = q[: len(bias)].T, q[len(bias) :].T
     hidden = np.maximum(2**0.5 * (x.reshape(len(x), -1) @ b.T) / psi + bias, 0)

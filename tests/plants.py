@@ -14,13 +14,13 @@ def downsampling(family="sll"):
 
 
 def stretch(module, factor=1.01):
-    """Let a layer return ``factor`` times what it should."""
+    """Make a layer return ``factor`` times its output."""
     kind = type(module)
     module.__class__ = type("Louder", (kind,), {"forward": lambda self, x: factor * kind.forward(self, x)})
 
 
 class Longer(LipNet):
-    """A network of one's own: one more layer, in a body that is a chain."""
+    """A user's own network: one more layer, in a body that is a chain."""
 
     def __init__(self, config):
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""Processes of their own for tests; they fork from one that has imported everything, so that each starts at once."""
+"""New processes for tests; they fork from one that has imported everything, so that each starts at once."""
 
 import multiprocessing
 import os

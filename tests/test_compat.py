@@ -124,7 +124,7 @@ def test_a_lightning_that_cannot_be_told_to_begin_anew_trains_alike_and_does_not
         if goes_on:
             torch.testing.assert_close(train(trainer(folder), NoisyDigits(**data), last=True), whole, rtol=0, atol=0)
         else:
-            with pytest.raises(CheckpointError, match="after batch 1 of an epoch: go on from a checkpoint of the end"):
+            with pytest.raises(CheckpointError, match=r"batch 1 .*lightning==2\.6"):
                 train(trainer(folder), NoisyDigits(**data), last=True)
 
 

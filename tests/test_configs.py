@@ -16,7 +16,7 @@ from tests.data import published
 from tests.marks import slow_but
 
 CONFIGS = sorted(path.relative_to(ROOT) for path in ROOT.glob("configs/**/*.yaml"))
-# They differ from that of sll_small in the name alone.
+# Configurations of larger networks, which differ from that of sll_small in the name alone.
 LARGER = [path for path in CONFIGS if path.stem in ("sll_medium", "sll_large", "sll_xlarge")]
 SMALL = {"width": 12, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dense_inner": 8}
 SMALL_CONVNET = {"width": 4, "block_layers": 1}
@@ -73,7 +73,7 @@ def test_a_configuration_saves_what_it_is_named_after(path):
     config = read(path)
     (save,) = (entry["init_args"] for entry in config["trainer"]["callbacks"] if entry["class_path"].endswith("SavePretrained"))
     assert save["folder"].startswith("outputs/")
-    if len(path.parts) == 3 and path.parts[1] in DATA_OF_TAG:  # to be shipped
+    if len(path.parts) == 3 and path.parts[1] in DATA_OF_TAG:  # a configuration of weights to ship
         data_set, name = path.parts[1], f"{path.stem}.{path.parts[1]}"
         assert (config["model"]["name"], save["folder"]) == (name, f"outputs/{name}")
         assert config["data"]["class_path"] == f"sll_zoo.data.{DATA_MODULES.get(data_set, ImageFolder).__name__}"

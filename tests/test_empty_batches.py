@@ -15,7 +15,7 @@ from sll_zoo.models import LipConvNetConfig, build
 from sll_zoo.zoo.entries import ARCHITECTURES
 
 QUIET = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False}
-# Those that differ in more than their widths and depths, which are made small.
+# Sizes of the zoo that differ in more than width and depth, which are made small here.
 SHAPES = {
     "nano": {"conv_layers": 2, "dense_layers": 1, "img_size": (4, 6)},
     "tiny": {"conv_layers": 2, "dense_layers": 1, "img_size": (8, 4)},

@@ -94,6 +94,5 @@ def test_every_image_counts_once_on_any_number_of_processes(world, tmp_path):
             # The network rounds a batch of another size in another way; what is counted is the same to the last bit.
             assert figures == expected | {name: pytest.approx(expected[name], rel=tol.FLOAT32) for name in ROUNDED}
         assert sum(of_rank[index][1] for _, of_rank, _ in ranks) == n
-    remedy = "take the loader from sll_zoo.data.evaluation_loader, or use one process"
-    padded = f"a DistributedSampler deals out {7 + -7 % world} of 7 images, and each is to count once"
-    assert {message for _, _, message in ranks} == {f"{padded}: {remedy}"}
+    for value in ("DistributedSampler", f"{7 + -7 % world} of 7", "sll_zoo.data.evaluation_loader"):
+        assert all(value in message for _, _, message in ranks)

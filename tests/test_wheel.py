@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 TEN_LINES = (ROOT / "README.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
-# Everything is at hand; nothing is asked of an index.
+# Options of pip for an installation without a package index.
 ALONE = ["--quiet", "--no-index", "--no-deps"]
 HATCHLING = [sys.executable, "-m", "hatchling", "build", "-t"]
 INSIDE = "sll_zoo/checkpoints/"
@@ -90,5 +90,5 @@ def test_a_large_set_stays_out_and_too_many_small_ones_fail_the_build(tmp_path):
             file.truncate(size)
         if place == 1:
             assert held(wheel_of(tmp_path, tmp_path / "wheel")).keys() == {"small/model.safetensors"}
-    with pytest.raises(AssertionError, match="30,000,001 bytes of weights, more than 30,000,000"):
+    with pytest.raises(AssertionError, match=r"30,000,001 .*30,000,000"):
         wheel_of(tmp_path, tmp_path / "wheel")

@@ -22,7 +22,7 @@ def test_a_folder_with_other_classes_and_size_gives_a_certified_model(freeze, mo
     larger = torch.nn.functional.interpolate(images[chosen], scale_factor=3, mode="bicubic").clamp(0, 1)
     write_images(tmp_path / "data/images", larger, labels[chosen])
     arguments = ["fit", "--config", str(CONFIG), "--model.model_args.num_classes", "3", "--data.batch_size", "16"]
-    arguments += ["--model.freeze_body", freeze, "--trainer.max_epochs", "8", "--data.num_workers", "0"]
+    arguments += ["--model.head_only", freeze, "--trainer.max_epochs", "8", "--data.num_workers", "0"]
     assert main(arguments) == 0
     assert "wrote outputs/sll_nano.imagefolder" in capsys.readouterr().out
     (report,) = Path("outputs").glob("**/metrics.json")

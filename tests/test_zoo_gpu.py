@@ -15,7 +15,7 @@ from tests.checkouts import checkout, environment
 pytestmark = pytest.mark.slow
 
 MODEL = "sll_nano.digits"
-# Each step two times: the second time all is done.
+# Code that runs each step twice; the second time there is nothing left to do.
 SCRIPT = """
 import sys
 from pathlib import Path

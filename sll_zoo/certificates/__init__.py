@@ -1,1 +1,6 @@
-"""What is proved of a network, measured with the proof, and searched for against it."""
+"""Certificates of networks, measurements and audits with them, and attacks that test them."""
+
+import lazy_loader
+
+SUBMODULES = ("adversaries", "attacking", "auditing", "bounds", "certification", "evaluation", "soundness")
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, SUBMODULES)

@@ -1,7 +1,7 @@
-"""Searches of L2 balls around images for another class: projected gradient ascent, and AutoAttack.
+"""Searches for images of another class in L2 balls around images: projected gradient ascent, and AutoAttack.
 
-A search takes a network, images, their classes and the radius of each ball, and returns one point of each ball: of another class
-where it found any.
+A search takes a network, images, their classes and the radius of each ball. It returns one point of each ball, of another class
+if it found one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Search = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
 
 # Fraction of the radius that is searched: rounding of image + perturbation (1e-16 a pixel) must not lead out of the ball.
 INSIDE = 1 - 1e-9
-# First step of a run in radii of the ball; steps fall linearly to 0. Measured: of 120 digits at eps = 1, a run of 20 steps left
-# 22 correct with first step 0.3, and 20 with 1 or 2.
+# Length of a run's first step in radii of the ball; the length falls linearly to 0. Measured: of 120 digits at eps = 1, a run of
+# 20 steps left 22 correct with first step 0.3, and 20 with 1 or 2.
 STEP = 1.0
 # Number of target classes of AutoAttack's targeted attacks (Croce and Hein 2020, section 5); all others if there are fewer.
 TARGETS = 9
@@ -41,18 +41,18 @@ def pgd(
     restarts: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Ascend the margin of the strongest rival by projected gradient steps, from random points of each ball.
+    """Search by projected gradient steps that raise the margin of the strongest other class, from random points of each ball.
 
     Source: Madry et al. 2018 (arXiv 1706.06083), with the margin of Carlini and Wagner 2017 (arXiv 1608.04644) for a loss.
 
     Args:
-        network: In the images' dtype.
+        network: The network, in the dtype of the images.
         images: (batch, channels, height, width) in [0, 1].
         prediction: The class of each image, (batch,).
         eps: Radius of the ball around each image, (batch,), positive and finite.
         steps: Gradient steps of a run.
-        restarts: Runs from a new random point, for the images that the runs before did not break.
-        generator: Of the random points, on the CPU.
+        restarts: Number of runs; each starts at new random points, for the images that no earlier run broke.
+        generator: Generator of the random points, on the CPU.
 
     Returns:
         One point of each ball, in [0, 1]: of another class where one was found.
@@ -67,16 +67,16 @@ def pgd(
 
 
 def autoattack(network: nn.Module, images: Tensor, prediction: Tensor, eps: Tensor, *, seed: int) -> Tensor:
-    """Run the standard version of AutoAttack in L2: APGD-CE, targeted APGD and FAB, and Square, each on what the others left.
+    """Run the standard version of AutoAttack in L2: APGD-CE, targeted APGD and FAB, and Square, each on images not yet broken.
 
     Source: Croce and Hein 2020 (arXiv 2003.01690).
 
     Args:
-        network: In the images' dtype.
+        network: The network, in the dtype of the images.
         images: (batch, channels, height, width) in [0, 1].
         prediction: The class of each image, (batch,).
-        eps: Radius of the balls, (batch,), the same for all images: AutoAttack knows one.
-        seed: Of its random numbers.
+        eps: Radius of the balls, (batch,), the same for all images: AutoAttack takes one radius only.
+        seed: Seed of AutoAttack's random numbers.
 
     Raises:
         ConfigError: Fewer classes, or smaller images, than AutoAttack can deal with.
@@ -111,10 +111,10 @@ def require_autoattack() -> None:
 
 
 def bisect_to_boundary(network: nn.Module, images: Tensor, prediction: Tensor, found: Tensor) -> Tensor:
-    """Return points of another class between the images and the points ``found``, by bisection: near to where the class changes.
+    """Return points of another class between the images and ``found``, by bisection, close to where the class changes.
 
     Args:
-        network: In the images' dtype.
+        network: The network, in the dtype of the images.
         images: (batch, channels, height, width).
         prediction: The class of each image, (batch,).
         found: Points of another class, one for each image.
@@ -130,7 +130,7 @@ def bisect_to_boundary(network: nn.Module, images: Tensor, prediction: Tensor, f
 def _ascend(
     network: nn.Module, images: Tensor, prediction: Tensor, eps: Tensor, steps: int, generator: torch.Generator
 ) -> Tensor:
-    """Return what one run reaches: a point of another class, where it stops, or the last one."""
+    """Return the points that one run reaches: the first one of another class, at which it stops, or its last one."""
     reached = project(images + _random_points(images, eps, generator), images, eps)
     running = torch.arange(len(images), device=images.device)
     for step in range(steps):
@@ -163,7 +163,7 @@ def _random_points(images: Tensor, eps: Tensor, generator: torch.Generator) -> T
 
 
 def project(x: Tensor, images: Tensor, eps: Tensor) -> Tensor:
-    """Return points of the ball around each image and of [0, 1]: scaled back to the one, then cut off at the other.
+    """Return the points moved into the ball around each image, by scaling, and into [0, 1], by clamping.
 
     Args:
         x: Any points, one for each image.

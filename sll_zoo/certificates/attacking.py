@@ -1,7 +1,7 @@
-"""Attacks as a test of certificates: no image may change its class inside its certified radius, whoever looks for one.
+"""Attacks as a test of certificates: no attack may find another class inside an image's certified radius.
 
-An attack gives an upper bound of the accuracy under perturbations, a certificate a lower one. Where the two cross, the
-certificate is wrong.
+An attack gives an upper bound of the accuracy under perturbations, a certificate a lower bound. If the upper bound is below the
+lower one, the certificate is wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sll_zoo.certificates.adversaries import Search, autoattack, bisect_to_boundary, pgd, project, require_autoattack
-from sll_zoo.certificates.certification import certify, check_images, evaluation_form
+from sll_zoo.certificates.certification import certificate_of, check_images, evaluation_form
 from sll_zoo.certificates.soundness import FrozenNetwork
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
@@ -31,16 +31,16 @@ JUST_BELOW = 0.999
 
 @dataclass(frozen=True, eq=False)
 class Attack:
-    """What :func:`attack` found.
+    """The result of :func:`attack`.
 
     Attributes:
-        images: As they were attacked, (n, channels, height, width) in float64.
+        images: The attacked images, (n, channels, height, width) in float64.
         labels: Their true classes (n,).
         prediction: Their classes by the network (n,).
         radius: Their certified radii (n,), L2 in pixels of [0, 1].
-        adversarial: For each image the closest one of another class that was found, or the image itself; in [0, 1].
-        adversarial_prediction: The classes of these by the network (n,).
-        distance: From each image to its adversarial one, in L2 and float64 (n,); infinite where none was found.
+        adversarial: For each image the closest image of another class that was found, in [0, 1], or else the image itself.
+        adversarial_prediction: The classes of ``adversarial`` by the network (n,).
+        distance: L2 distance from each image to its adversarial one, in float64 (n,); infinite where none was found.
         eps: The radii of the balls that were searched, in ascending order.
         seconds: Wall time.
     """
@@ -67,12 +67,12 @@ class Attack:
 
     @property
     def empirical(self) -> dict[float, float]:
-        """For each radius, the fraction classified correctly of which no image of another class was found within it."""
+        """For each radius, the fraction of images classified correctly for which none of another class was found within it."""
         return self._fractions(self.distance, self.eps)
 
     @property
     def certified(self) -> dict[float, float]:
-        """For each radius, the fraction classified correctly for which none exists within it: never above ``empirical``."""
+        """For each radius, the fraction of images certified at it: never above ``empirical``, unless a certificate is wrong."""
         return self._fractions(self.radius, self.eps)
 
     @property
@@ -101,9 +101,9 @@ def attack(
 ) -> Attack:
     """Certify each image, then search for images of another class: just inside its own radius, and in the ball of each ``eps``.
 
-    Every search is against the class that the network gives, right or wrong, since that is what a certificate is about. What is
-    found is drawn back towards the image as far as its class stays changed. Searches run in float32, which is several times as
-    fast; what counts is that the class of what they find is another one in float64, in which ``certify`` evaluates the network.
+    Searches look for any class but the predicted one, right or wrong, since a certificate is about the prediction. Images that
+    they find are moved towards the original by bisection, as far as the class stays different. Searches run in float32, which is
+    several times as fast; an image counts only if its class is different in float64, in which ``certify`` evaluates the network.
 
     Args:
         model: A network that :func:`~sll_zoo.certify` accepts; it is not changed.
@@ -112,18 +112,18 @@ def attack(
         eps: L2 radii in pixels of [0, 1].
         method: ``pgd``, or ``autoattack`` for the balls of ``eps``: APGD-CE, APGD-T, FAB-T and Square, with the extra
             ``sll-zoo[attack]``. Each image's own radius, which AutoAttack cannot take, is searched by PGD.
-        steps: Of a run of PGD.
+        steps: Gradient steps of a run of PGD.
         restarts: Runs of PGD, from random points of the ball.
         batch_size: Images attacked at a time.
-        seed: Of the random numbers.
+        seed: Seed of the random numbers.
         progress: Wraps the list of searches, such as ``rich.progress.track``.
 
     Returns:
-        What was found: ``empirical`` is at least ``certified`` at each eps, unless ``violations.any()``.
+        The result; ``empirical`` is at least ``certified`` at each eps, unless ``violations.any()``.
 
     Raises:
-        ConfigError: No radius, or one that is not positive and finite; a number below 1; a method that is unknown, or whose
-            package is not installed.
+        ConfigError: No radius, or one that is not positive and finite; ``steps``, ``restarts`` or ``batch_size`` below 1; a
+            method that is unknown, or whose package is not installed.
         InputError: No images, images or a model that ``certify`` refuses, or labels that are not its classes.
 
     Example:
@@ -153,7 +153,7 @@ def attack(
     searches = [(find, ball, rows) for find, ball in balls for rows in batches]
     adversarial, new, distance = images.clone(), prediction.clone(), torch.full_like(radius, torch.inf)
     for find, ball, rows in progress(searches):
-        todo = rows[(ball[rows] > 0) & (distance[rows] > ball[rows])]  # images without a violation so far
+        todo = rows[(ball[rows] > 0) & (distance[rows] > ball[rows])]  # images with nothing found in their ball so far
         if len(todo):
             with full_precision(images.device.type):
                 found = find(searched, images[todo].float(), prediction[todo], ball[todo].float()).to(images)
@@ -167,13 +167,13 @@ def attack(
 
 def _certified(network: nn.Module, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
     """Return prediction and radius of all images, (n,) each."""
-    certificates = [certify(network, batch) for batch in torch.split(images, batch_size)]
+    certificates = [certificate_of(network, batch) for batch in torch.split(images, batch_size)]
     prediction = torch.cat([certificate.prediction for certificate in certificates])
     return prediction, torch.cat([certificate.radius for certificate in certificates])
 
 
 def _verified(network: nn.Module, images: Tensor, prediction: Tensor, found: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the points ``found``, those of another class drawn back, with their classes and distances, infinite for the rest."""
+    """Return ``found``, points of another class moved back by bisection, with classes and distances, infinite for the rest."""
     broken = network(found).argmax(1) != prediction
     if broken.any():
         found[broken] = bisect_to_boundary(network, images[broken], prediction[broken], found[broken])

@@ -1,4 +1,4 @@
-"""An audit of a whole network: the constant of each layer, from above by proof and from below by search."""
+"""An audit of a network: bounds of each layer's Lipschitz constant, from above by proof and from below by search."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from sll_zoo.models.structure import attachments
 
 @dataclass(frozen=True)
 class LayerAudit:
-    """What the audit found of one layer.
+    """The audit of one layer.
 
     Attributes:
         name: Path of the module in the network.
         kind: Its class.
         family: Its family, empty for layers that belong to none.
-        t: What that family's T is.
-        shape: Of its weight, empty without one.
+        t: Description of that family's T.
+        shape: Shape of its weight, empty without one.
         margin: 1 − λ_max(T^{-1/2} WᵀW T^{-1/2}), or 1 − ‖W̃‖ of a linear map; NaN where neither applies.
         upper_bound: Proved bound of the Lipschitz constant in L2; infinite where there is no proof.
         lower_bound: The largest gain that a search found.
@@ -55,11 +55,11 @@ class LayerAudit:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the audit found of a network.
+    """The audit of a network.
 
     Attributes:
         layers: One entry a layer, in order of execution.
-        constant: Product of the upper bounds under the head: the Lipschitz constant of the features.
+        constant: Product of the upper bounds of all layers before the head: a bound for the features.
         pairwise: Smallest and largest constant of the difference of two logits; NaN without logits.
     """
 
@@ -80,17 +80,17 @@ class Audit:
 
 
 def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[Any]] = iter) -> Audit:
-    """Check every layer of a network against the claim that it is 1-Lipschitz, and that the network is a chain of its layers.
+    """Check that every layer of a network is 1-Lipschitz, and that the network is a chain of its layers.
 
-    What a layer computes is compared with the audit's own formula, and the chain followed, for a few random inputs: code that is
-    written to deceive can pass.
+    The output of a layer is compared with the audit's own formula, and the chain is followed, for a few random inputs only: code
+    that is written to deceive can pass.
 
     Args:
         model: A network of the zoo; it is not changed.
         progress: Wraps the list of layers, such as ``rich.progress.track``.
 
     Returns:
-        The audit; the network keeps its claims if ``problems`` is empty.
+        The audit; the network passes if ``problems`` is empty.
 
     Raises:
         InputError: Something else than a network of the zoo.
@@ -115,7 +115,7 @@ def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[A
 
 
 def _broken_links(model: LipschitzClassifier, traced: Trace) -> dict[str, LayerAudit]:
-    """Return by name the layers that are no links of a chain that the head closes."""
+    """Return by name the layers that break the chain from the images to the head."""
     broken = {
         name or "network": LayerAudit(name or "network", kind, problem=problem) for name, kind, problem in attachments(model)
     }
@@ -134,7 +134,7 @@ def _broken_links(model: LipschitzClassifier, traced: Trace) -> dict[str, LayerA
 
 
 def _audit_layer(call: Call, family: str, claimed: Tensor) -> LayerAudit:
-    """Return what is found of one layer, ``claimed`` being the constants that the network states for its logits."""
+    """Return the audit of one layer; ``claimed`` are the constants that the network states for its logits."""
     name, layer, x, _ = call
     known = isinstance(layer, FAMILIES[family].classes)
     weight = getattr(layer, "weight", None)

@@ -1,6 +1,6 @@
-"""The Lipschitz constant of one layer, from above by proof and from below by search, in float64.
+"""Bounds of the Lipschitz constant of one layer in float64, from above by proof and from below by search.
 
-By linear algebra that shares nothing with the layers' own choices of T, so that a mistake in a layer cannot hide itself.
+The linear algebra here is independent of the layers' own choices of T, so that it shows a mistake in a layer.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from sll_zoo.functional.activation import slope_restricted
 from sll_zoo.functional.convolution import frequencies, torus
 from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich
 
-# Float64 rounding of eigenvalues near 1, through sums of some thousand products.
+# Tolerance for the float64 rounding of eigenvalues near 1, which come from sums of some thousand products.
 SLACK = 1e-9
-# Of norm at most 1 whatever their parameters.
+# Layers that are 1-Lipschitz whatever their parameters.
 NORM_ONE = (
     nn.Identity,
     nn.Flatten,
@@ -40,13 +40,13 @@ def lipschitz_upper_bound(layer: nn.Module, x: Tensor) -> tuple[float, float]:
     """Return the margin of the condition and the proved upper bound of the constant, for inputs of the shape of ``x``.
 
     Args:
-        layer: In float64, folded if it can be.
+        layer: A layer in float64, folded if it can be.
         x: (batch, ...).
 
     Returns:
         1 − λ_max(T^{-1/2} WᵀW T^{-1/2}) or 1 − ‖W̃‖, NaN where neither applies; and the bound, infinite where there is no proof.
     """
-    bound = UPPER_BOUNDS.get(type(layer))  # of a subclass, which may compute anything, nothing is known
+    bound = UPPER_BOUNDS.get(type(layer))  # not for a subclass, which may compute anything
     return bound(layer, x) if bound else (float("nan"), 1.0 if type(layer) in NORM_ONE else float("inf"))
 
 
@@ -68,7 +68,7 @@ def _circular_bound(layer: FoldedCircular, _: Tensor) -> tuple[float, float]:
 
 
 def _sandwich_bound(layer: FoldedSandwich, _: Tensor) -> tuple[float, float]:
-    """Take the norm of Aᴴ over Bᴴ, whose bound of 1 is the condition of a sandwich with a positive Ψ."""
+    """Bound a sandwich layer: it is 1-Lipschitz if Ψ is positive and Aᴴ stacked on Bᴴ has norm at most 1."""
     return _norm(_largest_norm(layer.matrices())) if (layer.psi > 0).all() else (float("nan"), float("inf"))
 
 
@@ -81,13 +81,13 @@ def _head_bound(layer: zoo_layers.UnitRowsLinear, _: Tensor) -> tuple[float, flo
 
 
 def _pool_bound(layer: zoo_layers.NormOneAvgPool2d, _: Tensor) -> tuple[float, float]:
-    """Bound k² weights of 1/divisor on windows that do not overlap."""
+    """Bound sums of k² entries over a divisor, on windows that do not overlap: the norm is k / divisor."""
     edge = cast("int", layer.kernel_size)
     return _norm(edge / float(layer.divisor_override or edge**2) if layer.stride == edge else float("inf"))
 
 
 def _max_pool_bound(layer: nn.AdaptiveMaxPool2d, _: Tensor) -> tuple[float, float]:
-    """Bound the maximum of one window: it moves by no more than the window does."""
+    """Bound the maximum over the whole image: it changes by no more than the image does."""
     return float("nan"), 1.0 if layer.output_size in (1, (1, 1)) else float("inf")
 
 
@@ -123,7 +123,7 @@ def _largest_ratio(weight: Tensor, inverse_t: Tensor, x: Tensor, padding_mode: s
 
 
 def reference(layer: nn.Module, x: Tensor) -> Tensor | None:
-    """Return what the formula of a folded layer gives for ``x``, written once more; None for layers without parameters."""
+    """Return the output of a folded layer for ``x`` by a second implementation of its formula; None for other kinds of layers."""
     if isinstance(layer, FoldedLinearForm):
         return _applied(layer.weight, x, layer.padding_mode) + _along_channels(layer.bias, x)
     if isinstance(layer, FoldedResidual):
@@ -167,9 +167,9 @@ def lipschitz_estimate(layer: nn.Module, x: Tensor, steps: int = 20) -> float:
     """Return the largest gain that power iteration on the Jacobian finds at the inputs ``x``: a lower bound of the constant.
 
     Args:
-        layer: In float64.
+        layer: A layer in float64.
         x: (batch, ...).
-        steps: Of power iteration.
+        steps: Number of steps of power iteration.
     """
     direction = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
     gain = torch.zeros(())
@@ -184,7 +184,7 @@ def lipschitz_estimate(layer: nn.Module, x: Tensor, steps: int = 20) -> float:
             return 0.0
     for _ in range(steps):
         direction = direction / direction.flatten(1).norm(dim=1).clamp_min(1e-300).view(-1, *(1,) * (x.ndim - 1))
-        # Jᵀu is linear in u, and its derivative there is J.
+        # Jᵀu is linear in u, and its derivative by u gives products with J.
         (pushed,) = torch.autograd.grad(pulled, cotangent, direction, retain_graph=True)
         gain = pushed.flatten(1).norm(dim=1).max()
         (direction,) = torch.autograd.grad(y, x, pushed, retain_graph=True)

@@ -12,7 +12,7 @@ from sll_zoo.certificates.soundness import FrozenNetwork, freeze, sound_radius
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import certified_radius, check_constants
 from sll_zoo.layers import is_folded
-from sll_zoo.layers.fold import fold_what_fits
+from sll_zoo.layers.folding import fold_what_fits
 from sll_zoo.layers.seal import Sealed, require_intact
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.structure import require_structure
@@ -20,12 +20,12 @@ from sll_zoo.models.structure import require_structure
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """What :func:`certify` proves.
+    """The result of :func:`certify`.
 
     Attributes:
         prediction: The class of each image, (batch,).
         radius: In float64, (batch,): no image in [0, 1] closer than this in L2, in pixels of [0, 1], has another class.
-        slack: In float64, (batch,): what was taken off the radius for rounding; 0 without ``sound``.
+        slack: In float64, (batch,): what was subtracted from the radius for rounding; 0 without ``sound``.
     """
 
     prediction: Tensor
@@ -44,12 +44,12 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
         model: A network with ``pairwise_lipschitz()``, (classes, classes): L[i, j] is the Lipschitz constant in L2 of logit i −
             logit j. Those of :func:`~sll_zoo.create_model`, or your own.
         images: (batch, channels, height, width), float32 or float64, in [0, 1]. Never normalised: the model does that.
-        sound: Whether the radius holds for the network as it is executed, every rounding included, against every real-valued
+        sound: Whether the radius holds for the network as it is executed, with every rounding error, and for every real-valued
             perturbation. The network that is executed is :func:`~sll_zoo.freeze` of ``model``, in float64 unless you froze it
-            yourself; a frozen network is always certified so.
+            yourself; the radii of a frozen network are always sound.
 
     Guarantee: in exact arithmetic on the stored weights; rounding is accounted for at ties only. With ``sound``, in floating
-        point: ``slack`` is taken off each radius, below 1e-8 in float64 for the networks measured; orthogonal and sandwich
+        point: ``slack`` is subtracted from each radius, below 1e-8 in float64 for the networks measured; orthogonal and sandwich
         convolutions rest on an assumption about Fourier transforms. An image with logits that are not finite has radius 0.
 
     Raises:
@@ -59,17 +59,24 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
             with ``sound``, a layer whose rounding is not bounded.
         WeightsError: A folded or frozen network that was changed since.
     """
-    if not callable(getattr(model, "pairwise_lipschitz", None)):
-        raise InputError(
-            f"a {type(model).__name__} has no pairwise_lipschitz()",
-            "only networks with proved Lipschitz constants have certificates",
-        )
+    _require_constants(model)
     _check_model(model)
     check_images(images)
-    network: Any = evaluation_form(model, sound)
-    constants: Tensor = network.pairwise_lipschitz()
+    return certificate_of(evaluation_form(model, sound), images)
+
+
+@torch.no_grad()
+def certificate_of(network: nn.Module, images: Tensor) -> Certificate:
+    """Return what :func:`certify` does, for a network of :func:`evaluation_form`: many batches need that only once.
+
+    Raises:
+        InputError, ConfigError, WeightsError: As for :func:`certify`.
+    """
+    _check_model(network)
+    check_images(images)
+    constants = _constants(network)
     images = images.to(constants.device, torch.float64)
-    logits = network(images)
+    logits: Tensor = network(images)
     if isinstance(network, FrozenNetwork):
         return Certificate(*sound_radius(network, images, logits))
     check_constants(constants, logits.shape[1])
@@ -77,11 +84,18 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
     return Certificate(prediction, radius, torch.zeros_like(radius))
 
 
-def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
-    """Return the network on which certificates rest: the model itself if it is frozen, or folded in float64, else made so.
+def _constants(network: Any) -> Tensor:
+    """Return the constants, of networks of this package by this package's methods: those of an instance could be replaced."""
+    kind = next((kind for kind in (FrozenNetwork, LipschitzClassifier) if isinstance(network, kind)), type(network))
+    constants: Tensor = kind.pairwise_lipschitz(network)
+    return constants
 
-    Orthogonal and sandwich convolutions stay as they are in a network where their matrices would take more than 4 GB, and in
-    one of another's own, of which nobody knows the sizes of the images in it.
+
+def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
+    """Return the network by which certificates are computed: the frozen model, or the model folded in float64.
+
+    Orthogonal and sandwich convolutions are not folded if their matrices would take more than 4 GB, nor in networks that are not
+    of the zoo, where the sizes of their images are unknown.
 
     Args:
         model: A network that :func:`certify` accepts, in train mode too; it is not changed.
@@ -90,12 +104,13 @@ def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
     Raises:
         ConfigError, WeightsError: As for :func:`certify`.
     """
-    # Not by the network's own methods, which could be replaced. Constants are given only where seals are whole, too.
+    _require_constants(model)
+    # The network's own methods are not used, since they could be replaced. Seals are checked by pairwise_lipschitz.
     if isinstance(model, FrozenNetwork):
         FrozenNetwork.require_structure(model)
     elif isinstance(model, LipschitzClassifier):
         require_structure(model)
-    else:  # who wrote it knows what it computes, but for the layers of this package
+    else:  # a network of the user's own: only layers of this package are checked
         require_intact(model)
     if isinstance(model, FrozenNetwork):
         return model
@@ -107,6 +122,15 @@ def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
     if sound:
         return freeze(model)
     return model if is_folded(model) else fold_what_fits(model)
+
+
+def _require_constants(model: nn.Module) -> None:
+    """Raise InputError for a model without Lipschitz constants."""
+    if not callable(getattr(model, "pairwise_lipschitz", None)):
+        raise InputError(
+            f"a {type(model).__name__} has no pairwise_lipschitz()",
+            "only networks with proved Lipschitz constants have certificates",
+        )
 
 
 def _check_model(model: nn.Module) -> None:
@@ -138,11 +162,11 @@ def check_images(images: Tensor) -> None:
 
 
 def check_range(images: Tensor) -> None:
-    """Raise InputError unless all values are within [0, 1]: what is cheap enough to be asked of every batch, of any dtype."""
+    """Raise InputError unless all values are within [0, 1], a check that is cheap enough for every batch, of any dtype."""
     if not images.numel():
         return
     low, high = images.aminmax()
-    if low >= 0 and high <= 1:  # not so where one is NaN
+    if low >= 0 and high <= 1:  # false if a value is NaN
         return
     if broken := int(images.isnan().flatten(1).any(1).sum()):
         raise InputError(f"{broken} of {len(images)} images contain NaN", "leave them out")

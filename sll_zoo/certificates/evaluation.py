@@ -1,4 +1,4 @@
-"""Measuring a network on a data set: clean and certified accuracy, with what is needed to repeat the measurement."""
+"""Evaluation of a network on a data set: clean and certified accuracy, and the radius of each image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.certificates.certification import certify, evaluation_form
+from sll_zoo.certificates.certification import certificate_of, evaluation_form
 from sll_zoo.certificates.soundness import FrozenNetwork
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import RADII, certified_counts
@@ -17,13 +17,13 @@ from sll_zoo.functional.certificate import RADII, certified_counts
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What :func:`evaluate` measured: for each of n images, and counted.
+    """The result of :func:`evaluate`, for each of n images and in numbers of images.
 
     Attributes:
         label: Class (n,).
-        prediction: Class that the network names (n,).
+        prediction: Predicted class (n,).
         proved: In float64 (n,): the L2 radius, in pixels of [0, 1], within which the prediction, right or wrong, cannot change.
-        slack: In float64 (n,): what of it was subtracted for rounding; 0 unless ``sound``.
+        slack: In float64 (n,): what was subtracted from the radius for rounding; 0 unless ``sound``.
         counts: For each L2 radius in pixels of [0, 1], how many images are classified correctly throughout that ball.
         sound: Whether the radii account for rounding.
         seconds: Wall time of the certification.
@@ -71,13 +71,13 @@ class Evaluation:
 def evaluate(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], radii: Sequence[float] = RADII, sound: bool = False
 ) -> Evaluation:
-    """Certify every image of ``batches`` in float64 and count.
+    """Certify every image of ``batches`` in float64, and count those certified at each radius.
 
     Args:
         model: A network that :func:`~sll_zoo.certify` accepts; it is not changed.
         batches: Pairs of images (b, channels, height, width) in [0, 1] and labels (b,).
         radii: L2 radii in pixels of [0, 1].
-        sound: Whether rounding is subtracted from each radius, as ``certify(..., sound=True)`` does; of a frozen network always.
+        sound: Whether rounding is subtracted from each radius, as in ``certify(..., sound=True)``; always for a frozen network.
 
     Raises:
         InputError: No image at all, images that ``certify`` refuses, or labels that are no class indices, one for each image.
@@ -88,7 +88,7 @@ def evaluate(
     parts = []
     for images, labels in batches:
         _check_labels(labels, len(images))
-        certificate = certify(network, images)
+        certificate = certificate_of(network, images)
         parts.append((labels.cpu(), certificate.prediction.cpu(), certificate.radius.cpu(), certificate.slack.cpu()))
     if not sum(len(labels) for labels, *_ in parts):
         raise InputError("the data set has no images", "give at least one batch")

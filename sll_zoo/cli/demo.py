@@ -1,4 +1,4 @@
-"""The product in thirty seconds: load, certify, draw, fine-tune."""
+"""The command ``demo``: load, certify, draw and fine-tune the shipped digits classifier in thirty seconds."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run_demo(picture: Path) -> None:
 
 
 def show(picture: Path) -> None:
-    """Do so, and print what comes of it."""
+    """Certify, draw and fine-tune, and print the results."""
     data = Digits()
     data.setup()
     model = create_model(MODEL, pretrained=True).eval()
@@ -68,7 +68,7 @@ def show(picture: Path) -> None:
 
     fine_tune(data)
     show_largest()
-    # The command as it was typed, so that the next one can be pasted.
+    # The program's name is printed as it was typed, so that the next commands can be pasted.
     program = sys.argv[0] if Path(sys.argv[0]).name == "sll-zoo" else "python -m sll_zoo"
     print("\n" + NEXT.format(program=program, model=MODEL))
 
@@ -97,7 +97,7 @@ def fine_tune(data: Digits) -> None:
 
 
 def show_largest() -> None:
-    """Load the largest network with weights on this machine, and print what is recorded of it."""
+    """Load the largest network with weights on this machine, and print its record."""
     largest = max((one.record for one in listed_models() if one.available), key=lambda record: record.parameters)
     start = time.perf_counter()
     create_model(largest.name, pretrained=True)

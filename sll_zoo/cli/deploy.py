@@ -1,4 +1,4 @@
-"""The command that hands a network to other runtimes: ``export``."""
+"""The command ``export``, which writes a network as a file for other runtimes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run_export(model: str, out: Path, *, dtype: str) -> None:
 
 
 def _describe(found: Exported) -> str:
-    """Return what was written and how it was seen to work, in three lines."""
+    """Return three lines: the file, how it compares with PyTorch, and its latency."""
     shape, dtype = ", ".join(map(str, found.input_shape)), str(found.dtype).removeprefix("torch.")
     outputs = f"logits (batch, {found.num_classes}) and radius (batch,)"
     errors = f"logits within {found.error:.1g} of their size, radii within {found.radius_error:.1g}"

@@ -16,8 +16,8 @@ from sll_zoo.errors import Interrupted
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
-    That is 0, or 1 for a failed audit or a refuted certificate, 2 for a mistake of the user, told in one line, and 128 plus its
-    number for a signal that ended a training.
+    The status is 0; or 1 for a failed audit or a refuted certificate, 2 for a mistake of the user, which is printed in one line,
+    and 128 plus the signal's number for a signal that ended the command.
 
     Args:
         argv: Arguments without the program's name; by default those of the process.
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"sll-zoo: {message}; nothing was saved", file=sys.stderr)
         return 128 + signum
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read the output has had enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of the output has closed it
     except suspects() as error:
         if not (mistake := mistake_of(error)):
             raise

@@ -33,7 +33,7 @@ from sll_zoo.zoo.records.record import read_records
 
 def run_certify(model: str, data: str, *, sound: bool, limit: int | None, device: str, out: Path | None, command: str) -> None:
     """Measure a model on held-out images."""
-    # What is cheap to refuse is refused before the model is loaded, and a damaged image before any is certified.
+    # Cheap checks come before loading the model, and all images are read before any is certified, to find damaged ones.
     check_source(data)
     if out:
         check_folder(out)

@@ -6,23 +6,23 @@ import sys
 
 from sll_zoo.errors import SllZooError
 
-# Those of packages that take long to import: one that is not loaded has raised nothing.
+# Errors of packages that take long to import; a package that is not loaded has raised nothing.
 _FOREIGN = (("jsonargparse", "ArgumentError"), ("lightning.fabric.utilities.exceptions", "MisconfigurationException"))
 
 
 def mistakes() -> tuple[type[Exception], ...]:
-    """Return the kinds of errors that a user can cause, the most telling first."""
+    """Return the kinds of errors that a user can cause, those with the best messages first."""
     foreign = (getattr(sys.modules[module], name) for module, name in _FOREIGN if module in sys.modules)
     return (SllZooError, *foreign, OSError, ModuleNotFoundError)
 
 
 def suspects() -> tuple[type[Exception], ...]:
-    """Return the kinds of errors behind which may be a mistake: jsonargparse wraps what a constructor raises in a ValueError."""
+    """Return the kinds of errors that may come from a mistake: jsonargparse wraps errors of constructors in a ValueError."""
     return (*mistakes(), ValueError)
 
 
 def mistake_of(error: BaseException | None) -> str:
-    """Return in one line what the user did wrong, or nothing if the fault is not the user's."""
+    """Return the user's mistake in one line, or an empty text if the fault is not the user's."""
     chain = []
     while error:
         chain.append(error)

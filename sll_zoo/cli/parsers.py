@@ -1,4 +1,8 @@
-"""The arguments of the zoo's own commands, without torch, so that ``--help`` answers at once; what runs them is imported then."""
+"""The arguments of the zoo's own commands; a command's code, and torch, are imported when it runs, so that ``--help`` is fast.
+
+By argparse: with jsonargparse, which parses the commands of training, flags want a value (``--sound true``), ``classify MODEL
+*.png`` and ``--eps 0.5 36/255`` fail, and no line is saved.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ RADII = (
 
 
 def radius(text: str) -> float:
-    """Return a radius as it is written on a command line, a number or a fraction.
+    """Return the radius that is written on a command line, as a number or a fraction.
 
     Raises:
         ValueError: Neither of the two.
@@ -55,7 +59,7 @@ def _device(text: str) -> str:
 
 
 def _shared(*names: str, **options: Any) -> argparse.ArgumentParser:
-    """Return an argument that several commands have, as one of argparse's parents."""
+    """Return a parser of one argument that several commands share, for argparse's ``parents``."""
     parent = argparse.ArgumentParser(add_help=False)
     parent.add_argument(*names, **options)
     return parent
@@ -66,7 +70,7 @@ MODEL = _shared(
     metavar="MODEL",
     help="a name of `sll-zoo list --pretrained`, hf-hub:org/name[@revision], local-dir:path, or ckpt:path of a training",
 )
-# The names of data sets and of other choices are written here again, as their modules import torch; a test compares them.
+# Names of data sets and of other choices are repeated here, since their modules import torch; a test compares them.
 IMAGES = "held-out images of digits, cifar10, cifar100, tiny_imagenet; or a folder with a folder of images for each class"
 DATA = _shared("data", metavar="DATA", help=IMAGES)
 UNRECORDED = _shared("--data", metavar="DATA", help=f"to measure on, if nothing is recorded: {IMAGES}")
@@ -85,10 +89,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def command_line(typed: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Return the parser of all commands; in what it parses, ``run`` names a function of ``sll_zoo.cli``, the rest is for it.
+    """Return the parser of all commands; ``run`` in its result names a function of ``sll_zoo.cli``, the rest are its arguments.
 
     Args:
-        typed: What follows the program's name, for a report that says how it was made.
+        typed: The words after the program's name, for a report that says how it was made.
     """
     parser = _Parser(prog="sll-zoo", description="Image classifiers whose robustness is proved.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -164,7 +168,7 @@ def _add_zoo(commands: Any) -> None:
     command.add_argument("--tag", help="put on the commit, such as v1.0; never moved")
     command.add_argument("--dry-run", action="store_true", help="check everything, show files and card, send nothing")
 
-    command = _add(commands, "zoo:run_ship", "check exported weights and put them into checkpoints/, with record and tables")
+    command = _add(commands, "zoo:run_ship", "check saved weights and put them into checkpoints/, with record and tables")
     command.add_argument("folder", type=Path, metavar="FOLDER", help="that `sll-zoo fit` or `quantize` wrote")
 
     command = _add(

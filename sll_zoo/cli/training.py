@@ -1,4 +1,4 @@
-"""LightningCLI for the zoo's networks."""
+"""The commands ``fit``, ``validate``, ``test`` and ``predict``: LightningCLI for the zoo's networks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _CLI(LightningCLI):
     """LightningCLI that can be interrupted, reports on every training, and measures no untrained network."""
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Return the trainer, with the callbacks of every training where the configuration has none of their kind."""
+        """Return the trainer, with each default callback unless the configuration has one of its kind."""
         options = self.config_init[self.subcommand].trainer
         given = options.callbacks or []
         callbacks = with_defaults(given if isinstance(given, list) else [given], options.enable_progress_bar is not False)
@@ -49,7 +49,7 @@ class _CLI(LightningCLI):
         self._parsers = [*getattr(self, "_parsers", []), parser]  # one for each command
 
     def before_instantiate_classes(self) -> None:
-        """Choose the folder of the checkpoints where none is given: each run logs to a new one, in which nobody would look."""
+        """Choose the folder of the checkpoints if none is given: the logger's is new in each run, and nobody would find it."""
         options = self.config[self.subcommand]
         if not isinstance(options.model.name, str):
             raise ConfigError("model.name is a class", "give a name; from Python, CertifiedClassifier(model) takes a network")
@@ -60,29 +60,29 @@ class _CLI(LightningCLI):
             options.checkpoints.folder = f"outputs/{re.sub(r'[^-.0-9A-Za-z_]', '_', options.model.name)}/checkpoints"
 
     def after_instantiate_classes(self) -> None:
-        """Let copies of the task, such as that of averaged weights, share its callables instead of copying them.
+        """Let copies of the task, such as the one with averaged weights, share its callables instead of copying them.
 
-        Those of jsonargparse refer to the trainer, which cannot be copied once it has started processes.
+        The callables that jsonargparse makes refer to the trainer, which cannot be copied once it has started processes.
         """
         for name, value in vars(self.model).items():
             if isinstance(value, partial):
                 setattr(self.model, name, _by_reference(value))
 
     def _parse_ckpt_path(self) -> None:
-        """Let the network be that of the checkpoint, as Lightning does, but where a difference is to be refused."""
+        """Take the network's arguments from the checkpoint, as Lightning does, unless ``fit`` will refuse other arguments."""
         subcommand = self.config.get("subcommand")
         options = self.config[subcommand] if subcommand else None
         path = Path(options.ckpt_path or "") if options else Path()
         if not path.is_file() or (subcommand == "fit" and training_of(path) is not None):
             return
         super()._parse_ckpt_path()
-        # All its weights come from the checkpoint, and its name need not have others.
+        # Published weights are not needed, and may not exist: all weights come from the checkpoint.
         model = self.config[subcommand].model
-        model.freeze_body = model.freeze_body and subcommand == "fit"
-        model.pretrained = model.pretrained and model.freeze_body
+        model.head_only = model.head_only and subcommand == "fit"
+        model.pretrained = model.pretrained and model.head_only
 
     def before_fit(self) -> None:
-        """Let the checkpoints say of which training they are, and go on from none of another."""
+        """Give the checkpoints the options that define this training, and refuse a checkpoint of another training."""
         options = self.config[self.subcommand]
         written = self.parser.dump(self.config, format="json", skip_none=False, skip_check=True)
         training = defining(json.loads(written)[self.subcommand])
@@ -93,7 +93,7 @@ class _CLI(LightningCLI):
             require_same_training(path, training)
 
     def fit(self, **arguments: Any) -> None:
-        """Train, and let a signal end what comes before and after the batches, too."""
+        """Train; a signal before or after the batches ends the training at once."""
         with ExitStack() as stack:
             for callback in self._checkpoints():
                 stack.enter_context(callback.ending_at_once(self.trainer))
@@ -119,12 +119,12 @@ class _CLI(LightningCLI):
 
 
 def _by_reference(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that does the same: functions are not copied with what refers to them."""
+    """Return a function that calls ``make``; unlike ``make``, a function is shared by copies of the task."""
     return lambda *args: make(*args)
 
 
 def _failure(command: str, error: Exception) -> SllZooError:
-    """Return a line for the user, with all of it in a file."""
+    """Write the traceback of an error to a file, and return an error of one line for the user."""
     if re.search("Connection (closed|reset) by peer", str(error)):
         return SllZooError("another process of this training has ended", "see what it says")
     rank = getattr(rank_zero_only, "rank", 0)
@@ -135,7 +135,7 @@ def _failure(command: str, error: Exception) -> SllZooError:
 
 
 def train(arguments: list[str]) -> list[str]:
-    """Run one of ``TRAINING``, the first of the arguments, and return what was written, a line each.
+    """Run one of ``TRAINING``, the first of the arguments, and return a line for everything that was written.
 
     Raises:
         SllZooError, ArgumentError, MisconfigurationException, OSError: A mistake of the user.
@@ -143,8 +143,8 @@ def train(arguments: list[str]) -> list[str]:
         KeyboardInterrupt: The training was interrupted at once.
     """
     require_checkpoint(arguments)
-    keep_freed_memory()
-    # A head that has no weights is about to be trained.
+    keep_freed_memory()  # for good: glibc does not say what was set before
+    # UntrainedHeadWarning is silenced for ``fit``, which is about to train the head.
     with quiet_lightning(*([UntrainedHeadWarning] if arguments[0] == "fit" else [])):
         callbacks = _run(arguments).trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it without declaring it
     return [callback.written for callback in callbacks if isinstance(callback, WRITERS) and callback.written]
@@ -169,11 +169,11 @@ def _run(arguments: list[str]) -> _CLI:
     except mistakes():
         raise
     except (ValueError, LookupError, TypeError, RuntimeError, ArithmeticError, pickle.UnpicklingError) as error:
-        # Of a training, anything from a wrong option to a foreign checkpoint.
+        # These errors may be anything of a training, from a wrong option to a foreign checkpoint.
         if mistake_of(error):
             raise
         raise _failure(arguments[0], error) from error
-    except SIGTERMException:  # Lightning's own, of a signal that came before the training began
+    except SIGTERMException:  # Lightning's, for a signal before the training began
         raise Interrupted(signal.SIGTERM, "interrupted by SIGTERM; no checkpoint was written") from None
     except SystemExit as stop:
         if stop.code != 1:

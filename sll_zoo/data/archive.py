@@ -1,4 +1,4 @@
-"""Published files: fetched on request, and told apart from damaged or missing ones by their checksums."""
+"""Published files: they are downloaded on request, and checked by their checksums."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def download(url: str, root: Path, md5: str) -> None:
     """Fetch an archive into ``root``, unless it is there, and unpack it.
 
     Raises:
-        InputError: It cannot be reached, or is not the one that was published.
+        InputError: The archive cannot be reached, or has another checksum than the published one.
     """
     try:
         download_and_extract_archive(url, str(root), md5=md5)

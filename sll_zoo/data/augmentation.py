@@ -1,9 +1,10 @@
-"""Augmentation of a whole batch at once on its device, each image by random numbers of its own: the paper's, or its first half.
+"""Augmentation of a whole batch at once on its device, with random numbers of its own for each image.
 
-A crop from the image padded by reflection, a flip, and brightness, contrast, saturation and hue in random order, with the
-formulas of torchvision's ``RandomCrop``, ``RandomHorizontalFlip`` and ``ColorJitter``: the tests compare image by image. This is
-own code since torchvision gives all images of a batch the same numbers, and kornia, which does not, is slower on a CPU than the
-pipeline should be and takes the colour steps in the same order for all images of a batch (``benchmarks/data_pipeline.md``).
+The paper's augmentation is a crop from the image padded by reflection, a flip, and changes of brightness, contrast, saturation
+and hue in random order. The formulas are those of torchvision's ``RandomCrop``, ``RandomHorizontalFlip`` and ``ColorJitter``; the
+tests compare image by image. It is implemented here since torchvision gives all images of a batch the same random numbers; kornia
+does not, but it is slower on a CPU than the pipeline should be, and takes the colour steps in the same order for all images of a
+batch (``benchmarks/data_pipeline.md``).
 
 Source: the released training code of Araujo et al. 2023 (arXiv 2303.03169), whose ranges are those of AOL's.
 """
@@ -24,19 +25,19 @@ PADDING = 4
 RANGES = ((0.9, 1.1), (0.5, 2.0), (0.3, 2.0), (-0.02, 0.02))
 # Weights of red, green and blue in grey (ITU-R 601-2), with the digits that torchvision uses.
 LUMA = (0.2989, 0.587, 0.114)
-# Images that go through a colour step at a time: intermediate results then stay in a processor's cache.
+# Number of images that go through a colour step at a time: intermediate results then stay in a processor's cache.
 FEW = 64
 
 
 @torch.no_grad()
 def augment(images: Tensor, how: Augmentation = "paper") -> Tensor:
-    """Return the images, each cropped, flipped and coloured at random, or what of that is asked for.
+    """Return the images, changed at random as ``how`` says: cropped, flipped, and changed in colour.
 
     All random numbers come from torch's global generator of the CPU, whatever the device: the same seed gives the same images.
 
     Args:
         images: (batch, 3 or 1, height, width) in [0, 1]. Of grey images, only brightness and contrast change.
-        how: ``paper`` does all of it, ``crop_flip`` leaves the colours as they are, ``flip`` the place, too.
+        how: ``paper`` does all of this, ``crop_flip`` keeps the colours, ``flip`` only flips, ``none`` changes nothing.
 
     Returns:
         Images of the same shape, dtype and device, in [0, 1].
@@ -78,7 +79,7 @@ def crop_and_flip(images: Tensor, offsets: Tensor, flipped: Tensor) -> Tensor:
 
 
 def _reflected(places: Tensor, size: int) -> Tensor:
-    """Return the places within 0, …, size − 1 that a mirror at either end shows; the end itself is not repeated."""
+    """Return positions reflected at both ends into 0, …, size − 1; the end itself is not repeated."""
     period = max(1, 2 * (size - 1))
     places = places % period
     return torch.minimum(places, period - places)
@@ -89,7 +90,7 @@ def jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
 
     Args:
         images: (batch, 3 or 1, height, width) in [0, 1].
-        factors: (batch, 4), of ``STEPS``.
+        factors: (batch, 4), the factor or shift of each of ``STEPS``.
         order: (batch, 4), each row a permutation of 0 to 3: which step comes first, second, third and last.
     """
     images, factors = images.clone(), factors.to(images.device)
@@ -118,7 +119,7 @@ def saturate(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def turn_hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Return the images with the hue of each pixel moved by ``shift`` full turns; its greatest and least value stay.
+    """Return the images with the hue of each pixel moved by ``shift`` full turns; its largest and smallest value stay.
 
     With c = max − min of a pixel and h its hue in sixths of a turn, red is min + c × clamp(|h mod 6 − 3| − 1, 0, 1); green and
     blue are the same of h + 4 and h + 2.

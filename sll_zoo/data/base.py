@@ -1,4 +1,4 @@
-"""What all data sets share: parts, loaders, fingerprint, and the augmentation of training batches."""
+"""The base class of all data sets: parts, loaders, fingerprint, and the augmentation of training batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sll_zoo.data.loading import evaluation_loader, training_loader
 from sll_zoo.errors import ConfigError, UnknownNameError
 
 PARTS = ("train", "validation", "test")
-# Most reading processes by default: more were not faster.
+# Largest default number of reading processes: more were not faster.
 MOST_WORKERS = 8
 
 
@@ -27,20 +27,20 @@ class ImageData(LightningDataModule, ABC):
 
     Batches are pairs of images, float32 (batch, channels, height, width), and labels (batch,). Training batches are the same sets
     of images on any number of processes, each of which has its share; validation and test give every image once. Images that are
-    held in memory lie on the device that trains, as 8-bit values. Augmentation happens there, of whole batches, in training only.
-    All that is random comes from torch's global generator when a batch is asked for, and nothing is kept from epoch to epoch.
+    held in memory lie on the device that trains, as 8-bit values. Augmentation happens there, on whole batches, in training only.
+    All random numbers come from torch's global generator when a batch is asked for, and none is kept from epoch to epoch.
 
     Args:
         batch_size: Images in a training batch, of all processes together.
-        augment: What happens to training images at random: ``none``, ``flip``, ``crop_flip``, or ``paper``: colours, too
+        augment: Random changes of training images: ``none``, ``flip``, ``crop_flip``, or ``paper`` (crop, flip and colours)
             (:mod:`sll_zoo.data.augmentation`).
         num_workers: Processes that read files ahead; by default as many as there are processors, up to 8. Images held in memory
             need none.
 
     Attributes:
-        name: Of the data set, as in records and tables.
-        class_names: In the order of the labels; of some data sets, known after ``setup``.
-        preparation: What was done to the images before a network sees them, after "they were"; empty if nothing was.
+        name: Name of the data set, as in records and tables.
+        class_names: Names in the order of the labels; for some data sets known only after ``setup``.
+        preparation: How images are changed before a network sees them, in words to follow "they were"; empty if unchanged.
         held_out_arguments: Names of the arguments, and of the attributes that hold them, on which the test part depends.
 
     Raises:
@@ -74,9 +74,9 @@ class ImageData(LightningDataModule, ABC):
         """
 
     def setup(self, stage: str | None = None) -> None:
-        """Read what the stage needs, and move what is held in memory to the trainer's device.
+        """Read the parts that the stage needs, and move images held in memory to the trainer's device.
 
-        All parts are read before a training, the test part too: what is wrong with it is better known before than after.
+        All parts are read before a training, even the test part, so that an error in it shows before the training, not after it.
         """
         train = stage not in ("test", "predict")
         if not self._parts.keys() >= (set(PARTS) if train else {"test"}):
@@ -111,7 +111,7 @@ class ImageData(LightningDataModule, ABC):
         return fingerprint(batch for part in parts or PARTS for batch in self._in_order(part))
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return shuffled batches of the training part, without the last one unless it is whole.
+        """Return shuffled batches of the training part; a last batch that is not full is left out.
 
         Raises:
             ConfigError: A batch size that the number of processes does not divide, or above the number of images.
@@ -132,7 +132,7 @@ class ImageData(LightningDataModule, ABC):
         return self.test_dataloader()
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ARG002 - Lightning's signature
-        """Augment a training batch, on the device that it is on by now."""
+        """Augment a training batch, on the device that it was moved to."""
         # Lightning also passes example_input_array (for summaries and graphs): images without labels.
         if isinstance(batch, Tensor) or not (self.trainer and self.trainer.training):
             return batch

@@ -41,7 +41,7 @@ class CIFAR10(ImageData):
     Args:
         root: Folder in which the published archive is unpacked, or with the class folders.
         batch_size: Images in a training batch, of all processes together.
-        augment: What happens to training images at random: ``none``, ``flip``, ``crop_flip``, or ``paper``: colours, too.
+        augment: Random changes of training images: ``none``, ``flip``, ``crop_flip``, or ``paper`` (crop, flip and colours).
         download: Whether to fetch the archive (170 MB) if there are no images.
 
     Raises:
@@ -50,7 +50,7 @@ class CIFAR10(ImageData):
 
     name = "cifar10"
     held_out_arguments = ("root",)
-    # torchvision's class: it knows the archive's files, checksums and address.
+    # Torchvision's class, which knows the archive's files, checksums and address.
     archive: Any = datasets.CIFAR10
     classes = 10
     remedy = "restore the published images"
@@ -74,7 +74,7 @@ class CIFAR10(ImageData):
         """Download the files if that is asked for and they are not there.
 
         Raises:
-            InputError: Files that cannot be had, or are not there.
+            InputError: Files that cannot be downloaded, or are missing.
         """
         if self._folder():
             return

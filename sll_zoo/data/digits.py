@@ -14,7 +14,7 @@ from sll_zoo.data.images import Images, Pixels
 
 TEST_IMAGES = 400
 VALIDATION_IMAGES = 197
-# White: grey levels run from 0 to 16.
+# Grey level of white: levels run from 0 to 16.
 WHITE = 16
 
 

@@ -1,4 +1,4 @@
-"""What a set of images is, in one line of text."""
+"""A checksum of a set of images and labels."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from sll_zoo.data.tiny_imagenet import TinyImageNet
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError
 
 DATA_MODULES: dict[str, Callable[[], ImageData]] = {data.name: data for data in (Digits, CIFAR10, CIFAR100, TinyImageNet)}
-# Images of a batch: enough to keep the processors busy, few enough for a progress bar that moves.
+# Number of images in a batch: enough to keep the processors busy, few enough for a progress bar that moves.
 BATCH_SIZE = 64
 
 
@@ -31,10 +31,10 @@ class HeldOut:
     """Images with labels that a network is measured on, in a fixed order.
 
     Attributes:
-        name: Of the data set, or the folder's path as it was given.
-        class_names: Of the network's classes, in the order of the labels.
+        name: Name of the data set, or the folder's path as it was given.
+        class_names: Names of the network's classes, in the order of the labels.
         samples: All pairs of an image (channels, height, width) in [0, 1] and its label.
-        indices: Those that are measured, by their place in ``samples``.
+        indices: Positions in ``samples`` of the images that are measured.
     """
 
     name: str
@@ -69,7 +69,7 @@ class HeldOut:
 
 
 def check_source(source: str) -> None:
-    """Raise unless ``source`` is a data set whose files are there or a folder of class folders; takes no time, opens no image.
+    """Raise unless ``source`` is a data set whose files are there or a folder of class folders; fast, opens no image.
 
     Raises:
         UnknownNameError: Neither a name nor a folder.
@@ -95,14 +95,14 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int, 
     """Return the images of a data set that are held out to test, for a network.
 
     Args:
-        source: A key of ``DATA_MODULES``, whose files are looked for where its data module looks by default. Or else a folder of
-            class folders: all its images, or those of ``test/``, else ``val/``, where it has ``train/``, else those of that. (A
-            folder of a data set's name is meant by ``./digits``.) Images keep their pixels: nothing is resized or cropped, since
-            a radius is a statement about the image that the network saw.
+        source: A key of ``DATA_MODULES``, whose files are looked for where its data module looks by default; or a folder of class
+            folders, all of whose images are taken. If it has ``train/``, the images of ``test/`` are taken, or else of ``val/``,
+            or else of ``train/``. (Write ``./digits`` for a folder with the name of a data set.) Images keep their pixels:
+            nothing is resized or cropped, since a radius is a statement about the image that the network saw.
         input_shape: (channels, height, width) that the network takes.
         num_classes: Number of its logits.
-        label_names: Of its classes, by which those of the data are found among them, all or some; without names, the data must
-            have as many classes, in the same order.
+        label_names: Names of its classes. The classes of the data, which may be fewer, are found among them by name; without
+            names, the data must have as many classes, in the same order.
 
     Raises:
         UnknownNameError: Neither a name nor a folder.
@@ -127,9 +127,9 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int, 
 def _among(
     known: tuple[str, ...], found: tuple[str, ...], num_classes: int, source: str
 ) -> tuple[tuple[str, ...], Sequence[int]]:
-    """Return the names of the network's classes, and for each class that was found its number among them.
+    """Return the names of the network's classes, and for each class of the data its number among them.
 
-    Names that are the numbers from 0 on stand for a network of whose classes nobody knows more, unless the data's are such, too.
+    If the network's names are just the numbers 0, 1, …, its classes count as unnamed, unless the data has such names, too.
     """
     if found == known:  # equal lists need no look-up, which fails where two classes have the same name
         return known, range(num_classes)
@@ -148,7 +148,7 @@ def _among(
 
 
 def _held_out_images(root: Path) -> tuple[Path, tuple[str, ...], list[tuple[str, int]]]:
-    """Return where the images that are held out are, the classes, and path and class of each image."""
+    """Return the folder of the held-out images, the names of the classes, and path and class of each image."""
     folders = divided(root)
     folder, class_names = folders.get("test", folders["train"]), tuple(class_folders(folders["train"]))
     return folder, class_names, list_images(folder, class_names)

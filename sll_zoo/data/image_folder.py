@@ -39,12 +39,12 @@ class ImageFolder(ImageData):
         root: The folder; its name is that of the data set.
         batch_size: Images in a training batch, of all processes together.
         image_size: Height and width, or one number for both, to which images are resized when they are read (bicubic, with
-            antialias), cropped at their middle to these proportions first. A certificate is then one about the resized image, not
-            about the file. Without it, all images must have the same size.
+            antialias), cropped at their middle to these proportions first. A certificate then holds for the resized image, not
+            for the file. Without it, all images must have the same size.
         channels: 3 for colour, 1 for grey.
-        augment: What happens to training images at random: ``none``, ``flip``, ``crop_flip``, or ``paper``: colours, too.
+        augment: Random changes of training images: ``none``, ``flip``, ``crop_flip``, or ``paper`` (crop, flip and colours).
         in_memory: Whether to read all images once and hold them in memory, on the device that trains.
-        num_workers: Processes that read files ahead otherwise; by default as many as there are processors, up to 8.
+        num_workers: Processes that read files ahead if not ``in_memory``; by default as many as there are processors, up to 8.
         groups: Images of one group (frames of a video, pictures of a patient) are never divided among the parts. A regular
             expression, and the group is what it finds in CLASS/NAME: ``[^_]*`` finds ``cat/0007`` in ``cat/0007_3.png``. Or a CSV
             file with the columns ``file``, the path from ROOT, and ``group``.
@@ -81,7 +81,7 @@ class ImageFolder(ImageData):
         self.preparation = ", ".join(filter(None, (fitting(*size) if size else "", "made grey" if channels == 1 else "")))
 
     def prepare_data(self) -> None:
-        """Check the folders, and the files if they will be read later; log how many files are no images by their names.
+        """Check the folders, and the files if they will be read later; log how many files are left out, by their names.
 
         Raises:
             InputError: A folder without class folders or images, parts with other classes, or a damaged image.
@@ -134,7 +134,7 @@ class ImageFolder(ImageData):
 
 
 def divided(root: Path) -> dict[str, Path]:
-    """Return the folders of the parts that are there: ``train``, and perhaps ``test`` and ``validation``; or all as ``train``.
+    """Return the folders of the parts: ``train``, and ``test`` and ``validation`` if they exist; without parts, all is ``train``.
 
     Raises:
         InputError: No folder, or one with a part of another name, or with parts but no ``train/``.
@@ -203,7 +203,7 @@ def log_skipped(folders: Iterable[Path]) -> None:
 
 
 def _check_classes(root: Path, class_names: tuple[str, ...], samples: Samples) -> None:
-    """Raise InputError where there is nothing to tell apart, or a class without images to learn it from."""
+    """Raise InputError for fewer than two classes, or a class without training images."""
     if len(class_names) < 2:
         raise InputError(f"{root} has one class, {class_names[0]!r}", "give a folder of images for each of two classes or more")
     if missing := set(range(len(class_names))) - {label for _, label in samples}:

@@ -1,4 +1,4 @@
-"""Where images come from: a tensor in memory, or files; the same data set of pairs to whoever reads it."""
+"""Images held in memory or read from files, with the same interface: a data set of pairs of image and label."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sll_zoo.data.reading import ImageReader
 Sample = tuple[Tensor, Tensor | int]
 In = TypeVar("In")
 Out = TypeVar("Out")
-# One image in this many is held out where a data set does not say which.
+# One image in SHARE is held out where a data set does not say which.
 SHARE = 10
 # Files that a thread reads at a time: handing small ones over one by one takes longer than reading them.
 CHUNK = 64
@@ -69,7 +69,7 @@ class Files(Dataset[Sample]):
 
     Args:
         samples: Pairs of a path and the index of its class.
-        reader: Reads them, and says with less work whether it could.
+        reader: Reads an image; its ``check`` tells with less work whether it can be read.
     """
 
     def __init__(self, samples: Sequence[tuple[str, int]], reader: ImageReader) -> None:
@@ -99,7 +99,7 @@ class Files(Dataset[Sample]):
         return Files([(path, labels[label]) for path, label in self.samples], self.reader)
 
     def decoded(self) -> Pixels:
-        """Read all files once, and return what is in them."""
+        """Read all files once, and return their images, held in memory."""
         images = torch.empty(0, dtype=torch.uint8)
         for place, image in enumerate(in_threads(self.reader, [path for path, _ in self.samples])):
             if not place:
@@ -121,7 +121,7 @@ Held = TypeVar("Held", Pixels, Files)
 
 
 def in_threads(function: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-    """Return what the function gives for each item, in order; Pillow decodes large images on all processors at once."""
+    """Yield the function's result for each item, in order, by a thread for each processor: Pillow decodes in parallel."""
 
     def several(start: int) -> list[Out]:
         return [function(item) for item in items[start : start + CHUNK]]

@@ -1,4 +1,4 @@
-"""Loaders that give every image exactly once, to one process or to many, and the same training batches to any number of them."""
+"""Loaders that give every image exactly once, and the same training batches, on any number of processes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sll_zoo.errors import ConfigError
 class UnpaddedSampler(DistributedSampler[Any]):
     """Deals the images out to the processes, in turn and in order, and repeats none.
 
-    torch's own sampler repeats images until every process has as many; a repeated image counts twice. Lightning leaves a
-    distributed sampler that it finds in a loader as it is.
+    torch's own sampler repeats images until all processes have the same number; a repeated image would count twice. Lightning
+    does not replace a distributed sampler that it finds in a loader.
 
     Args:
-        dataset: What is dealt out.
+        dataset: The data set, with a length.
         num_replicas: Number of processes; by default that of the process group.
-        rank: Which of them this is; by default as the process group says.
+        rank: Index of this process; by default as the process group says.
 
     Example:
         >>> [list(UnpaddedSampler(range(5), num_replicas=3, rank=rank)) for rank in range(3)]
@@ -42,7 +42,7 @@ class UnpaddedSampler(DistributedSampler[Any]):
 
 
 class EvaluationLoader(DataLoader[Any]):
-    """Gives each process at least one batch: one of no images where there are fewer images than processes.
+    """A loader that gives each process at least one batch: an empty one if there are fewer images than processes.
 
     A process without a batch would leave Lightning's loop before the others have gathered their counts from it.
     """
@@ -65,7 +65,7 @@ def evaluation_loader(dataset: Dataset[Any], batch_size: int, num_workers: int =
     Args:
         dataset: Pairs of image and label, with a length.
         batch_size: Images in a batch.
-        num_workers: Processes that read them ahead; none by default.
+        num_workers: Processes that read images ahead; none by default.
 
     Example:
         >>> import torch
@@ -78,16 +78,16 @@ def evaluation_loader(dataset: Dataset[Any], batch_size: int, num_workers: int =
 
 
 class GlobalBatchSampler(DistributedSampler[Any]):
-    """Shuffles the images into batches and gives each process its share of every batch: the same batches to any number of them.
+    """Shuffles the images into batches and gives each process its share of each: the same batches for any number of processes.
 
-    The order comes from torch's global generator, of the first process where there are several, when the first image is asked
-    for. The last batch is left out unless it is a whole one.
+    The order comes from torch's global generator, that of the first process if there are several, when the first image is asked
+    for. A last batch that is not full is left out.
 
     Args:
-        dataset: What is dealt out.
+        dataset: The data set, with a length.
         batch_size: Images in a batch of all processes together; the number of processes divides it.
         num_replicas: Number of processes.
-        rank: Which of them this is.
+        rank: Index of this process.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -111,10 +111,10 @@ class GlobalBatchSampler(DistributedSampler[Any]):
 
 
 class TrainingLoader(DataLoader[Any]):
-    """Starts when the first batch is asked for.
+    """A loader that starts only when the first batch is asked for.
 
-    Lightning makes the iterator of an epoch before the callbacks of its start, and worker processes would read ahead: what a
-    callback then does to torch's generator would come too late.
+    Lightning makes the iterator of an epoch before it calls callbacks at its start, and worker processes would read ahead: if a
+    callback then set torch's generator, it would be too late.
     """
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # what torch returns is an iterator, too
@@ -128,10 +128,10 @@ def training_loader(dataset: Dataset[Any], batch_size: int, num_workers: int = 0
     Args:
         dataset: Pairs of image and label, with a length.
         batch_size: Images in a batch of all processes together.
-        num_workers: Processes that read them ahead; none by default.
+        num_workers: Processes that read images ahead; none by default.
 
     Raises:
-        ConfigError: A batch that cannot be shared out evenly, or more than the data set.
+        ConfigError: A batch size that the number of processes does not divide, or that exceeds the number of images.
     """
     world, rank = (distributed.get_world_size(), distributed.get_rank()) if grouped() else (1, 0)
     if batch_size % world:
@@ -144,12 +144,12 @@ def training_loader(dataset: Dataset[Any], batch_size: int, num_workers: int = 0
 
 
 def grouped() -> bool:
-    """Return whether this is one of several processes, which deal the images out among them."""
+    """Return whether this process belongs to a process group, whose processes share the images."""
     return distributed.is_available() and distributed.is_initialized()
 
 
 def _common_seed() -> int:
-    """Draw a seed from torch's global generator; of several processes, all get that of the first."""
+    """Draw a seed from torch's global generator; if there are several processes, all get the seed of the first."""
     seed = [int(torch.randint(2**62, ()))]
     if grouped():
         distributed.broadcast_object_list(seed)

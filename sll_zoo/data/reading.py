@@ -27,11 +27,11 @@ class ImageReader:
     """Reads images of one shape, turned as their EXIF data says that the camera was held.
 
     Args:
-        shape: (channels, height, width) of what is returned. Colour becomes grey (luma, ITU-R 601-2) for one channel, grey
+        shape: (channels, height, width) of the returned image. Colour becomes grey (luma, ITU-R 601-2) for one channel, grey
             becomes RGB for three; transparency is dropped.
         resize: Whether an image of another size is cropped at its middle to the shape's proportions and resized (bicubic, with
             antialias), rather than refused.
-        remedy: What is to be done about an image of another size.
+        remedy: Remedy that the error about an image of another size states.
 
     Raises:
         InputError: Neither one channel nor three.
@@ -62,7 +62,7 @@ class ImageReader:
         return torch.from_numpy(np.array(decoded)).view(self.height, self.width, self.channels).permute(2, 0, 1)
 
     def describe(self, path: str) -> tuple[int, int, str]:
-        """Return height and width of the upright image, and in words what reading does to it, after "it was"; nothing if nothing.
+        """Return height and width of the upright image, and how reading changes it, in words to follow "it was", or "".
 
         Raises:
             InputError: A file that is damaged.
@@ -80,7 +80,7 @@ class ImageReader:
         return height, width, ", ".join(words for done, words in steps if done)
 
     def check(self, path: str) -> None:
-        """Raise what reading would raise, and decode only where that cannot be told without."""
+        """Raise the errors that reading would raise, and decode the image only if they cannot be found without it."""
         with _opened(path) as image:
             _check_depth(path, image)
             kind, turned = image.format, not self.resize and _is_turned(image)
@@ -101,10 +101,10 @@ def load_images(paths: str | Path | Iterable[str | Path], model: nn.Module) -> T
     """Return the images in files as a network takes them, (batch, channels, height, width) in [0, 1], for ``certify``.
 
     An image of another size is cropped at its middle to the proportions of the network's and resized (bicubic, with antialias);
-    colours become grey for one channel, grey becomes RGB for three. A radius is one about the image that is returned.
+    colours become grey for one channel, grey becomes RGB for three. A certified radius holds for the image that is returned.
 
     Args:
-        paths: Of one file or of several, in any format that Pillow reads.
+        paths: Path of one file or of several, in any format that Pillow reads.
         model: A network of ``create_model``; its ``config.input_shape`` decides.
 
     Raises:
@@ -143,9 +143,9 @@ def size_of(path: str) -> tuple[int, int]:
 
 @contextmanager
 def _opened(path: str) -> Iterator[Image.Image]:
-    """Give the image in a file, and tell damage that is found meanwhile with the file's name."""
+    """Open the image in a file; if it proves damaged in the ``with`` block, raise an error with the file's name."""
     try:
-        # Opened as a stream: given a name, Pillow maps some TIFFs into memory and scrambles those that it then turns.
+        # The file is opened as a stream: given a name, Pillow maps some TIFFs into memory, and scrambles them when it turns them.
         with Path(path).open("rb") as file, Image.open(file) as image:
             yield image
     except InputError:  # raised by the block that uses the image
@@ -155,15 +155,15 @@ def _opened(path: str) -> Iterator[Image.Image]:
 
 
 def _check_depth(path: str, image: Image.Image) -> None:
-    """Refuse an image by what its header says of its values; nothing is decoded for that."""
+    """Refuse an image with more than 8 bits a channel by its header, without decoding it."""
     if image.mode.startswith(("I", "F")):
         raise InputError(f"{path} has more than 8 bits a channel (Pillow's mode {image.mode})", "convert the images to 8 bits")
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Return the image as it is to be seen."""
+    """Return the image turned upright, as its EXIF data says."""
     image.load()
-    image.getexif()  # Pillow caches what it parsed, which the next line does not remove
+    image.getexif()  # Pillow caches the parsed data: the next line does not remove it
     image.info.pop("exif", None)  # exif_transpose would write odd EXIF data into the turned image, and fail
     return ImageOps.exif_transpose(image)
 
@@ -174,13 +174,13 @@ def _is_turned(image: Image.Image) -> bool:
 
 
 def _check_sums(path: str) -> None:
-    """Raise InputError unless the checksums in a PNG are right, at which decoding does not look."""
+    """Raise InputError unless the checksums in a PNG are right, which decoding does not check."""
     with _opened(path) as image:
         image.verify()
 
 
 def _ends(path: str) -> bool:
-    """Return whether a JPEG comes to its end."""
+    """Return whether a JPEG has its end marker, so that it was not cut off."""
     with Path(path).open("rb") as file:
         file.seek(-len(END_OF_JPEG), os.SEEK_END)
         return file.read() == END_OF_JPEG

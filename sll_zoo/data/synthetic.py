@@ -14,7 +14,7 @@ NOISE = 32
 
 
 class Synthetic(ImageData):
-    """A random pattern for each class, and noise on it: the same images each time, held in memory.
+    """Images that are a random pattern for each class plus noise: the same ones each time, held in memory.
 
     Args:
         images: Number of all images; a tenth of them is held out to test, and a tenth of the rest to validate.

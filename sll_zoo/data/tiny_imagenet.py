@@ -28,10 +28,10 @@ class TinyImageNet(ImageData):
     Args:
         root: Folder in which the published archive is unpacked: it holds ``tiny-imagenet-200``.
         batch_size: Images in a training batch, of all processes together.
-        augment: What happens to training images at random: ``none``, ``flip``, ``crop_flip``, or ``paper``: colours, too.
+        augment: Random changes of training images: ``none``, ``flip``, ``crop_flip``, or ``paper`` (crop, flip and colours).
         download: Whether to fetch the archive (248 MB) if its folder is not there.
         in_memory: Whether to read all images once and hold them in memory (1.4 GB), on the device that trains.
-        num_workers: Processes that read files ahead otherwise; by default as many as there are processors, up to 8.
+        num_workers: Processes that read files ahead if not ``in_memory``; by default as many as there are processors, up to 8.
 
     Raises:
         ConfigError: A batch size below 1, or a negative number of workers.
@@ -41,7 +41,7 @@ class TinyImageNet(ImageData):
     held_out_arguments = ("root",)
     url = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
     md5 = "90528d7ca1a48142e341f4ef8d21d0de"
-    # Numbers of images of each class.
+    # Numbers of images in each class, and of classes; shape of an image.
     train_images = 500
     test_images = 50
     classes = 200
@@ -66,7 +66,7 @@ class TinyImageNet(ImageData):
         """Download the files if that is asked for and they are not there; check files that will be read later.
 
         Raises:
-            InputError: Files that cannot be had, are missing or damaged.
+            InputError: Files that cannot be downloaded, are missing or damaged.
         """
         if self.download and not all((self.folder / name).exists() for name in LISTS):
             download(self.url, self.root, self.md5)
@@ -76,7 +76,7 @@ class TinyImageNet(ImageData):
                 part.verify()
 
     def read(self, train: bool) -> dict[str, Images]:
-        """Return the images, once they are found to be as many of each class as were published."""
+        """Return the images, after a check that each class has the published number of images."""
         return {name: part.decoded() if self.in_memory else part for name, part in self._files(train).items()}
 
     def _files(self, train: bool) -> dict[str, Files]:
@@ -92,14 +92,14 @@ class TinyImageNet(ImageData):
         return {"train": train_files, "validation": validation, "test": test}
 
     def _text(self, name: str) -> str:
-        """Return what is in one of the three lists."""
+        """Return the text of one of the three lists."""
         try:
             return (self.folder / name).read_text("utf-8")
         except UnicodeDecodeError as error:
             raise InputError(f"{self.folder / name} is damaged: it is no text ({error})", _AGAIN) from error
 
     def _names(self, numbers: list[str]) -> tuple[str, ...]:
-        """Return what ``words.txt`` calls the classes: number and names, between them a tab, of many more than the classes."""
+        """Return the names of the classes from ``words.txt``: lines of number, tab, names, for many more than these classes."""
         whole = self._text("words.txt").split("\n")[:-1]  # text after the last newline is a line that was cut off
         words = {number: name.strip() for number, _, name in (line.partition("\t") for line in whole)}
         if unnamed := [number for number in numbers if not words.get(number)]:

@@ -1,4 +1,4 @@
-"""Whether a deployed file does what PyTorch does, and how fast."""
+"""Comparing a deployed file with PyTorch, and timing it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sll_zoo.deployment.formats import Runner
 from sll_zoo.errors import ExportError
 from sll_zoo.models import LipschitzClassifier
 
-# How far the file's logits may be from those of PyTorch in float64, relative to the largest. Measured were 9e-7 and 3e-15 at
-# most, of sll_small.
+# Largest difference of the file's logits from PyTorch's in float64, relative to the largest logit. For sll_small, 9e-7 and 3e-15
+# were measured at most.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 BATCHES = (1, 3)
 TIMED_RUNS = 30
@@ -27,10 +27,10 @@ def compare(run: Runner, folded: LipschitzClassifier, dtype: torch.dtype) -> tup
     Args:
         run: Executes the file.
         folded: The network it was made of, by :func:`~sll_zoo.fold`.
-        dtype: Of the file.
+        dtype: The file's dtype.
 
     Raises:
-        ExportError: One of them is too far, or a prediction differs where the margin is larger than what logits may differ by.
+        ExportError: Logits or radii are too far off, or a prediction differs although the margin is larger than the tolerance.
     """
     generator, shape = torch.Generator().manual_seed(0), folded.config.input_shape
     pairs = [_compare_on(run, folded, torch.rand(n, *shape, generator=generator), dtype) for n in BATCHES]
@@ -61,7 +61,7 @@ def _compare_on(run: Runner, folded: LipschitzClassifier, images: Tensor, dtype:
 
 
 def _radius_error(radius: Tensor, expected: Tensor) -> float:
-    """Return the largest difference, infinite where one of the two is and the other is not."""
+    """Return the largest difference of two radii; it is infinite where only one of them is infinite."""
     return float(torch.where(radius == expected, 0.0, (radius - expected).abs()).amax())
 
 

@@ -1,4 +1,4 @@
-"""A network as one file that gives logits and certified radii without this package, checked before it is there."""
+"""Exporting a network to one file that gives logits and certified radii without this package, checked before it appears."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ ROUNDED = (
 
 @dataclass(frozen=True)
 class Exported:
-    """What :func:`export` wrote, and how it was seen to work.
+    """The file that :func:`export` wrote, and how it compares with PyTorch.
 
     Attributes:
         path: The file.
-        size: In bytes.
-        dtype: Of images, logits and radius.
-        input_shape: Of one image, (channels, height, width).
+        size: Its size in bytes.
+        dtype: Dtype of images, logits and radius.
+        input_shape: Shape of one image, (channels, height, width).
         num_classes: Number of logits.
-        runtime: What the file was loaded with, and its version.
+        runtime: The runtime that loaded the file, and its version.
         error: The largest difference to the logits of PyTorch in float64, relative to the largest logit.
         radius_error: The largest difference to the radii of :func:`~sll_zoo.certify`, L2 in pixels of [0, 1].
         latency: Seconds for one image on the CPU, the median of ``runs``.
-        runs: How many were timed.
-        threads: That the runtime was given.
+        runs: Number of timed runs.
+        threads: Number of threads that the runtime was given.
     """
 
     path: Path
@@ -64,10 +64,10 @@ class Exported:
 
 
 class Deployed(nn.Module):
-    """Images to ``logits`` (batch, classes) and ``radius`` (batch,), as the file has them.
+    """The computation of the file: images to ``logits`` (batch, classes) and ``radius`` (batch,).
 
     Args:
-        network: In plain operations.
+        network: The network in plain operations.
         constants: Lᵢⱼ of the logits' differences, (classes, classes), in float64.
     """
 
@@ -79,7 +79,7 @@ class Deployed(nn.Module):
         self.register_buffer("constants", constants)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return both; a radius of 0 for images outside [0, 1], which :func:`~sll_zoo.certify` refuses."""
+        """Return logits and radius; images outside [0, 1], which :func:`~sll_zoo.certify` refuses, have radius 0."""
         logits = self.network(images)
         _, radius = certified_radius(logits, self.constants)
         valid = ((images >= 0) & (images <= 1)).flatten(1).all(1)
@@ -98,9 +98,9 @@ def export(
 
     Args:
         model: A network of the zoo with logits; it is not changed.
-        path: A file that is there is replaced whole.
-        dtype: Of images, weights, logits and radius; torch.float32 or torch.float64.
-        name: Of the model, for the metadata; by default ``architecture.tag``.
+        path: The file to write; an existing one is replaced whole.
+        dtype: Dtype of images, weights, logits and radius; torch.float32 or torch.float64.
+        name: Name of the model in the metadata; by default ``architecture.tag``.
 
     Guarantee: that of ``certify`` in exact arithmetic. In float64 the radii are those of ``certify`` but for rounding. In float32
         logits differ from the exact ones by about 1e-6 of their size, which the radii do not account for.
@@ -149,7 +149,7 @@ def _check(model: LipschitzClassifier, dtype: torch.dtype) -> None:
 
 
 def _metadata(model: LipschitzClassifier, dtype: torch.dtype, name: str | None) -> dict[str, str]:
-    described: dict[str, Any] = getattr(model, "pretrained_cfg", {})  # of timm's factory
+    described: dict[str, Any] = getattr(model, "pretrained_cfg", {})  # set by timm's factory
     full_name = ".".join(described[key] for key in ("architecture", "tag") if described.get(key))
     classes = label_names(model) or tuple(map(str, range(model.num_classes)))
     shape = ", ".join(map(str, model.config.input_shape))

@@ -15,12 +15,12 @@ from sll_zoo.errors import ExportError
 from sll_zoo.files import obstacle_to_file
 
 OUTPUTS = ("logits", "radius")
-# Beside the program in a .pt2 file.
+# Name of the metadata inside a .pt2 file.
 METADATA_FILE = "metadata.json"
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-# That of the exporter's own translations: what is newer is not needed.
+# ONNX's set of operations that the exporter's translations are written for; newer ones are not needed.
 OPSET = 18
-# Of a protocol buffer, in bytes, less what the graph itself may need.
+# Largest size of the weights, in bytes: a protocol buffer holds 2 GiB, and the graph needs some of that.
 LARGEST_ONNX = 2**31 - 2**24
 
 Runner = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -39,7 +39,7 @@ class Format(NamedTuple):
 
 
 def require_writable(path: Path) -> Format:
-    """Return the format of a file that is to be written, and raise ExportError unless it can be.
+    """Return the format of a file to export to, and raise ExportError if it cannot be written.
 
     Raises:
         ExportError: Another suffix than .onnx and .pt2, packages that are not installed, or a place that cannot be written to.
@@ -61,7 +61,7 @@ def capture(network: nn.Module, image_shape: tuple[int, int, int], dtype: torch.
     with torch.no_grad():
         program = torch.export.export(network, (images,), dynamic_shapes={"images": {0: batch}}, strict=False)
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # with paths of this machine
+        node.meta.pop("stack_trace", None)  # stack traces have paths of this machine
     return program
 
 
@@ -88,11 +88,11 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: Map
     try:
         found: Any = torch.onnx.export(program, (), **names, opset_version=OPSET, verbose=False)
     except torch.onnx.OnnxExporterError as error:
-        cause = error.__cause__ or error  # which names the operation
+        cause = error.__cause__ or error  # the cause names the operation
         raise ExportError(f"ONNX has no form of a layer ({str(cause).splitlines()[0]})", "write a .pt2 file") from error
     graph = found.model.graph
     for described in (*graph.all_nodes(), *graph.inputs, *graph.outputs):
-        described.metadata_props.clear()  # with what the exporter knew of this machine's files
+        described.metadata_props.clear()  # the exporter's notes have paths of this machine
     for value in (*graph.inputs, *graph.outputs):
         value.shape[0] = "batch"
     found.model.metadata_props.update(metadata)
@@ -106,7 +106,7 @@ def _read_onnx(path: Path) -> Runner:
     options.intra_op_num_threads = torch.get_num_threads()
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its own classes are not public
+    except Exception as error:  # onnxruntime's classes of errors are not public
         if "NOT_IMPLEMENTED" not in str(error):
             raise
         raise ExportError(f"onnxruntime cannot execute a layer in this dtype ({error})", "write a .pt2 file") from error

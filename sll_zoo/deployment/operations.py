@@ -34,7 +34,7 @@ class ProductConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it."""
-        pixels = F.pad(x.flatten(2), (0, 1))  # the last stands for all outside
+        pixels = F.pad(x.flatten(2), (0, 1))  # the added pixel, 0, stands for every place outside the image
         out, terms = self.matrix.shape
         patches = pixels.index_select(2, self.places).reshape(x.shape[0], terms, self.size[0] * self.size[1])
         y = (self.matrix @ patches).reshape(x.shape[0], out, *self.size)
@@ -110,7 +110,7 @@ class FrequencyProduct(nn.Module):
         self.register_buffer("bias", None if bias is None else bias.clone())
         along_h, along_w = (torch.fft.fft(torch.eye(n, dtype=matrices.dtype, device=matrices.device)) for n in size)
         half = along_w[:, : size[1] // 2 + 1]
-        # Frequencies other than the first, and the last of an even width, stand for their conjugates as well.
+        # Frequencies count twice, for their conjugates, except the first one and the last one of an even width.
         twice = torch.tensor([1 if f in (0, size[1] / 2) else 2 for f in range(half.shape[1])], device=half.device)
         self.register_buffer("columns", torch.stack([half.real, half.imag]))
         self.register_buffer("rows", torch.cat([torch.cat(pair, 1) for pair in _real_product(along_h)]))
@@ -123,14 +123,14 @@ class FrequencyProduct(nn.Module):
         z = self.rows @ torch.cat([x @ self.columns[0], x @ self.columns[1]], 2)
         real, imaginary = (part.flatten(2).permute(2, 1, 0) for part in (z[:, :, :height], z[:, :, height:]))
         products = (self.real @ real - self.imaginary @ imaginary, self.real @ imaginary + self.imaginary @ real)
-        # The inverse of the rows' transform is its adjoint over h, and that factor is in ``back``.
+        # The inverse of the rows' transform is its adjoint divided by h; this factor is in ``back``.
         z = self.rows.mT @ torch.cat([part.permute(2, 1, 0).reshape(x.shape[0], out, height, half) for part in products], 2)
         y = z[:, :, :height] @ self.back[0] + z[:, :, height:] @ self.back[1]
         return y if self.bias is None else y + self.bias[:, None, None]
 
 
 def _real_product(matrix: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Return the blocks of the real matrix that does to real over imaginary parts what a complex one does."""
+    """Return the blocks of the real matrix that acts on stacked real and imaginary parts as a complex matrix acts."""
     return (matrix.real, -matrix.imag), (matrix.imag, matrix.real)
 
 

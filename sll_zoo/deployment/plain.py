@@ -1,4 +1,4 @@
-"""A folded network, layer by layer in operations that every runtime has."""
+"""Rewriting a folded network, layer by layer, in operations that every runtime has."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def in_plain_operations(folded: LipschitzClassifier, by_products: bool) -> Lipsc
         if plain := _plain(call.layer, call.x, by_products):
             network.set_submodule(call.name, plain)
     for buffer in network.buffers():
-        buffer.data = buffer.contiguous()  # as files hold them
+        buffer.data = buffer.contiguous()  # files hold contiguous tensors
     return network
 
 
@@ -56,7 +56,7 @@ def _plain(layer: nn.Module, x: Tensor, by_products: bool) -> nn.Module | None:
         case FoldedResidual() if layer.weight.ndim == 2:
             return DenseResidual(layer)
         case FoldedResidual():
-            # Vᵀ diag(2/T) is a convolution, too, with the kernel turned by half a turn.
+            # Vᵀ diag(2/T) is a convolution, too: its kernel is V's, rotated by 180 degrees and scaled.
             adjoint = (layer.weight * layer.step[:, None, None, None]).transpose(0, 1).flip(2, 3)
             taking = (convolution(layer.weight, layer.bias, layer.padding_mode), convolution(adjoint, None, layer.padding_mode))
             return ConvolutionalResidual(*taking, layer.activation)
@@ -78,7 +78,7 @@ def _of_matrices(layer: FoldedCircular | FoldedSandwich, x: Tensor, convolution:
     def product(matrices: Tensor, bias: Tensor | None) -> nn.Module:
         if layer.size:
             return FrequencyProduct(matrices, bias, layer.size)
-        if x.ndim == 4:  # of every pixel
+        if x.ndim == 4:  # a product at every pixel is a 1 x 1 convolution
             return convolution(matrices[:, :, None, None], bias, "zeros")
         return FoldedLinearForm(matrices, bias, "zeros")
 

@@ -1,4 +1,4 @@
-"""Activations, by what they may be used for.
+"""Activations for the inside of residual layers, and for use between layers.
 
 Inside the residual form σ must act on each coordinate with slopes in [0, 1]: the proof compares ⟨Δz, Δσ⟩ with ‖Δσ‖² unit by unit.
 Between layers any 1-Lipschitz map will do: MaxMin, Householder and the absolute value keep the gradient's norm as well.
@@ -43,7 +43,7 @@ def slope_restricted(name: str) -> Callable[[Tensor], Tensor]:
 def max_min(x: Float[Tensor, "batch channels *space"]) -> Float[Tensor, "batch channels *space"]:
     """Sort channels 2i and 2i + 1, the larger first; an odd last channel stays as it is. An isometry at each point.
 
-    Also GroupSort with groups of 2. Source: Anil, Lucas and Grosse 2019 (arXiv 1811.05381).
+    This is GroupSort with groups of 2. Source: Anil, Lucas and Grosse 2019 (arXiv 1811.05381).
     """
     pairs = x.shape[1] // 2
     paired = x[:, : 2 * pairs].reshape(x.shape[0], pairs, 2, *x.shape[2:])

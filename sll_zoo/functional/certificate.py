@@ -16,7 +16,8 @@ from sll_zoo.errors import InputError
 
 # The radii at which the SLL paper certifies: L2, in pixels of [0, 1].
 RADII = (36 / 255, 72 / 255, 108 / 255, 1.0)
-# Two equal rows of a head give logits that a matrix product may round apart by a few units in the last place: they are tied.
+# Logits that differ by less than TIE units of rounding count as tied: a matrix product may give two equal rows of a head logits
+# that differ by a few units in the last place.
 TIE = 64
 # Margins (images times classes) compared at a time: half a MB in float64, which fits a processor's cache.
 PIECE = 2**16
@@ -38,10 +39,10 @@ def radius_label(eps: float) -> str:
 def certified_radius(
     logits: Float[Tensor, "batch classes"], pairwise_lipschitz: Float[Tensor, "*pair"]
 ) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch"]]:
-    """Return each image's predicted class y and ``min over j ≠ y of (f_y − f_j) / L_yj``, the radius in which it cannot change.
+    """Return each image's predicted class y and ``min over j ≠ y of (f_y − f_j) / L_yj``, the radius within which y is kept.
 
-    At a distance d from the image, f_y − f_j is at least its value here minus L_yj d, hence positive for d below the radius: the
-    ball is open. All classes count, not the runner-up alone, since L differs from pair to pair.
+    At a distance d from the image, f_y − f_j is at least its value at the image minus L_yj d, so it is positive for d below the
+    radius: the ball is open. All classes are compared, not the runner-up alone, since L differs from pair to pair.
 
     Args:
         logits: (batch, classes).
@@ -52,7 +53,7 @@ def certified_radius(
         that differ by no more than their own rounding, logits that are not finite, and constants that are negative or NaN. Where
         no other class can overtake (L_yj = 0 with a positive margin, or a single class) the radius is infinite.
 
-    Images are compared in pieces: beside the logits and L, memory does not grow with batch × classes.
+    Images are processed in pieces, so that no memory beside the logits and L grows with batch × classes.
     """
     classes = logits.shape[1]
     # A negative or NaN constant proves nothing: its ratio becomes 0. The predicted class never competes: its margin is infinite.
@@ -61,7 +62,7 @@ def certified_radius(
     # An exported graph cannot hold a loop whose length depends on the batch.
     if graph_is_captured():
         return _certified_radius(logits, constants)
-    # In place: results of pieces, kept until all are there, would lie between freed memory and keep it from being used again.
+    # Results are written in place: a list of them would fragment the memory that each piece frees, so that it is not used again.
     prediction = torch.empty_like(logits[:, 0], dtype=torch.int64)
     radius = torch.empty_like(prediction, dtype=torch.float64)
     images = max(1, PIECE // classes)
@@ -108,7 +109,7 @@ def certified_at(
     """Return whether each image is classified correctly throughout the closed ball of each of ``radii``.
 
     That is: correct and radius > eps. At eps = 0 the ball is the image itself, and being correct is enough (a tie counts as the
-    class that argmax names), so that it is clean accuracy's.
+    class that argmax names), so that the fraction at 0 is clean accuracy.
     """
     return torch.stack([correct & (radius > eps) if eps > 0 else correct for eps in radii], 1)
 

@@ -36,10 +36,10 @@ def same_conv2d_adjoint(
 
 
 def torus(kernel: Tensor, x: Tensor, padding_mode: str) -> tuple[int, int]:
-    """Return the size of the torus on which the circular convolution bounds that of images like ``x``.
+    """Return the image size (height, width) at which the circular convolution bounds the one of images like ``x``.
 
-    A zero-padded convolution is a piece of the circular one on a torus larger by k − 1; of one pixel, it is the same at all
-    frequencies, and a torus of one pixel has one.
+    A zero-padded convolution is a compression of the circular one on images larger by k − 1. A kernel of one pixel has the same
+    matrix at every frequency, so that an image of one pixel, with a single frequency, is enough.
     """
     if kernel.shape[-1] == 1:
         return 1, 1
@@ -48,14 +48,14 @@ def torus(kernel: Tensor, x: Tensor, padding_mode: str) -> tuple[int, int]:
 
 
 def frequencies(kernel: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the circular convolution of a real kernel with images of ``size``, one matrix for each frequency that matters.
+    """Return the circular convolution of a real kernel with images of ``size`` as one matrix for each frequency.
 
     Args:
-        kernel: (out, in, k, k), also larger than the images.
-        size: Of the images.
+        kernel: (out, in, k, k); k may exceed the size of the images.
+        size: (height, width) of the images.
 
     Returns:
-        (height, width // 2 + 1, out, in), complex. The others are their conjugates.
+        (height, width // 2 + 1, out, in), complex. The matrices at the other frequencies are conjugates of these.
     """
     turns = (torch.outer(torch.arange(n), torch.arange(kernel.shape[-1])) % n for n in size)
     height, width = ((-2j * math.pi * turn.to(kernel) / n).exp() for turn, n in zip(turns, size, strict=True))

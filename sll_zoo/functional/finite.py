@@ -1,4 +1,4 @@
-"""Whether weights are numbers."""
+"""Checks of weights for NaN and infinity."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sll_zoo.errors import WeightsError
 
 def not_finite(state: Mapping[str, Tensor]) -> list[str]:
     """Return the names of the tensors that hold NaN or infinity."""
-    # A finite sum has finite terms, and is found in a tenth of the time.
+    # The sum is checked first, in a tenth of the time: if it is finite, so are all terms.
     return [name for name, value in state.items() if not (value.sum().isfinite() or value.isfinite().all())]
 
 
@@ -19,12 +19,12 @@ def require_finite(what: str, state: Mapping[str, Tensor], remedy: str = "train 
     """Refuse weights that hold NaN or infinity.
 
     Args:
-        what: They are of: begins the error.
+        what: Owner of the weights, with which the error begins, such as "the network".
         state: The tensors by name, of any dtype.
-        remedy: Ends the error.
+        remedy: What to do about it, with which the error ends.
 
     Raises:
-        WeightsError: It names three of the tensors.
+        WeightsError: A tensor holds NaN or infinity; up to three are named.
     """
     if broken := not_finite(state):
         raise WeightsError(f"{what} has NaN or infinity in {', '.join(broken[:3])}", remedy)

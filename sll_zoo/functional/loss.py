@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-# Least part of ε that EMMA asks of each class, so that a class with an equal logit is pushed away, too. Source: its code.
+# Smallest fraction of ε that EMMA asks of each class, so that a class with an equal logit is pushed away, too. Source: its code.
 SMALLEST_PART = 0.01
 
 
@@ -16,14 +16,14 @@ def offset_cross_entropy(
 ) -> Float[Tensor, ""]:
     """Return the mean cross-entropy of ``(logits − offset · onehot(target)) / temperature``, times ``temperature``.
 
-    The true class must lead by more than ``offset`` before its loss becomes small: this buys margin, which is radius. The smaller
-    the offset, the more clean and the less certified accuracy.
+    The true class must lead by more than ``offset`` before its loss becomes small: this enlarges margins, and so certified radii.
+    A smaller offset gives more clean and less certified accuracy.
 
     Args:
         logits: (batch, classes).
         target: Class indices (batch,).
         offset: Margin asked for, in units of the logits.
-        temperature: Sharpness; its product with the loss keeps the gradient's scale.
+        temperature: Divisor of the logits; the loss is multiplied by it, which keeps the scale of the gradient.
 
     Source: AOL, Prach and Lampert 2022 (arXiv 2208.03160); Araujo et al. 2023 use offset 3√2/2 and temperature 1/4.
     """
@@ -35,7 +35,8 @@ def logit_annealing(
 ) -> Float[Tensor, ""]:
     """Return the mean of ``−T (1 − p)^β log p``, p = softmax((logits − offset · onehot(target)) / T) at the true class.
 
-    Offset cross-entropy whose pull fades as an image reaches its margin: the network's limited capacity goes to the others.
+    This is offset cross-entropy whose gradient fades as an image reaches its margin, so that the network's limited capacity is
+    spent on the other images.
 
     Args:
         logits: (batch, classes).
@@ -53,7 +54,7 @@ def logit_annealing(
 def margin_boosting(logits: Float[Tensor, "batch classes"], target: Int[Tensor, " batch"], weight: float) -> Float[Tensor, ""]:
     """Return cross-entropy + ``weight`` times the mean over the images and their wrong classes j of ``−log softmax(−logits)ⱼ``.
 
-    Cross-entropy pushes the largest wrong logit down; the second term those of all wrong classes.
+    Cross-entropy pushes down the largest wrong logit; the second term pushes down all wrong logits.
 
     Source: margin-maximising cross-entropy, Zhang et al., ICML 2022 (arXiv 2206.03362). The released code of SLL divides the
     second term by the number of classes once more.
@@ -70,10 +71,10 @@ def emma_logits(
     pairwise_lipschitz: Float[Tensor, "classes classes"],
     eps: float,
 ) -> Float[Tensor, "batch classes"]:
-    """Return ``fⱼ − f_y + εⱼ L_yj``: each logit beside the true one, after the worst that an attacker can do within εⱼ.
+    """Return ``fⱼ − f_y + εⱼ L_yj``: each logit minus the true one, after the worst perturbation of length εⱼ.
 
-    εⱼ is the radius in which class j is held off, (f_y − fⱼ) / L_yj, between ``eps``/100 and ``eps``: what is asked of each class
-    is what it nearly has. It counts as a constant for the gradient; L does not.
+    εⱼ is the radius within which class j cannot win, (f_y − fⱼ) / L_yj, clamped to ``eps``/100 … ``eps``: the loss asks of each
+    class about the margin that it has. εⱼ is a constant for the gradient; L is not.
 
     Args:
         logits: f, (batch, classes).
@@ -131,7 +132,8 @@ def hinge_kantorovich_rubinstein(
     Args:
         logits: f, (batch, classes).
         target: (batch,).
-        counts: N_c, (classes,): of this batch, or of one of which this is a part. The parts then add up to the loss of the whole.
+        counts: N_c, (classes,), of this batch, or of a larger batch of which this is a part: the losses of the parts then add up
+            to the loss of the whole.
         alpha: α, from 0 (KR alone) to 1 (hinge alone).
         margin: In units of the logits.
 

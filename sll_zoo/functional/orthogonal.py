@@ -1,4 +1,4 @@
-"""Orthogonal matrices by the Cayley transform, real and complex, and what is made of them, frequency by frequency."""
+"""Orthogonal matrices by the Cayley transform, real and complex, and layers that apply one for each frequency."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from sll_zoo.compat import is_traced
 from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 
-# Limit of the norm of W: the condition number of I + A grows with its square, to 1e6 at 1e3, where float64 keeps ten digits.
+# Limit of log ‖M‖: the condition number of I + A grows with ‖M‖², to 1e6 at ‖M‖ = 1e3, where float64 keeps ten digits.
 LOG_NORM_LIMIT = math.log(1e3)
 
 
@@ -41,7 +41,7 @@ def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch ro
 def normalised(m: Float[Tensor, "*shape"], log_norm: Float[Tensor, ""]) -> Float[Tensor, "*shape"]:
     """Return M · e^log_norm / ‖M‖ (Frobenius) in float64, and 0 for M = 0: no size of M overflows, and the gradient is finite.
 
-    log_norm is bounded (``LOG_NORM_LIMIT``), which is sound: the Cayley transform of every matrix is orthogonal.
+    log_norm is bounded (``LOG_NORM_LIMIT``), which keeps the guarantee: the Cayley transform of every matrix is orthogonal.
     """
     norm = log_norm.double().clamp(-LOG_NORM_LIMIT, LOG_NORM_LIMIT).exp()
     unit = to_unit_size(m.double())
@@ -62,13 +62,14 @@ def kernel_to_frequencies(kernel: Float[Tensor, "out c k k"], size: tuple[int, i
 
 
 def operators(weight: Float[Tensor, "rows cols *kernel"], space: tuple[int, ...]) -> Inexact[Tensor, "*frequencies rows cols"]:
-    """Return the matrices of a dense weight, or of the circular convolution with a kernel of images of a size.
+    """Return the matrix of a dense weight, or the matrices of a circular convolution of images of a given size.
 
-    A dense weight is one matrix of all vectors, a kernel of one pixel one of all pixels; others have one for each frequency.
+    A dense weight is one matrix for all vectors, and a kernel of one pixel is one matrix for all pixels. A larger kernel has one
+    matrix for each frequency.
 
     Args:
-        weight: Of either.
-        space: The size (h, w) of the images; of no account for the first two.
+        weight: A dense weight (rows, cols) or a kernel (rows, cols, k, k).
+        space: Size (h, w) of the images; used for kernels larger than one pixel only.
     """
     if weight.ndim == 2:
         return weight
@@ -76,13 +77,16 @@ def operators(weight: Float[Tensor, "rows cols *kernel"], space: tuple[int, ...]
 
 
 def from_frequencies(x: Inexact[Tensor, "h half_w c batch"], size: tuple[int, int]) -> Float[Tensor, "batch c h2 w2"]:
-    """Return the images (batch, c, *size) of which :func:`to_frequencies` gave ``x``."""
+    """Return the images (batch, c, *size) whose transform is ``x``: the inverse of :func:`to_frequencies`."""
     images = _transformed(partial(torch.fft.irfft2, s=size), x.permute(3, 2, 0, 1))
     return images.contiguous()  # contiguous as other convolutions return it, so that ``view`` works
 
 
 def _transformed(transform: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Return the transform of images; of none, of which MKL has no transform, that of one that is dropped again."""
+    """Return the transform of images.
+
+    MKL cannot transform an empty batch: it is padded to one image, which is dropped after the transform.
+    """
     if is_traced() or len(images):
         return transform(images)
     return transform(F.pad(images, (0, 0, 0, 0, 0, 0, 0, 1)))[:0]
@@ -93,7 +97,7 @@ def apply_matrices(
     x: Float[Tensor, "batch cols *space"],
     bias: Float[Tensor, " rows"] | None = None,
 ) -> Float[Tensor, "batch rows *space"]:
-    """Return M x + b: for a real matrix of all vectors (batch, cols) or of all pixels, or for one of each frequency of images."""
+    """Return M x + b: a real M is applied to each vector (batch, cols) or pixel, complex ones to the frequencies of images."""
     if not matrices.is_complex():
         matrix = matrices.to(x.dtype)
         return F.linear(x, matrix, bias) if x.ndim == 2 else F.conv2d(x, matrix[:, :, None, None].contiguous(), bias)
@@ -112,7 +116,7 @@ def sandwich(
 
     Args:
         x: Vectors, or images.
-        factors: Aᴴ over Bᴴ, (out + in, out): see :func:`apply_matrices`.
+        factors: Aᴴ stacked on Bᴴ, (out + in, out), real or for each frequency: see :func:`apply_matrices`.
         psi: The diagonal of Ψ, positive.
         bias: b, or None.
 

@@ -18,7 +18,7 @@ from sll_zoo.functional.fast.products import full_precision
 
 # Product(weight, scale, q) is Σⱼ |V Vᵀ|ᵢⱼ qⱼ with V = weight / scale.
 Product = Callable[[Tensor, Tensor, Tensor], Tensor]
-# log q is clamped to ±this: q_j / q_i stays below e^40, far from float32's overflow at e^88. Any q > 0 gives a valid T.
+# log q is clamped to ±LOG_Q_LIMIT: q_j / q_i stays below e^40, far from float32's overflow at e^88. Any q > 0 gives a valid T.
 LOG_Q_LIMIT = 20.0
 # Weights whose largest entry is above this, or below its inverse, are scaled to about 1 before they are multiplied.
 FAR = 2.0**8
@@ -48,7 +48,7 @@ def gershgorin(gram: Float[Tensor, "inner inner"], log_q: Float[Tensor, " inner"
     """Return the diagonal of SLL's T: ``Tᵢ = Σⱼ |WᵀW|ᵢⱼ qⱼ / qᵢ``.
 
     WᵀW ≼ diag(T) for every q > 0, by the weighted inequality of arithmetic and geometric means. Only q up to a factor matters, so
-    log q is centred; it is also bounded (``LOG_Q_LIMIT``), beyond which it has no gradient. q = 1 is AOL's T.
+    log q is centred; it is also clamped to ±``LOG_Q_LIMIT``, and has no gradient beyond. q = 1 is AOL's T.
 
     Args:
         gram: |WᵀW| of :func:`abs_gram`.
@@ -67,13 +67,13 @@ def row_sums(
     log_q: Float[Tensor, " inner"],
     product: Product = abs_gram_product,
 ) -> Float[Tensor, " inner"]:
-    """Return SLL's T of ``weight / scale``: :func:`gershgorin` of :func:`abs_gram`, in less time and memory if it is dense.
+    """Return SLL's T of ``weight / scale``: :func:`gershgorin` of :func:`abs_gram`, in less time and memory for a dense weight.
 
     Args:
         weight: V, (inner, features) or (inner, channels, k, k).
-        scale: A constant, positive; by :func:`unit_scale`.
+        scale: A positive constant, as :func:`unit_scale` gives.
         log_q: The logarithm of q.
-        product: Gives ``|V Vᵀ| q`` of a dense weight, a scale and q.
+        product: Computes ``|V Vᵀ| q`` from a dense weight, its scale and q.
     """
     if weight.ndim == 4:
         return gershgorin(abs_gram(weight.to(scale.dtype) / scale), log_q)
@@ -108,7 +108,7 @@ def tightened(weight: Float[Tensor, "inner *kernel"], log_q: Float[Tensor, " inn
 
 
 def _abs_gram_power(weight: Tensor, power: int) -> tuple[Tensor, Tensor]:
-    """Return |(WᵀW)ᵏ| between units, divided by e^s, and s."""
+    """Return the matrix |(WᵀW)ᵏ| (inner, inner) divided by e^s, and s."""
     size = 1
     if weight.ndim == 4:
         # The power of the infinite operator reaches power · (k − 1) pixels: a torus of this size holds it without wrapping round.
@@ -137,13 +137,13 @@ def gram_power(operators: Tensor, power: int) -> tuple[Tensor, Tensor]:
 
 
 def floored_log(sums: Tensor) -> Tensor:
-    """Return the logarithm of what is at least the floor below which it may have lost digits to underflow."""
+    """Return log(``sums``), where sums below a floor are raised to it: smaller ones may have lost digits to underflow."""
     info = torch.finfo(sums.dtype)
     return sums.clamp_min(info.tiny / info.eps).log()
 
 
 def unit_scale(weight: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """Return the power of two above max |W|, in float32 at least: a constant to autograd.
+    """Return the power of two above max |W|, in float32 at least; autograd takes it as a constant.
 
     Products of entries of W divided by it neither overflow nor underflow, and the division is exact.
     """
@@ -155,7 +155,7 @@ def unit_scale(weight: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
 
 
 def to_unit_size(weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return W divided by :func:`unit_scale`, for what does not depend on the size of W."""
+    """Return W divided by :func:`unit_scale`, for formulas whose result does not change with the scale of W."""
     scale = unit_scale(weight)
     return weight.to(scale.dtype) / scale
 
@@ -165,11 +165,11 @@ def residual_step(weight: Float[Tensor, "inner *kernel"], choice: Callable[[Tens
 
     Args:
         weight: V, (inner, features) or (inner, channels, k, k).
-        choice: Takes V and a scale s, and gives T of V/s, (inner,): every T is quadratic in V.
+        choice: Computes T of V/s, (inner,), from V and a scale s. Every T is quadratic in V, so that T of V follows.
     """
     with full_precision(weight.device.type):
         scale = unit_scale(weight)
-        # Scale 1 lets a dense weight be used without a copy (fast/gram.py).
+        # A scale of 1 saves a copy of a dense weight (fast/gram.py).
         scale = torch.where((scale > 1 / FAR) & (scale < FAR), 1.0, scale)
         factor = scale.reciprocal().square()
         info = torch.finfo(factor.dtype)
@@ -182,9 +182,9 @@ def residual_step(weight: Float[Tensor, "inner *kernel"], choice: Callable[[Tens
 def safe_reciprocal(t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return 1/T, and 0 where T is zero, too small to be known to working precision, or not finite.
 
-    A step of 0 makes the unit a no-op, which is 1-Lipschitz; in float32, a T below 2e-19 comes to that, that of a row which
-    is nothing beside the largest entry. The reciprocal never sees the entries it would fail on (the authors' ``x**-1``
-    followed by a mask gives NaN in backward at a zero row), and its derivative, 1/T², is finite at the others.
+    A step of 0 switches the unit off, which is 1-Lipschitz. In float32 this happens for T below 2e-19: to rows of W that are
+    negligible beside its largest entry. The reciprocal is not computed where it would fail (the authors' ``x**-1``, followed by a
+    mask, gives NaN in backward at a zero row), and its derivative, 1/T², is finite elsewhere.
     """
     least = 2 * torch.finfo(t.dtype).tiny ** 0.5
     usable = (t > least) & (t < 1 / least)

@@ -31,8 +31,8 @@ def residual(
         weight: (inner, features), or (inner, channels, k, k) with k odd; the convolution keeps the size.
         bias: (inner,) or None.
         step: 2/T, (inner,).
-        activation: σ.
-        padding_mode: Of the convolution.
+        activation: Name of σ, a key of ``SLOPE_RESTRICTED``.
+        padding_mode: Padding of the convolution, ``zeros`` or ``circular``.
     """
     sigma, step = slope_restricted(activation), step.to(weight.dtype)
     if weight.ndim == 2:

@@ -1,6 +1,6 @@
-"""Spectral norms from above, and the best diagonal T there is.
+"""Upper bounds of spectral norms, and the diagonal T of smallest trace.
 
-A guarantee ends in ``_upper_bound``, a search result in ``_estimate``.
+Names of proved bounds end in ``_upper_bound``, names of search results in ``_estimate``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from torch import Tensor
 from sll_zoo.functional.convolution import frequencies
 from sll_zoo.functional.rescaling import floored_log, gram_power
 
-# ‖W‖² is overestimated by at most √n^{1/k} for n units: 1.06 for 2,048. Convolutions pay more per power.
+# Default powers k of WᵀW. ‖W‖² is overestimated by a factor of at most (√n)^{1/k} for n units: 1.06 for 2,048 units and k = 64.
+# Convolutions have a smaller k, since each doubling costs them more.
 LINEAR_POWER = 64
 CONV_POWER = 16
-# Sampled frequencies along an axis for each pixel of the kernel beyond one; ‖W‖² is raised by 2 % for those between samples.
+# Number of frequencies sampled along an axis, divided by k − 1 for a k × k kernel. ‖W‖² is raised by 2 % to cover those between.
 DENSITY = 16
 
 
@@ -27,18 +28,18 @@ def squared_spectral_norm_upper_bound(
     """Return a number not below ‖W‖², differentiable.
 
     The largest absolute row sum of (WᵀW)ᵏ bounds its largest eigenvalue, ‖W‖²ᵏ. Power iteration, which others use, approaches
-    ‖W‖ from below and proves nothing. A convolution has one matrix for each pair of frequencies, of which N × N are looked at.
-    Between two of them nothing is much larger: for a unit vector v, p = v* WᵀW v ≥ 0 is a trigonometric polynomial of degree
-    D = kernel size − 1 along each axis. By Riesz' lemma one that reaches its maximum M at t is at least M cos²(D (s − t)/2) at s,
-    up to |s − t| = π/D, and t is at most π/N from the next frequency. So ‖W‖² is at most the largest found over cos⁴(π D/(2N)),
-    at every image size, for circular and zero padding alike.
+    ‖W‖ from below and proves nothing. A convolution has one matrix for each pair of frequencies, of which N × N are computed.
+    Between two of these the norm is not much larger: for a unit vector v, p = v* WᵀW v ≥ 0 is a trigonometric polynomial of
+    degree D = kernel size − 1 along each axis. If p has its maximum M at t, then by Riesz' lemma it is at least
+    M cos²(D (s − t)/2) at s, for |s − t| ≤ π/D, and t is at most π/N from the next sampled frequency. So ‖W‖² is at most the
+    largest value found, divided by cos⁴(π D/(2N)), at every image size, for circular and zero padding alike.
 
     Args:
         weight: (inner, features), or a kernel (inner, channels, k, k).
         power: k, a power of 2; the bound falls as k grows.
 
-    Source: Gram iteration, Delattre et al. 2023 (arXiv 2305.16173), with row sums in place of Frobenius norms: where W is
-        orthogonal they add nothing.
+    Source: Gram iteration, Delattre et al. 2023 (arXiv 2305.16173), with row sums in place of Frobenius norms: they are
+        exact where W is orthogonal.
     """
     if len(weight) > weight.shape[1]:
         weight = weight.transpose(0, 1)  # Wᵀ has the same norm and a smaller Gram matrix
@@ -55,12 +56,13 @@ def squared_spectral_norm_upper_bound(
 
 @torch.no_grad()
 def trace_optimal(gram: Inexact[Tensor, "*frequencies inner inner"], sweeps: int = 200) -> Float[Tensor, " inner"]:
-    """Return one diagonal T ≽ ``gram``, at every frequency, of as small a trace as a diagonal's can be, but for the safety term.
+    """Return the diagonal T ≽ ``gram``, valid at every frequency, of smallest trace, up to a correction that makes it valid.
 
-    The dual is to maximise Σ tr(G X) over X ≽ 0, one for each frequency, whose diagonals sum to 1. It is solved by coordinate
-    ascent on X = U U*, where the rows of U at all frequencies make one unit vector uᵢ for each unit i. Complementary slackness
-    gives Tᵢ uᵢ = Σⱼ Gᵢⱼ uⱼ. What the ascent has not reached is made up for by subtracting λ_min(T − G) where it is negative, and
-    n times that bounds how far the trace is from the least. For evaluation and comparison; too slow for training.
+    The dual problem maximises Σ tr(G X) over X ≽ 0, one X for each frequency, where the diagonals of all X sum to 1. It is solved
+    by coordinate ascent on X = U U*, where the rows of U at all frequencies make one unit vector uᵢ for each unit i.
+    Complementary slackness gives Tᵢ uᵢ = Σⱼ Gᵢⱼ uⱼ. The ascent stops before the optimum, so that λ_min(T − G) may be negative:
+    then it is subtracted from every Tᵢ, and the trace exceeds the smallest by at most n times this correction. This is for
+    evaluation and comparison; it is too slow for training.
 
     Args:
         gram: WᵀW, Hermitian, float64 or complex128: of a dense weight (inner, inner), of a convolution one matrix for each
@@ -76,7 +78,7 @@ def trace_optimal(gram: Inexact[Tensor, "*frequencies inner inner"], sweeps: int
     rank = min(n, int((2 * n) ** 0.5) + 1)
     vectors = torch.randn(len(gram), n, rank, dtype=gram.dtype, generator=generator)
     vectors /= vectors.norm(dim=(0, 2), keepdim=True)
-    # The diagonal part that all frequencies share adds the same to every X and only slows the ascent: it is removed.
+    # The part of the diagonal that all frequencies share is removed: it adds the same for every X, and only slows the ascent.
     ascended = gram - torch.diag(gram.diagonal(dim1=1, dim2=2).real.amin(0)).to(gram.dtype)
     for _ in range(sweeps):
         for i in range(n):

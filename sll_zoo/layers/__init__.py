@@ -12,7 +12,7 @@ from sll_zoo.layers.activation import Absolute, Householder, MaxMin
 from sll_zoo.layers.aol import AOLConv2d, AOLLinear
 from sll_zoo.layers.circular import FoldedCircular
 from sll_zoo.layers.cpl import CPLConv2d, CPLLinear
-from sll_zoo.layers.fold import fold, is_folded
+from sll_zoo.layers.folding import fold, is_folded
 from sll_zoo.layers.head import UnitRowsLinear
 from sll_zoo.layers.linear_form import FoldedLinearForm
 from sll_zoo.layers.orthogonal import OrthogonalConv2d, OrthogonalLinear
@@ -24,7 +24,7 @@ from sll_zoo.layers.spectral import SpectralConv2d, SpectralLinear
 
 
 class Family(NamedTuple):
-    """The two layers of a family, and what they are.
+    """The convolution and the dense layer of a family, and how they are built.
 
     ``residual`` layers are built as ``conv(channels, inner, kernel_size)`` and ``linear(features, inner)``; the others, which may
     change the number of channels, as ``conv(in, out, kernel_size)`` and ``linear(in, out)``. A ``linear`` map needs an activation

@@ -21,7 +21,7 @@ class MaxMin(nn.Module):
     """
 
     def forward(self, x: Float[Tensor, "batch channels *space"]) -> Float[Tensor, "batch channels *space"]:
-        """Apply it."""
+        """Apply the activation."""
         return max_min(x)
 
 
@@ -29,7 +29,7 @@ class Householder(nn.Module):
     """Reflect pairs of channels across a learned line; see :func:`~sll_zoo.functional.activation.householder`. Starts as MaxMin.
 
     Args:
-        channels: Of the input.
+        channels: Channels of the input.
 
     Example:
         >>> import torch
@@ -42,7 +42,7 @@ class Householder(nn.Module):
         self.angle = nn.Parameter(torch.full((channels // 2,), math.pi / 2))
 
     def forward(self, x: Float[Tensor, "batch channels *space"]) -> Float[Tensor, "batch channels *space"]:
-        """Apply it."""
+        """Apply the activation."""
         return householder(x, self.angle)
 
 
@@ -56,5 +56,5 @@ class Absolute(nn.Module):
     """
 
     def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
-        """Apply it."""
+        """Apply the activation."""
         return x.abs()

@@ -15,7 +15,7 @@ from sll_zoo.layers.linear_form import LipschitzConv2d, LipschitzLinear
 
 
 def _constrained(weight: Tensor) -> Tensor:
-    """Return W T^{-1/2}: a factor for each input."""
+    """Return W T^{-1/2}: each column of W, one for each input, is multiplied by a factor."""
     with full_precision(weight.device.type):
         weight = to_unit_size(weight)  # W T^{-1/2} does not depend on the size of W
         columns = weight.transpose(0, 1)
@@ -24,11 +24,20 @@ def _constrained(weight: Tensor) -> Tensor:
 
 
 class AOLLinear(LipschitzLinear):
-    """‖W T^{-1/2}‖ ≤ 1 with Tᵢ = Σⱼ |WᵀW|ᵢⱼ: see :class:`~sll_zoo.layers.linear_form.LipschitzLinear` for the arguments.
+    """1-Lipschitz linear map x ↦ W T^{-1/2} x + b, with Tᵢ = Σⱼ |WᵀW|ᵢⱼ: (batch, in_features) → (batch, out_features).
 
-    Of all T that are diagonally dominant over WᵀW this is the smallest, and the nearest to making W T^{-1/2} orthogonal.
+    Of all diagonal T for which T − WᵀW is diagonally dominant, this is the smallest, and makes W T^{-1/2} most nearly orthogonal.
+
+    Args:
+        in_features: Size of the input.
+        out_features: Size of the output.
+        bias: Whether to add a bias.
+        **placement: ``device`` and ``dtype`` of the parameters.
 
     Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5 (``tests/test_laws.py``).
+
+    Raises:
+        ConfigError: A size below 1.
 
     Example:
         >>> import torch
@@ -44,7 +53,20 @@ class AOLLinear(LipschitzLinear):
 
 
 class AOLConv2d(LipschitzConv2d):
-    """The same for a convolution, at every image size: see :class:`~sll_zoo.layers.linear_form.LipschitzConv2d`.
+    """1-Lipschitz convolution, :class:`AOLLinear` for kernels: (batch, in_channels, h, w) → (batch, out_channels, h, w).
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Odd.
+        bias: Whether to add a bias.
+        padding_mode: ``zeros`` or ``circular``.
+        **placement: ``device`` and ``dtype`` of the parameters.
+
+    Guarantee: as for :class:`AOLLinear`, for every image size.
+
+    Raises:
+        ConfigError: An even kernel, or a size below 1.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Circular convolutions made of one matrix for each frequency of the images, and the form with these matrices stored."""
+"""Circular convolutions with one matrix for each frequency of the images, and the folded form that stores these matrices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sll_zoo.layers.seal import Sealed
 
 
 class CircularConv2d(nn.Module):
-    """A circular convolution that makes one matrix for each frequency: its folded form is for one size of images.
+    """A circular convolution with one matrix for each frequency; its folded form takes images of one size only.
 
     Attributes:
         weight: Free parameters (rows, cols, k, k) of matrices (rows, cols).
@@ -25,31 +25,31 @@ class CircularConv2d(nn.Module):
 
     @property
     def is_pixelwise(self) -> bool:
-        """Whether one real matrix is that of every frequency, for every size of images: a kernel of one pixel."""
+        """Whether the kernel has one pixel, so that one real matrix serves all frequencies and all image sizes."""
         return self.weight.shape[2:] == (1, 1)
 
     def fold_at(self, size: tuple[int, int]) -> nn.Module:
-        """Return the same map of images of ``size`` with its matrices computed once, here and now."""
+        """Return the same map of images of ``size`` with its matrices computed once and stored."""
         raise NotImplementedError
 
     def bytes_at(self, size: tuple[int, int]) -> int:
-        """Return how many bytes they take in float64, for a kernel of more than one pixel."""
+        """Return how many bytes the matrices for images of ``size`` take in float64, for a kernel of more than one pixel."""
         return 16 * size[0] * (size[1] // 2 + 1) * self.weight.shape[:2].numel()
 
 
 class StoredMatrices(Sealed):
     """A layer that applies stored matrices: a real one to all vectors or pixels, or a complex one to each frequency of images.
 
-    The second takes 16 h (w // 2 + 1) rows cols bytes in float64: 139 MB for 128 channels on images of 32 × 32.
+    Complex matrices take 16 h (w // 2 + 1) rows cols bytes in float64: 143 MB for 128 channels on images of 32 × 32.
 
     Args:
         matrices: (rows, cols), or (h, w // 2 + 1, rows, cols) as ``torch.fft.rfft2`` orders frequencies.
-        size: (h, w) of the images, of account for the latter alone.
+        size: (h, w) of the images; used with complex matrices only.
 
     Attributes:
-        stored: (rows, cols); or (frequencies, rows, 2 cols), each number as its real and its imaginary part: conversions between
-            floating-point types would leave complex numbers as they are, or real.
-        size: (h, w) of the only images that the layer takes; None where the matrix is that of all.
+        stored: (rows, cols) if real; else (frequencies, rows, 2 cols), with real and imaginary parts as separate numbers, since a
+            conversion such as ``double()`` leaves complex tensors as they are, and ``to(dtype)`` drops imaginary parts.
+        size: (h, w) of the images that the layer takes; None where one matrix serves all sizes.
     """
 
     stored: Tensor
@@ -63,7 +63,7 @@ class StoredMatrices(Sealed):
         self.size = (size[0], size[1]) if matrices.ndim == 3 else None
 
     def matrices(self) -> Tensor:
-        """Return them in the shape in which they were given, in float32 at least."""
+        """Return the matrices in the shape in which they were given, in float32 at least."""
         stored = self.stored.to(torch.promote_types(self.stored.dtype, torch.float32))
         if self.size is None:
             return stored
@@ -74,7 +74,7 @@ class StoredMatrices(Sealed):
         """Refuse images of another size.
 
         Raises:
-            InputError: The matrices are those of one size.
+            InputError: Images of another size than the matrices are for.
         """
         if self.size is not None and tuple(x.shape[2:]) != self.size:
             raise InputError(
@@ -89,12 +89,12 @@ class StoredMatrices(Sealed):
 
 
 class FoldedCircular(StoredMatrices):
-    """A circular convolution x ↦ Q x + b, Q being stored as one matrix for each frequency of images of one size.
+    """A circular convolution x ↦ Q x + b, where Q is stored as one matrix for each frequency of images of one size.
 
     Guarantee: that of the layer whose ``fold_at`` made and sealed it; one that was changed since, or made by hand, has none.
 
     Args:
-        matrices: Of Q, (h, w // 2 + 1, out, in), complex.
+        matrices: Q at each frequency, (h, w // 2 + 1, out, in), complex.
         bias: (out,) or None.
         size: (h, w) of the images.
 

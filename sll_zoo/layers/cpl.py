@@ -14,14 +14,24 @@ from sll_zoo.layers.residual import ResidualConv2d, ResidualLinear
 
 
 def _t(weight: Tensor, scale: Tensor) -> Tensor:
-    """Return ‖W‖² of ``weight / scale`` for every unit."""
+    """Return an upper bound of ‖W‖² for W = ``weight / scale``, repeated for every unit."""
     return squared_spectral_norm_upper_bound(weight.to(scale.dtype) / scale).expand(len(weight))
 
 
 class CPLLinear(ResidualLinear):
-    """h(x) = x − 2/‖V‖² Vᵀ σ(V x + b): see :class:`~sll_zoo.layers.residual.ResidualLinear` for the arguments.
+    """1-Lipschitz layer h(x) = x − 2/t Vᵀ σ(V x + b), with t an upper bound of ‖V‖²: (batch, features) → the same shape.
+
+    Args:
+        features: Size of the input and of the output.
+        inner_features: Number of hidden units, rows of V.
+        bias: Whether σ's argument has a bias.
+        activation: Name of σ, with slopes in [0, 1].
+        **placement: ``device`` and ``dtype`` of the parameters.
 
     Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5 (``tests/test_laws.py``).
+
+    Raises:
+        ConfigError: A size below 1, or an unknown activation.
 
     Example:
         >>> import torch
@@ -37,7 +47,21 @@ class CPLLinear(ResidualLinear):
 
 
 class CPLConv2d(ResidualConv2d):
-    """The same for a convolution, at every image size: see :class:`~sll_zoo.layers.residual.ResidualConv2d`.
+    """1-Lipschitz convolution, :class:`CPLLinear` for kernels: (batch, channels, h, w) → the same shape.
+
+    Args:
+        channels: Channels of the input and of the output.
+        inner_channels: Number of hidden channels, kernels of V.
+        kernel_size: Odd.
+        bias: Whether σ's argument has a bias.
+        activation: Name of σ, with slopes in [0, 1].
+        padding_mode: ``zeros`` or ``circular``.
+        **placement: ``device`` and ``dtype`` of the parameters.
+
+    Guarantee: as for :class:`CPLLinear`, for every image size.
+
+    Raises:
+        ConfigError: An even kernel, a size below 1, or an unknown activation.
 
     Example:
         >>> import torch

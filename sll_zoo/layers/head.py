@@ -64,9 +64,10 @@ class UnitRowsLinear(nn.Module):
 
 
 def pairwise_distances(rows: Float[Tensor, "classes features"]) -> Float[Tensor, "classes classes"]:
-    """Return the L2 distance of every row from every other, with all digits, rows of norm at most 1.
+    """Return the L2 distances between all rows, of norm at most 1, to full precision.
 
-    ‖wᵢ‖² + ‖wⱼ‖² − 2⟨wᵢ, wⱼ⟩ is fast and loses digits where two rows are close: if any are, their differences are taken.
+    The square root of ‖wᵢ‖² + ‖wⱼ‖² − 2⟨wᵢ, wⱼ⟩ is fast, but loses digits where two rows are close. If any two are, all distances
+    are computed from the differences of rows.
     """
     squares = rows.square().sum(1)
     squared = squares[:, None] + squares - 2 * rows @ rows.mT
@@ -74,4 +75,4 @@ def pairwise_distances(rows: Float[Tensor, "classes features"]) -> Float[Tensor,
     if (squared < 0.01).any():
         return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
     own = torch.eye(len(rows), dtype=torch.bool, device=rows.device)
-    return squared.sqrt().masked_fill(own, 0.0)  # a copy: losses need the gradient of what is there
+    return squared.sqrt().masked_fill(own, 0.0)  # not in place: the gradient needs the square roots

@@ -20,12 +20,21 @@ from sll_zoo.layers.seal import sealed
 
 
 class OrthogonalLinear(LipschitzLinear):
-    """x ↦ Q x + b with orthonormal columns of Q, or rows where the output is smaller: an isometry on as much as can be.
+    """1-Lipschitz linear map x ↦ Q x + b, (batch, in_features) → (batch, out_features), with an orthogonal Q.
 
-    Q is the Cayley transform of W · e^log_norm/‖W‖, so that no size of W overflows. See
-    :class:`~sll_zoo.layers.linear_form.LipschitzLinear` for the arguments.
+    Q has orthonormal columns, or orthonormal rows if the output is smaller than the input. It is the Cayley transform of
+    W · e^log_norm/‖W‖, so that W of any size does not overflow.
+
+    Args:
+        in_features: Size of the input.
+        out_features: Size of the output.
+        bias: Whether to add a bias.
+        **placement: ``device`` and ``dtype`` of the parameters.
 
     Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5 (``tests/test_laws.py``).
+
+    Raises:
+        ConfigError: A size below 1.
 
     Example:
         >>> import torch
@@ -49,13 +58,13 @@ class OrthogonalLinear(LipschitzLinear):
 class OrthogonalConv2d(CircularConv2d):
     """A circular convolution that is orthogonal: in the Fourier domain, a Cayley transform for each frequency.
 
-    Its operator depends on the image's size, and is computed for the size that comes; the cost is that of a matrix inverse for
-    each frequency, at every forward, or of one where the kernel has one pixel. Its folded form is for one size.
+    The operator depends on the image's size, and is computed at every forward for the size of the input: one matrix inverse for
+    each frequency, or a single one if the kernel has one pixel. The folded form takes images of one size only.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_size: Odd; of the free parameters. The orthogonal kernel fills the image.
+        kernel_size: Odd; size of the kernel of free parameters. The orthogonal kernel is as large as the image.
         bias: Whether to add a bias.
         **placement: ``device`` and ``dtype`` of the parameters.
 
@@ -97,7 +106,7 @@ class OrthogonalConv2d(CircularConv2d):
             return cayley(operators(normalised(self.weight, self.log_norm), size))
 
     def fold_at(self, size: tuple[int, int]) -> FoldedCircular | FoldedLinearForm:
-        """Return the same map of images of ``size`` with Q computed once, here and now, for evaluation and deployment."""
+        """Return the same map of images of ``size`` with Q computed once and stored, for evaluation and deployment."""
         q = self.matrices(size)
         if q.is_complex():
             return sealed(FoldedCircular(q, self.bias, size))

@@ -1,4 +1,4 @@
-"""The residual form as modules, without a choice of T, and the form with T folded in.
+"""The residual form as modules, without a choice of T, and the folded form with 2/T stored.
 
 A family is a subclass of ``ResidualLinear`` and one of ``ResidualConv2d`` that define ``step``.
 """
@@ -45,7 +45,7 @@ class _Residual(nn.Module):
         return Layer(self.weight, self.bias, self.step())
 
     def fold(self) -> FoldedResidual:
-        """Return the same map with its step computed once, here and now, for evaluation and deployment."""
+        """Return the same map with its step computed once and stored, for evaluation and deployment."""
         return sealed(FoldedResidual(self.weight, self.bias, self.step(), self.activation, self.padding_mode))
 
     def extra_repr(self) -> str:
@@ -57,15 +57,15 @@ class _Residual(nn.Module):
 class ResidualStack(nn.Sequential):
     """Layers one after the other, as in ``nn.Sequential``, faster and in less memory if all are residual layers of this package.
 
-    They are then executed as one: see :func:`~sll_zoo.functional.fast.reversible.residuals`. Where one has a hook,
-    each is called.
+    Such layers are executed together: see :func:`~sll_zoo.functional.fast.reversible.residuals`. If one has a hook,
+    they are called one by one.
     """
 
     def forward(self, x: Float[Tensor, "batch features *space"]) -> Float[Tensor, "batch features *space"]:
         """Apply the layers in turn."""
         layers = [layer for layer in self if _applies_formula(layer)]
         kinds = {(layer.activation, layer.padding_mode, layer.weight.ndim) for layer in layers}
-        # In half precision what is found again would differ too much from what was there.
+        # Half precision is left out: the inputs that backward computes again would differ too much from the true ones.
         if len(layers) < len(self) or len(kinds) != 1 or x.dtype not in (torch.float32, torch.float64):
             for layer in self:
                 x = layer(x)
@@ -75,10 +75,10 @@ class ResidualStack(nn.Sequential):
 
 
 def _applies_formula(layer: nn.Module) -> TypeGuard[_Residual | FoldedResidual]:
-    """Return whether to call the layer is to apply the formula, and nothing else."""
+    """Return whether a call of the layer applies the formula and does nothing else."""
     if graph_is_captured() or not isinstance(layer, _Residual | FoldedResidual):
         return False
-    if may_have_hooks(layer) or attachment(layer):  # those of the backward change nothing, but wait to be called
+    if may_have_hooks(layer) or attachment(layer):  # hooks of backward change no value, but must be called
         return False
     return type(layer).forward in (_Residual.forward, FoldedResidual.forward)
 
@@ -88,9 +88,9 @@ class ResidualLinear(_Residual):
 
     Args:
         features: Size of the input and of the output.
-        inner_features: Number of units of σ.
+        inner_features: Number of hidden units.
         bias: Whether σ's argument has a bias.
-        activation: σ, slope-restricted in [0, 1].
+        activation: Name of σ, with slopes in [0, 1].
         **placement: ``device`` and ``dtype`` of the parameters.
 
     Raises:
@@ -115,10 +115,10 @@ class ResidualConv2d(_Residual):
 
     Args:
         channels: Channels of the input and of the output.
-        inner_channels: Channels of σ.
+        inner_channels: Number of hidden channels.
         kernel_size: Odd; an even kernel has no symmetric padding that keeps the size.
         bias: Whether σ's argument has a bias.
-        activation: σ, slope-restricted in [0, 1].
+        activation: Name of σ, with slopes in [0, 1].
         padding_mode: ``zeros`` or ``circular``; the same T serves both.
         **placement: ``device`` and ``dtype`` of the parameters.
 
@@ -151,8 +151,8 @@ class FoldedResidual(Sealed):
         weight: V, (inner, features) or (inner, channels, k, k).
         bias: (inner,) or None.
         step: 2/T, (inner,).
-        activation: σ.
-        padding_mode: Of the convolution.
+        activation: Name of σ.
+        padding_mode: Padding of a convolution, ``zeros`` or ``circular``.
     """
 
     weight: Tensor

@@ -22,15 +22,15 @@ from sll_zoo.layers.seal import sealed
 
 @torch.no_grad()
 def _balanced_(weight: Tensor) -> None:
-    """Make a weight (out + in, out, ...) of which the Cayley transform is orthogonal matrices over √2, A = I/√2 among them."""
+    """Fill a weight (out + in, out, ...) so that its Cayley transform holds A = I/√2, and B = an orthogonal matrix over √2."""
     out = weight.shape[1]
     weight[:out] = 0
     orthogonal_(weight[out:])
-    weight.mul_(math.tan(math.pi / 8))  # (1 − t²)/(1 + t²) = 2t/(1 + t²) = 1/√2
+    weight.mul_(math.tan(math.pi / 8))  # t = tan(π/8): (1 − t²)/(1 + t²) = 2t/(1 + t²) = 1/√2
 
 
 class _Sandwich(nn.Module):
-    """The parameters: W (out + in, out), whose Cayley transform holds A and B; ψ and the bias, (out,).
+    """The parameters of a sandwich layer: W (out + in, out), whose Cayley transform holds A and B; ψ and the bias, (out,).
 
     They start where A Aᵀ = B Bᵀ = I/2 (if in ≥ out), so that f(x) = relu(Q x + b) with Q orthogonal, and at b = 1, to keep more
     of a signal (``benchmarks/signal_propagation.md``).
@@ -44,7 +44,7 @@ class _Sandwich(nn.Module):
         self.bias = nn.Parameter(torch.ones(out, **placement)) if bias else None
 
     def factors(self, space: tuple[int, ...]) -> Inexact[Tensor, "*frequencies rows out"]:
-        """Return Aᴴ over Bᴴ in float64: one matrix for each frequency of images (h, w), or one of all vectors or pixels."""
+        """Return Aᴴ stacked on Bᴴ in float64: a matrix for each frequency of images (h, w), or one for all vectors or pixels."""
         with full_precision(self.weight.device.type):
             return cayley(operators(normalised(self.weight, self.log_norm), space))
 
@@ -55,7 +55,7 @@ class _Sandwich(nn.Module):
 
 
 class SandwichLinear(_Sandwich):
-    """‖f(x) − f(y)‖ ≤ ‖x − y‖ for f(x) = √2 Aᵀ Ψ relu(√2 Ψ⁻¹ B x + b), (batch, in_features) → (batch, out_features).
+    """1-Lipschitz layer f(x) = √2 Aᵀ Ψ relu(√2 Ψ⁻¹ B x + b), (batch, in_features) → (batch, out_features).
 
     Args:
         in_features: Size of the input.
@@ -64,6 +64,9 @@ class SandwichLinear(_Sandwich):
         **placement: ``device`` and ``dtype`` of the parameters.
 
     Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5 (``tests/test_laws.py``).
+
+    Raises:
+        ConfigError: A size below 1.
 
     Example:
         >>> import torch
@@ -81,17 +84,17 @@ class SandwichLinear(_Sandwich):
         return _apply_sandwich(x, self.factors(()), self.psi(), self.bias)
 
     def fold(self) -> FoldedSandwich:
-        """Return the same map with A and B computed once, here and now, for evaluation and deployment."""
+        """Return the same map with A and B computed once and stored, for evaluation and deployment."""
         return sealed(FoldedSandwich(self.factors(()), self.psi(), self.bias, ()))
 
 
 class SandwichConv2d(_Sandwich, CircularConv2d):
-    """The same for a circular convolution, A and B being made for each frequency: (batch, in, h, w) → (batch, out, h, w).
+    """1-Lipschitz circular convolution, :class:`SandwichLinear` at each frequency: (batch, in, h, w) → (batch, out, h, w).
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output and of the hidden image.
-        kernel_size: Odd; of the free parameters.
+        kernel_size: Odd; size of the kernel of free parameters.
         bias: Whether there is a bias.
         **placement: ``device`` and ``dtype`` of the parameters.
 
@@ -126,17 +129,17 @@ class SandwichConv2d(_Sandwich, CircularConv2d):
         return _apply_sandwich(x, self.factors(tuple(x.shape[2:])), self.psi(), self.bias)
 
     def fold_at(self, size: tuple[int, int]) -> FoldedSandwich:
-        """Return the same map of images of ``size`` with A and B computed once, here and now, for evaluation and deployment."""
+        """Return the same map of images of ``size`` with A and B computed once and stored, for evaluation and deployment."""
         return sealed(FoldedSandwich(self.factors(size), self.psi(), self.bias, size))
 
 
 class FoldedSandwich(StoredMatrices):
-    """A sandwich layer with A and B stored, of vectors, of the pixels of images, or of images of one size.
+    """A sandwich layer with A and B stored: for vectors, for pixels, or for images of one size.
 
     Guarantee: that of the layer whose ``fold`` made and sealed it; one that was changed since, or made by hand, has none.
 
     Args:
-        factors: Aᴴ over Bᴴ: (out + in, out), or (h, w // 2 + 1, out + in, out), complex.
+        factors: Aᴴ stacked on Bᴴ: (out + in, out), or (h, w // 2 + 1, out + in, out), complex.
         psi: The diagonal of Ψ, (out,).
         bias: (out,) or None.
         size: (h, w) of the images, or () for vectors.
@@ -160,7 +163,7 @@ class FoldedSandwich(StoredMatrices):
 
 
 def _apply_sandwich(x: Tensor, factors: Tensor, psi: Tensor, bias: Tensor | None) -> Tensor:
-    """Return what the formula makes of vectors or images, in float32 at least."""
+    """Apply the formula of a sandwich layer to vectors or images, computed in float32 at least."""
     dtype = torch.promote_types(x.dtype, torch.float32)
     with full_precision(x.device.type):
         return sandwich(x.to(dtype), factors, psi.to(dtype), None if bias is None else bias.to(dtype)).to(x.dtype)

@@ -1,4 +1,4 @@
-"""Modules that remember which numbers they were made with: what was proved of those says nothing of others."""
+"""Modules that detect a change of their numbers: a proof about the old numbers says nothing about new ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ SETTINGS = (int, float, str, tuple)
 class Sealed(nn.Module):
     """A module that can tell whether its tensors and settings are still those it had when it was sealed.
 
-    By their content, at the speed of memory: a tensor's version counter does not see what is written through ``.data`` or NumPy.
+    It compares a hash of their content, at the speed of memory: a tensor's version counter misses what is written through
+    ``.data`` or NumPy.
 
     Attributes:
         is_exact: Whether the tensors were never rounded to less than float64.
@@ -27,21 +28,21 @@ class Sealed(nn.Module):
     _digest = b""
 
     def seal(self) -> None:
-        """Remember tensors and settings as they are now: only who has a proof of them seals."""
+        """Remember tensors and settings as they are now; to be called only by code that has proved its claim about them."""
         tensors = self._tensors()
         self.is_exact = self.is_exact and all(tensor.dtype == torch.float64 for tensor in tensors.values())
-        self._digest = self._digest_of(tensors)  # of that, too
+        self._digest = self._digest_of(tensors)  # the digest covers is_exact, too
 
     def is_intact(self) -> bool:
-        """Return whether they are those of :meth:`seal`; False without it."""
+        """Return whether tensors and settings are as they were at :meth:`seal`; False if it was never called."""
         return self._digest == self._digest_of(self._tensors())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        """Move or convert the tensors, which are then sealed in their new form."""
+        """Move or convert the tensors, and seal them in their new form if they were intact."""
         before, intact = self._tensors(), self.is_intact()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # of torch
         pairs = list(zip(before.values(), self._tensors().values(), strict=True))
-        # Conversion rounds, and does nothing else.
+        # Tensors are sealed again only if nothing but a move or a rounding has changed them.
         if any(new.is_meta for _, new in pairs) or not intact or self._digest != self._digest_of(before):
             return self
         if all(torch.equal(old.to(new), new) for old, new in pairs):
@@ -68,16 +69,16 @@ Module = TypeVar("Module", bound=Sealed)
 
 
 def sealed(module: Module) -> Module:
-    """Return a module, sealed."""
+    """Seal a module and return it."""
     module.seal()
     return module
 
 
 def require_intact(module: nn.Module) -> None:
-    """Refuse a module of which a sealed part was changed.
+    """Refuse a module with a sealed part that was changed.
 
     Raises:
-        WeightsError: Other numbers than were there when a layer was folded.
+        WeightsError: A layer holds other numbers than when it was folded.
     """
     for name, part in module.named_modules():
         if isinstance(part, Sealed) and not part.is_intact():

@@ -14,7 +14,7 @@ from sll_zoo.errors import ConfigError
 
 
 class Center(nn.Module):
-    """x ↦ x − mean, a channel at a time: an isometry.
+    """x ↦ x − mean of each channel: an isometry.
 
     The mean belongs to the model, so that images stay in [0, 1] and a radius is in pixels. There is no division by a standard
     deviation, which would change the Lipschitz constant.
@@ -96,9 +96,9 @@ class TruncateChannels(nn.Module):
 
 
 class PixelUnshuffle(nn.PixelUnshuffle):
-    """Make the pixels of each k × k square channels of one pixel: an isometry.
+    """Turn the pixels of each k × k square into channels of one pixel: an isometry.
 
-    PyTorch's own leaves a batch of no images as it is.
+    Unlike PyTorch's own, it changes the shape of an empty batch, too.
 
     Args:
         downscale_factor: k; height and width must be multiples of it.
@@ -134,7 +134,7 @@ class NormOneAvgPool2d(nn.AvgPool2d):
         super().__init__(kernel_size, divisor_override=kernel_size)
 
     def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels low narrow"]:
-        """Pool, by sums: they are derived without the images, and without the copies of them that PyTorch's pooling makes."""
+        """Pool by sums, whose backward needs neither the images nor the copies of them that PyTorch's pooling makes."""
         x, windows = x.movedim(-3, -1), (-1, cast("int", self.kernel_size))
         x = torch.unflatten(torch.unflatten(x, -2, windows).sum(-2), -3, windows).sum(-3)
         return x.div(cast("int", self.divisor_override)).movedim(-1, -3).contiguous()

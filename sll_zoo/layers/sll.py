@@ -30,24 +30,27 @@ def _t(weight: Tensor, scale: Tensor, log_q: Tensor, power: int, product: Produc
 
 
 class SLLLinear(ResidualLinear):
-    """‖h(x) − h(y)‖ ≤ ‖x − y‖ for h(x) = x − 2 Vᵀ T⁻¹ σ(V x + b), Tᵢ = (Σⱼ |(V Vᵀ)ᵏ|ᵢⱼ qⱼ/qᵢ)^{1/k}.
+    """1-Lipschitz layer h(x) = x − 2 Vᵀ T⁻¹ σ(V x + b), with Tᵢ = (Σⱼ |(V Vᵀ)ᵏ|ᵢⱼ qⱼ/qᵢ)^{1/k}.
+
+    It maps (batch, features) to the same shape.
 
     Args:
         features: Size of the input and of the output.
         inner_features: Number of hidden units, rows of V.
-        power: k, one of 1, 2, 4, 8. 1 is SLL; a larger one has a smaller T at initialisation, so that the layer moves its input
-            further, and costs a matrix product for each doubling.
-        **options: Those of :class:`~sll_zoo.layers.residual.ResidualLinear`: ``bias``, ``activation``, ``device``, ``dtype``.
+        power: k, one of 1, 2, 4, 8. 1 is SLL; a larger one has a smaller T at initialisation, so that the layer changes its input
+            more, and costs a matrix product for each doubling.
+        **options: ``bias``, whether σ's argument has one (default True); ``activation``, the name of σ, with slopes in [0, 1]
+            (default ``relu``); ``device`` and ``dtype`` of the parameters.
 
     Attributes:
-        product: What T of power 1 is made of in a step of a training, in train mode and with gradients; it may be replaced there.
-            Everywhere else it is :func:`~sll_zoo.functional.fast.gram.abs_gram_product`, whatever is set here.
+        product: Computes |V Vᵀ| q for T of power 1 in training steps, in train mode and with gradients; it may be replaced.
+            Everywhere else :func:`~sll_zoo.functional.fast.gram.abs_gram_product` is used, whatever is set here.
 
     Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5, and under bfloat16 autocast the
         output is within 2 % of ‖x‖ of the exact one (``tests/test_laws.py``). log q starts at 0, where T's trace is smallest.
 
     Raises:
-        ConfigError: A size below 1, or another power or activation.
+        ConfigError: A size below 1, or an unknown power or activation.
 
     Example:
         >>> import torch
@@ -57,38 +60,46 @@ class SLLLinear(ResidualLinear):
     Source: equation 8 of the paper; for k > 1, :func:`~sll_zoo.functional.rescaling.tightened`.
     """
 
-    # Attributes that only steps of a training use: no certificate rests on them.
-    TRAINING_ONLY = ("product",)
-
     def __init__(self, features: int, inner_features: int, power: int = 1, **options: Any) -> None:
         super().__init__(features, inner_features, **options)
         _require_power(power)
         self.power = power
         self.log_q = nn.Parameter(torch.zeros_like(self.weight[:, 0]))
-        self.product: Product = abs_gram_product
+        self._product: Product = abs_gram_product
+
+    @property
+    def product(self) -> Product:
+        """The product that training steps use."""
+        return self._product
+
+    @product.setter
+    def product(self, product: Product) -> None:
+        self._product = product
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""
-        # No certificate rests on another product: those are taken in eval mode or without gradients.
-        product = self.product if self.training and torch.is_grad_enabled() else abs_gram_product
+        # Only training steps use a replaced product: certificates are computed in eval mode or without gradients.
+        product = self._product if self.training and torch.is_grad_enabled() else abs_gram_product
         return residual_step(self.weight, lambda weight, scale: _t(weight, scale, self.log_q, self.power, product))
 
 
 class SLLConv2d(ResidualConv2d):
-    """‖h(x) − h(y)‖ ≤ ‖x − y‖ for h(x) = x − 2 K ⋆ᵀ T⁻¹ σ(K ⋆ x + b), Tᵢ = (Σⱼ Σ_δ |(K ⋆ K)ᵏᵢⱼ[δ]| qⱼ/qᵢ)^{1/k}.
+    """1-Lipschitz convolution h(x) = x − 2 K ⋆ᵀ T⁻¹ σ(K ⋆ x + b), with Tᵢ = (Σⱼ Σ_δ |(K ⋆ K)ᵏᵢⱼ[δ]| qⱼ/qᵢ)^{1/k}.
+
+    It maps (batch, channels, h, w) to the same shape.
 
     Args:
         channels: Channels of the input and of the output.
         inner_channels: Number of hidden channels, kernels of K.
         kernel_size: Odd.
         power: k, one of 1, 2, 4, 8; see :class:`SLLLinear`.
-        **options: Those of :class:`~sll_zoo.layers.residual.ResidualConv2d`: ``bias``, ``activation``, ``padding_mode``,
-            ``device``, ``dtype``.
+        **options: ``bias``, whether σ's argument has one (default True); ``activation``, the name of σ, with slopes in [0, 1]
+            (default ``relu``); ``padding_mode``, ``zeros`` (default) or ``circular``; ``device`` and ``dtype`` of the parameters.
 
     Guarantee: as for :class:`SLLLinear`, for every image size.
 
     Raises:
-        ConfigError: An even kernel, a size below 1, or another power or activation.
+        ConfigError: An even kernel, a size below 1, or an unknown power or activation.
 
     Example:
         >>> import torch

@@ -22,9 +22,18 @@ def _constrained(weight: Tensor) -> Tensor:
 
 
 class SpectralLinear(LipschitzLinear):
-    """‖W/‖W‖‖ ≤ 1: see :class:`~sll_zoo.layers.linear_form.LipschitzLinear` for the arguments.
+    """1-Lipschitz linear map x ↦ W x/c + b, with c an upper bound of ‖W‖: (batch, in_features) → (batch, out_features).
+
+    Args:
+        in_features: Size of the input.
+        out_features: Size of the output.
+        bias: Whether to add a bias.
+        **placement: ``device`` and ``dtype`` of the parameters.
 
     Guarantee: in exact arithmetic, for any weights; in float64 to 1e-9, in float32 to 1e-5 (``tests/test_laws.py``).
+
+    Raises:
+        ConfigError: A size below 1.
 
     Example:
         >>> import torch
@@ -40,7 +49,20 @@ class SpectralLinear(LipschitzLinear):
 
 
 class SpectralConv2d(LipschitzConv2d):
-    """The same for a convolution, at every image size: see :class:`~sll_zoo.layers.linear_form.LipschitzConv2d`.
+    """1-Lipschitz convolution, :class:`SpectralLinear` for kernels: (batch, in_channels, h, w) → (batch, out_channels, h, w).
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Odd.
+        bias: Whether to add a bias.
+        padding_mode: ``zeros`` or ``circular``.
+        **placement: ``device`` and ``dtype`` of the parameters.
+
+    Guarantee: as for :class:`SpectralLinear`, for every image size.
+
+    Raises:
+        ConfigError: An even kernel, or a size below 1.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""What tells losses that look at the certificate from those that look at the logits alone."""
+"""The base class of losses that use the certificate's constants, and a function that calls any loss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class CertificateLoss(nn.Module):
     """A loss of logits, labels, the certificate's constants, and how much of the training is done.
 
-    Constants and progress are handed over, rather than a model kept: a loss has no state, and one object serves any network.
+    Constants and progress are arguments, and no model is kept: a loss has no state, and one object serves any network.
     """
 
     def forward(self, logits: Tensor, target: Tensor, pairwise_lipschitz: Tensor, progress: float = 1.0) -> Tensor:
@@ -20,7 +20,7 @@ class CertificateLoss(nn.Module):
             logits: (batch, classes).
             target: Class indices (batch,).
             pairwise_lipschitz: L, (classes, classes): logit i − logit j is Lᵢⱼ-Lipschitz. The gradient goes through it.
-            progress: Fraction of the training's steps that are done, from 0 to 1; 1 when validating, so that epochs compare.
+            progress: Fraction of the training's steps that are done, from 0 to 1; 1 in validation, to make epochs comparable.
         """
         raise NotImplementedError
 
@@ -28,10 +28,10 @@ class CertificateLoss(nn.Module):
 def apply_loss(
     loss: nn.Module, logits: Tensor, target: Tensor, pairwise_lipschitz: Callable[[], Tensor], progress: float
 ) -> Tensor:
-    """Return the value of any loss, which is given what it takes.
+    """Return the value of a loss, called with the arguments that it takes.
 
     Args:
-        loss: Of logits and labels, or a :class:`CertificateLoss`.
+        loss: A loss of logits and labels, or a :class:`CertificateLoss`.
         logits: (batch, classes).
         target: Class indices (batch,).
         pairwise_lipschitz: Computes L, (classes, classes); called only for a loss that takes it.

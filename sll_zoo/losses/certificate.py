@@ -1,4 +1,4 @@
-"""Losses of the certificate itself: of margins measured by the Lipschitz constants of the logit differences."""
+"""Losses on the certificate itself: they compare margins with the Lipschitz constants of the logit differences."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from sll_zoo.losses.base import CertificateLoss, apply_loss
 
 
 class EMMA(CertificateLoss):
-    """Efficient margin maximisation: a loss of the worst logits within ε; see :func:`~sll_zoo.functional.loss.emma_logits`.
+    """Efficient margin maximisation: a loss on the worst logits within ε; see :func:`~sll_zoo.functional.loss.emma_logits`.
 
     ε grows linearly from ``eps_start`` to ``eps`` over the first part of the training.
 
     Args:
         eps: Largest radius asked for, L2 in pixels of [0, 1]; the default is its authors', three times 36/255.
-        eps_start: The same at the start of the training; theirs is a tenth of 36/255.
-        ramp: Fraction of the training's steps over which ε grows; theirs is one half.
-        loss: Of the worst logits; by default cross-entropy.
+        eps_start: ε at the start of the training; the default is its authors', a tenth of 36/255.
+        ramp: Fraction of the training's steps over which ε grows; the default is its authors', one half.
+        loss: Loss that is applied to the worst logits; by default cross-entropy.
 
     Raises:
         ConfigError: Radii that are not 0 ≤ ``eps_start`` ≤ ``eps``, or a ``ramp`` outside [0, 1].
@@ -60,8 +60,8 @@ class EMMA(CertificateLoss):
 class CertificateRegularization(CertificateLoss):
     """Minus the mean certified radius; see :func:`~sll_zoo.functional.loss.certificate_regularization`.
 
-    It cannot correct a prediction: it is a term of a :class:`~sll_zoo.losses.WeightedSum` beside another loss, where its weight
-    is what its authors call γ. Its unit is that of radii, pixels of [0, 1].
+    It has no gradient where the prediction is wrong, so it is used as a term of a :class:`~sll_zoo.losses.WeightedSum` beside
+    another loss; its authors call its weight γ. Its unit is that of radii, pixels of [0, 1].
     """
 
     def forward(

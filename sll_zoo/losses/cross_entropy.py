@@ -17,7 +17,7 @@ class OffsetCrossEntropy(nn.Module):
 
     Args:
         offset: Margin asked for, in units of the logits; the default is the paper's.
-        temperature: Sharpness, positive, in the same units; the default is the paper's.
+        temperature: Divisor of the logits, positive, in the same units; the default is the paper's.
 
     Raises:
         ConfigError: A temperature that is not positive.
@@ -71,10 +71,10 @@ class LogitAnnealing(nn.Module):
 
 
 class MarginBoosting(nn.Module):
-    """Cross-entropy, and another that pushes all wrong classes down; see :func:`~sll_zoo.functional.loss.margin_boosting`.
+    """Cross-entropy plus a term that pushes down all wrong logits; see :func:`~sll_zoo.functional.loss.margin_boosting`.
 
     Args:
-        weight: Of the second term; 1 is its authors', one divided by the number of classes that of the code of SLL.
+        weight: Weight of the second term. Its authors use 1, the code of SLL 1 / number of classes.
     """
 
     def __init__(self, weight: float = 1.0) -> None:

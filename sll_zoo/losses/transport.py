@@ -1,4 +1,4 @@
-"""The loss of optimal transport, which looks at the whole batch at once."""
+"""The optimal transport loss, which depends on the batch as a whole."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sll_zoo.functional.loss import hinge_kantorovich_rubinstein
 class HingeKantorovichRubinstein(nn.Module):
     """hKR, α · hinge − (1 − α) · KR; see :func:`~sll_zoo.functional.loss.hinge_kantorovich_rubinstein`.
 
-    KR compares means over classes. In training on several processes these are the means over the batch of all of them: the images
-    of each class are counted over all, and the loss is scaled so that the average of the gradients, which DDP takes, is the
-    gradient of the loss of the whole batch. In evaluation mode each process and batch stands for itself.
+    KR compares means over classes. In training on several processes, the means are over the batch of all processes together: the
+    images of each class are counted over all, and the loss is multiplied by the number of processes, so that DDP's average of the
+    gradients is the gradient for the whole batch. In evaluation mode each process takes its own batch alone.
 
     Args:
         alpha: α, from 0 (KR alone) to 1 (hinge alone).

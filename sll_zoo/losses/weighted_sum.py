@@ -11,11 +11,11 @@ from sll_zoo.losses.base import CertificateLoss, apply_loss
 
 
 class WeightedSum(CertificateLoss):
-    """A weighted sum of losses, of any kind.
+    """A weighted sum of losses of any kind.
 
     Args:
         losses: At least one.
-        weights: As many numbers; by default 1 each.
+        weights: One number for each loss; by default 1 each.
 
     Raises:
         ConfigError: No loss, or another number of weights.

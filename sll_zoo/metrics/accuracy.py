@@ -47,8 +47,8 @@ class CertifiedAccuracy(CertificateMetric):
             raise ConfigError(f"radii={self.radii}", "give at least one radius, finite and not negative")
         self.add_state("certified", torch.zeros(self.groups, len(self.radii), dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("total", torch.zeros(self.groups, dtype=torch.long), dist_reduce_fx="sum")
-        # A MetricCollection lets metrics share states that are equal after the first batch, as counts at other radii can be, but
-        # not states of other names.
+        # This state is needed for its name only: a MetricCollection merges metrics whose states have the same names and are equal
+        # after the first batch, as counts at other radii can be.
         name = " ".join("{}/{}".format(*eps.as_integer_ratio()) for eps in self.radii)
         self.add_state(f"radii {name}", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 

@@ -1,4 +1,4 @@
-"""What the metrics share: their input with its checks, and the averages over classes.
+"""The base class of the metrics: input and its checks, and averages over classes.
 
 Their states are integers, so that no order of images, batches or processes, and no change of dtype, can change a result.
 """
@@ -74,7 +74,7 @@ class CertificateMetric(Metric):
         """Draw the value by :mod:`torchmetrics.utilities.plot`, with a point for each class where there are several.
 
         Args:
-            val: What ``compute`` or ``forward`` returned, or a list of such as a series in time; by default of now.
+            val: A result of ``compute`` or ``forward``, or a list of results over time; by default the current value.
             ax: Axes of matplotlib to draw into.
 
         Returns:

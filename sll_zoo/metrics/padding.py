@@ -1,4 +1,4 @@
-"""Loaders from which no metric can be right."""
+"""A check for loaders that repeat or drop images, which makes every metric wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sll_zoo.errors import ConfigError
 
 
 def require_each_once(loaders: Any) -> None:
-    """Raise ConfigError where the sampler of a loader repeats or drops images to give every process as many."""
+    """Raise ConfigError where the sampler of a loader repeats or drops images to give all processes the same number."""
     for loader in leaves(loaders):
         sampler = getattr(loader, "sampler", None)
         if isinstance(sampler, DistributedSampler) and sampler.total_size != (images := len(cast("Sized", sampler.dataset))):

@@ -24,10 +24,10 @@ Curve = tuple[Tensor, Tensor] | tuple[list[Tensor], list[Tensor]]
 
 
 class RadiusMetric(CertificateMetric):
-    """Keeps the radius and the class of every image, 16 bytes each.
+    """A metric that keeps the radius and the class of every image, 16 bytes for each image.
 
-    A radius is kept as the bits of its float64 in an integer, which is in the same order and which no change of dtype touches.
-    Whatever is asked of the radii, the states are the same: the metrics of a collection share them.
+    A radius is kept as an integer with the bits of its float64: these integers have the same order, and no change of dtype rounds
+    them. All subclasses have the same states, so that the metrics of a collection share them.
     """
 
     bits: list[Tensor]
@@ -39,8 +39,8 @@ class RadiusMetric(CertificateMetric):
         self.add_state("target", [], dist_reduce_fx="cat")
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Gather the states of all processes; a process without images takes part with none."""
-        # An explicit dtype: torchmetrics would let a process without images send floats where others send integers.
+        """Gather the states of all processes; a process without images takes part with empty states."""
+        # Empty states need a dtype: torchmetrics would let a process without images send floats where others send integers.
         for state in (self.bits, self.target):
             if isinstance(state, list) and not state:
                 state.append(torch.zeros(0, dtype=torch.long, device=self.device))
@@ -60,13 +60,13 @@ class RadiusMetric(CertificateMetric):
 class MeanCertifiedRadius(RadiusMetric):
     """The mean over the images of the certified radius, 0 where the prediction is wrong; also called ACR.
 
-    The sum is that of exact arithmetic, rounded once: the same on any number of processes, whatever the order of the images.
+    The sum is exact and rounded once, so it is the same on any number of processes and for any order of the images.
 
-    A radius can be infinite (constants of 0, a single class). The mean then is, too, and a warning says so; ``cap`` makes it
-    finite: no two images of d values in [0, 1] are further apart than √d, so that a cap of √d loses nothing.
+    A radius can be infinite (constants of 0, a single class). Then the mean is infinite, too, with a warning; ``cap`` makes it
+    finite. No two images of d values in [0, 1] are further apart than √d, so that a cap of √d loses nothing.
 
     Args:
-        cap: A radius above counts as this, in the units of the input.
+        cap: Radii above this count as this, in the units of the input.
         average: As in :class:`~sll_zoo.metrics.base.CertificateMetric`.
         num_classes: As there.
         **kwargs: Those of ``torchmetrics.Metric``.
@@ -123,7 +123,7 @@ class CertifiedAccuracyCurve(RadiusMetric):
     def compute(self) -> Curve:
         """Return radii and certified accuracy in float64, (steps,) each, NaN before the first image; or lists of such.
 
-        Where nothing falls there is a single step, which torchmetrics makes a scalar.
+        A curve without a step down is a single point, which torchmetrics returns as a scalar.
         """
         groups = self._by_group()
         if self.average is None:
@@ -137,7 +137,7 @@ class CertifiedAccuracyCurve(RadiusMetric):
         return _radius(step), total / len(present)
 
     def plot(self, val: Curve | None = None, ax: Any = None) -> Any:
-        """Draw the staircase, or one for each class; see :meth:`CertificateMetric.plot`. A series in time is not for curves."""
+        """Draw the staircase, or one for each class; see :meth:`CertificateMetric.plot`. Curves over time are not supported."""
         radii, accuracy = self.compute() if val is None else val
         labels = ("L2 radius", "certified accuracy")
         if isinstance(radii, Tensor) and isinstance(accuracy, Tensor):
@@ -153,7 +153,7 @@ def _radius(bits: Tensor) -> Tensor:
 
 
 def _steps(bits: Tensor) -> Tensor:
-    """Return where the curve of these images falls, in bits: before radius 0, and at each finite radius."""
+    """Return the radii at which the curve of these images falls, in bits: WRONG, which is below 0, and each finite radius."""
     finite = bits[(bits > WRONG) & _radius(bits).isfinite()]
     return torch.cat([bits.new_full((1,), WRONG), torch.unique(finite)])
 

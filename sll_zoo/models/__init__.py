@@ -1,4 +1,4 @@
-"""Networks: a frozen configuration for each, and the class that builds the network from it."""
+"""Networks: a immutable configuration for each, and the class that builds the network from it."""
 
 from sll_zoo.models.classifier import LipschitzClassifier
 from sll_zoo.models.config import LipConvNetConfig, LipNetConfig, NetworkConfig

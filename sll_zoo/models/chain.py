@@ -1,4 +1,4 @@
-"""A network as the chain of its layers: what each took and gave."""
+"""A network as a chain of layers: the input and output of each, recorded in one run."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Call(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """One execution of a network: the images, its layers in order, and what it returned."""
+    """One execution of a network: the images, its layers in order, and its result."""
 
     images: Tensor
     calls: list[Call]
     y: Tensor
 
     def breaks(self) -> list[str]:
-        """Return the names of the layers that take something else than the layer before them gave; nothing for a chain.
+        """Return the names of the layers whose input is not the output of the layer before; empty for a chain.
 
         ``output`` stands for what the network returns.
         """
@@ -37,22 +37,22 @@ class Trace(NamedTuple):
         return [name for (name, x), before in zip(taken, given, strict=True) if not _same(x, before)]
 
     def ends_with(self, layer: nn.Module) -> bool:
-        """Return whether a layer is the last, and is executed once."""
+        """Return whether a layer is executed once, as the last one."""
         return [call.layer is layer for call in self.calls] == [False] * (len(self.calls) - 1) + [True]
 
 
 def trace(model: LipschitzClassifier, images: Tensor) -> Trace:
-    """Execute a network and note what each layer took and gave.
+    """Run a network and record the input and output of each layer.
 
     Args:
-        model: Its layers are the modules that are no ``nn.Sequential``.
+        model: The network; its layers are its children, and those of an ``nn.Sequential`` in place of it.
         images: (batch, channels, height, width), in the dtype of the model.
     """
     calls: list[Call] = []
 
     def record(name: str) -> Callable[..., None]:
         return lambda layer, args, kwargs, y: calls.append(
-            Call(name, layer, [*args, *kwargs.values()][0].clone(), y.clone())  # later layers may write in place
+            Call(name, layer, [*args, *kwargs.values()][0].clone(), y.clone())  # copies: later layers may write in place
         )
 
     hooks = [module.register_forward_hook(record(name), with_kwargs=True) for name, module in _layers(model)]
@@ -71,7 +71,7 @@ def random_images(model: LipschitzClassifier, count: int) -> Tensor:
 
 
 def _layers(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield the layers under a container, and nothing of what is inside them."""
+    """Yield name and module of each layer in a container and in the ``nn.Sequential``s in it, but not of parts of layers."""
     for name, child in module.named_children():
         if isinstance(child, nn.Sequential):
             yield from _layers(child, f"{prefix}{name}.")
@@ -80,5 +80,5 @@ def _layers(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Modul
 
 
 def _same(x: Tensor, y: Tensor) -> bool:
-    """Return whether two tensors hold the same numbers in the same order, whatever their shapes; NaN is like itself."""
+    """Return whether two tensors hold the same numbers in the same order, whatever their shapes; NaN equals NaN."""
     return x.numel() == y.numel() and torch.allclose(x.flatten(), y.flatten(), rtol=0, atol=0, equal_nan=True)

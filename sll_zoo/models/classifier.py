@@ -1,4 +1,4 @@
-"""What every network has: a mean, a 1-Lipschitz body, a head, and the constants of its logits."""
+"""The base class of all networks: a mean, a 1-Lipschitz body, a head, and the Lipschitz constants of its logits."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from sll_zoo.models.config import NetworkConfig
 class LipschitzClassifier(nn.Module):
     """A classifier whose features are a 1-Lipschitz function of the image, in L2.
 
-    It takes images in [0, 1] and subtracts its own mean, so that every radius is in pixels. A network is a subclass that defines
-    :meth:`enter`, :attr:`stages` and :meth:`leave`, or :meth:`body` as a whole, a chain of layers of this package, and calls
-    :meth:`reset_classifier` when they are made. It has constants only as long as that is what it is:
-    :meth:`require_structure` looks whenever they are asked for.
+    It takes images in [0, 1] and subtracts its own mean, so that every radius is in pixels. A subclass defines :meth:`enter`,
+    :attr:`stages` and :meth:`leave`, or :meth:`body` as a whole, as a chain of layers of this package, and calls
+    :meth:`reset_classifier` at the end of its constructor. It has constants only as long as it is such a chain:
+    :meth:`require_structure` checks this whenever they are asked for.
 
     Args:
         config: The network's shape.
@@ -57,15 +57,15 @@ class LipschitzClassifier(nn.Module):
 
     @property
     def feature_info(self) -> list[dict[str, Any]]:
-        """What timm's ``FeatureInfo`` takes: ``num_chs``, ``reduction`` and ``module`` of the map that each stage gives."""
+        """The list that timm's ``FeatureInfo`` takes: ``num_chs``, ``reduction`` and ``module`` of each stage's output."""
         raise ConfigError(f"{type(self).__name__} has no feature_info", "define it beside stages, as LipNet does")
 
     def enter(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch width rows columns"]:
-        """Return what the first stage takes, of centred images."""
+        """Return the input of the first stage for centred images."""
         raise NotImplementedError
 
     def leave(self, x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch features"]:
-        """Return the features (batch, num_features), of what the last stage gives."""
+        """Return the features (batch, num_features) for the output of the last stage."""
         raise NotImplementedError
 
     def body(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch features"]:
@@ -93,17 +93,17 @@ class LipschitzClassifier(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """Return the features and, in the order of the computation, the maps that stages give, as timm's networks do.
+        """Return the features and the output maps of stages, in the order of the computation, as timm's networks do.
 
         Each map is a 1-Lipschitz function of the images, too. Stages between two that are asked for run as one.
 
         Args:
             x: Images in [0, 1].
-            indices: Of the stages, negative ones from the end; a number stands for so many of the last, None for all.
-            norm: Of no account: no network here has a normalisation.
-            stop_early: Whether to compute nothing behind the last map asked for, which then stands for the features.
+            indices: Indices of the stages, negative ones from the end; a number n means the last n stages, None means all.
+            norm: Ignored: no network here has a normalisation.
+            stop_early: Whether to stop after the last map asked for, which is then returned in place of the features.
             output_fmt: ``NCHW``.
-            intermediates_only: Whether to return the maps alone.
+            intermediates_only: Whether to return the maps only.
 
         Raises:
             ConfigError: A stage that does not exist, or another format.
@@ -150,7 +150,7 @@ class LipschitzClassifier(nn.Module):
             WeightsError: A layer whose numbers were changed after it was folded.
         """
         if not graph_is_captured():
-            LipschitzClassifier.require_structure(self)  # whatever a subclass thinks of it
+            LipschitzClassifier.require_structure(self)  # of this class: a subclass may replace the method
             require_intact(self)
         if not isinstance(self.head, UnitRowsLinear):
             raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
@@ -162,14 +162,14 @@ class LipschitzClassifier(nn.Module):
         Raises:
             ConfigError: A layer of another kind, a hook, a replaced method, or a subclass that does more than chain its layers.
         """
-        from sll_zoo.models.structure import require_structure  # which is about this class
+        from sll_zoo.models.structure import require_structure  # not at the top: that module imports this one
 
         require_structure(self)
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
-        """Return the function that timm's ``group_parameters`` takes: from the name of a parameter or layer to its layer's place.
+        """Return the function by which timm's ``group_parameters`` maps the name of a parameter or layer to its layer's number.
 
-        Layers count in the order of the computation, the head last; with ``coarse``, the children of the network do.
+        Layers are numbered in the order of the computation, the head last; with ``coarse``, the network's children are numbered.
         """
         layers = [name for name, module in self.named_modules() if any(True for _ in module.parameters(recurse=False))]
         if coarse:
@@ -179,13 +179,13 @@ class LipschitzClassifier(nn.Module):
         return lambda name: places[name if name in places else name.rpartition(".")[0]]
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Take note that training shall need less memory, which changes nothing.
+        """Accept timm's request to save memory in training; nothing changes by it.
 
-        A stack of residual convolutions (:class:`~sll_zoo.layers.ResidualStack`) keeps the hidden units alone, and finds its
-        inputs again when derivatives are taken; it knows no other way.
+        A stack of residual convolutions (:class:`~sll_zoo.layers.ResidualStack`) always keeps the hidden units only, and
+        computes its inputs again in backward.
 
         Raises:
-            ConfigError: ``enable`` for a network that keeps what its layers take.
+            ConfigError: ``enable`` for a network that keeps the inputs of its layers.
         """
         finds_again = FAMILIES[self.config.family].form == "residual" and any(
             isinstance(m, ResidualStack) for m in self.modules()
@@ -197,7 +197,7 @@ class LipschitzClassifier(nn.Module):
             )
 
     def no_weight_decay(self) -> set[str]:
-        """Return the parameters that weight decay must leave alone: log q, of which only differences matter."""
+        """Return the names of the parameters without weight decay: log q, since only differences of its entries matter."""
         return {name for name, _ in self.named_parameters() if name.endswith("log_q")}
 
     def _centred(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
@@ -209,7 +209,7 @@ class LipschitzClassifier(nn.Module):
         return centred
 
     def _places(self, indices: int | Sequence[int] | None) -> list[int]:
-        """Return in order which stages are meant."""
+        """Return the positions of the stages that ``indices`` selects, in order."""
         count = len(self.stages)
         if indices is None or isinstance(indices, int):
             last = count if indices is None else indices

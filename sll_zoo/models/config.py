@@ -1,4 +1,4 @@
-"""What a network is made of, checked before anything is allocated."""
+"""Configurations of networks, checked before anything is allocated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_BLOCKS = 16  # each block halves the image, and no image has an edge of 2^1
 
 
 class Divisor(NamedTuple):
-    """A number that divides the height and the width of the images, and what it is called."""
+    """A number that must divide the height and the width of the images, and its name."""
 
     name: str
     value: int
@@ -23,13 +23,13 @@ class Divisor(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """What every network has.
+    """The settings that every network has.
 
     Attributes:
         width: Channels of the first convolution; the image's are padded to it.
-        kernel_size: Of each convolution; odd.
+        kernel_size: Kernel size of each convolution; odd.
         family: The 1-Lipschitz family, a key of ``sll_zoo.layers.FAMILIES``.
-        in_chans: Channels of the images; the network needs a ``width`` of at least these, or those of its patches.
+        in_chans: Channels of the images; ``width`` must be at least this, or at least the channels of a patch.
         img_size: Height and width of the images in pixels; one number stands for both.
         num_classes: Number of logits; 0 for a network that returns features.
         mean: Subtracted from the images: one value for each channel; a single one stands for all.
@@ -98,7 +98,7 @@ class NetworkConfig:
 
     @property
     def divisor(self) -> Divisor:
-        """What must divide the size of the images."""
+        """The number that must divide the height and the width of the images."""
         raise NotImplementedError
 
     def _require_integer(self, name: str, at_least: int) -> None:
@@ -117,7 +117,7 @@ class NetworkConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LipNetConfig(NetworkConfig):
-    """The shape of a :class:`~sll_zoo.models.LipNet`, beside what every network has.
+    """The shape of a :class:`~sll_zoo.models.LipNet`, beside the settings that every network has.
 
     Attributes:
         conv_layers: Number of convolutional layers.
@@ -153,17 +153,17 @@ class LipNetConfig(NetworkConfig):
 
     @property
     def divisor(self) -> Divisor:
-        """What must divide the size of the images."""
+        """The number that must divide the height and the width of the images."""
         return Divisor("patch * pool" if self.patch > 1 else "pool", self.patch * self.pool)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LipConvNetConfig(NetworkConfig):
-    """The shape of a :class:`~sll_zoo.models.LipConvNet`, beside what every network has; ``width`` is even.
+    """The shape of a :class:`~sll_zoo.models.LipConvNet`, beside the settings that every network has; ``width`` is even.
 
     Attributes:
         blocks: Number of blocks; each halves the image and doubles the channels.
-        block_layers: Number of convolutional layers of each.
+        block_layers: Number of convolutional layers of each block.
     """
 
     blocks: int = 5
@@ -188,5 +188,5 @@ class LipConvNetConfig(NetworkConfig):
 
     @property
     def divisor(self) -> Divisor:
-        """What must divide the size of the images."""
+        """The number that must divide the height and the width of the images."""
         return Divisor("2^blocks", 1 << self.blocks)

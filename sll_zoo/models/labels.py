@@ -1,4 +1,4 @@
-"""What the classes of a network are called."""
+"""Names of a network's classes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from torch import nn
 
 
 def label_names(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of a network's classes in their order, as its weights came with them; nothing where nobody said.
+    """Return the names of a network's classes, in the order of the logits, as they came with its weights; empty without names.
 
-    They are timm's ``model.pretrained_cfg["label_names"]``: of a named model, of the ``config.json`` of a repository or folder.
+    They are timm's ``model.pretrained_cfg["label_names"]``, which comes with a named model, or from the ``config.json`` of a
+    repository or folder.
 
     Example:
         >>> from sll_zoo import create_model

@@ -20,10 +20,11 @@ from sll_zoo.models.structure import known_network
 class LipConvNet(LipschitzClassifier):
     """Blocks of convolutions, each of which halves the image and doubles the channels; then one dense layer and the head.
 
-    A block is its layers, the first half of their channels, and ``PixelUnshuffle(2)``; MaxMin follows every layer, residual ones
-    too; kernels are 1 × 1 in front of the first block and in the last one. What is left of the image is max-pooled to one pixel
-    (at 32 × 32 and five blocks it is one). The comparison takes the first outputs of its last layer for logits; here the head
-    follows that layer. See :class:`~sll_zoo.models.LipschitzClassifier` for what the network guarantees.
+    A block has ``block_layers`` convolutions, each followed by MaxMin, residual ones too, but not sandwich layers; then it keeps
+    the first half of the channels, and ``PixelUnshuffle(2)`` halves the image. Kernels are 1 × 1 before the first block and in
+    the last block. Max-pooling reduces the remaining image to one pixel (32 × 32 images have only one after five blocks). In the
+    paper, the logits are the first outputs of the last layer; here the head follows that layer. See
+    :class:`~sll_zoo.models.LipschitzClassifier` for what the network guarantees.
 
     Args:
         config: The network's shape.
@@ -53,19 +54,19 @@ class LipConvNet(LipschitzClassifier):
 
     @property
     def feature_info(self) -> list[dict[str, Any]]:
-        """What timm's ``FeatureInfo`` takes, for each block."""
+        """The list that timm's ``FeatureInfo`` takes, an entry for each block."""
         return [
             {"num_chs": self.config.width << index + 1, "reduction": 2 << index, "module": f"blocks.{index}"}
             for index in range(len(self.blocks))
         ]
 
     def enter(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch width h w"]:
-        """Return what the first block takes, of centred images."""
+        """Return the input of the first block for centred images."""
         first: Tensor = self.stem(self.pad(x))
         return first
 
     def leave(self, x: Float[Tensor, "batch channels rows columns"]) -> Float[Tensor, "batch features"]:
-        """Return the features (batch, num_features), of what the last block gives."""
+        """Return the features (batch, num_features) for the output of the last block."""
         features: Tensor = self.dense(self.pool(x).flatten(1))
         return features
 

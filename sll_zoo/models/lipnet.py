@@ -1,4 +1,4 @@
-"""The network of the SLL paper: image (in patches) padded, convolutions, pooling, dense layers, unit-row head.
+"""The network of the SLL paper: padding of the image or its patches, convolutions, pooling, dense layers, unit-row head.
 
 Reference: Araujo et al., ICLR 2023 (arXiv 2303.03169v2), in the sizes of its released code.
 """
@@ -54,7 +54,7 @@ class LipNet(LipschitzClassifier):
 
     @property
     def feature_info(self) -> list[dict[str, Any]]:
-        """What timm's ``FeatureInfo`` takes, for each convolution."""
+        """The list that timm's ``FeatureInfo`` takes, an entry for each convolution."""
         size = {"num_chs": self.config.width, "reduction": self.config.patch}
         return [{**size, "module": f"convs.{index}"} for index in range(len(self.convs))]
 
@@ -67,6 +67,6 @@ class LipNet(LipschitzClassifier):
         return padded
 
     def leave(self, x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch features"]:
-        """Return the features (batch, num_features), of what the convolutions give."""
+        """Return the features (batch, num_features) for the output of the convolutions."""
         features: Tensor = self.denses(self.pool(x).flatten(1))
         return features

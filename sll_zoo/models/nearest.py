@@ -1,4 +1,4 @@
-"""The nearest-neighbour margin classifier: a 1-Lipschitz classifier without training, the yardstick for trained ones."""
+"""The nearest-neighbour margin classifier: a 1-Lipschitz classifier without training, a baseline for trained ones."""
 
 from __future__ import annotations
 

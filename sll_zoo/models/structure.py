@@ -1,6 +1,6 @@
-"""What a network may be made of: layers of known kinds, in a chain, with nothing attached to them.
+"""Checks of a network's structure: certificates are for chains of layers of known kinds, with nothing attached to them.
 
-A certificate is about such a network. What is checked here takes no spectral work; :func:`~sll_zoo.audit` bounds each layer.
+No spectral norm is computed here; :func:`~sll_zoo.audit` bounds the norm of each layer.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ LAYERS = (
     *(Center, PadChannels, TruncateChannels, NormOneAvgPool2d, MaxMin, Householder, Absolute),
     *(nn.Identity, nn.Flatten, nn.ReLU, nn.PixelUnshuffle, PixelUnshuffle, nn.AdaptiveMaxPool2d),
 )
-# Of what can be set by hand, what the claim of a layer rests on.
+# Settings without which a layer is not 1-Lipschitz: they can be changed by hand.
 CONDITIONS: dict[type, Callable[[Any], bool]] = {
     NormOneAvgPool2d: lambda pool: pool.divisor_override == pool.kernel_size == pool.stride,
     nn.AdaptiveMaxPool2d: lambda pool: pool.output_size in (1, (1, 1)),
 }
-# What every network computes in the same way; a network is what its ``body`` makes of its layers.
+# Methods that no network may replace: networks differ in their layers and in ``body``.
 FIXED = ("__call__", "forward", "forward_features", "forward_head", "pairwise_lipschitz", "require_structure")
 REASON = "certificates are for chains of the layers of sll_zoo.layers, as they are"
-# Networks of this package: their bodies are chains, and need not be followed.
+# Classes of networks whose bodies are known to be chains: they need not be traced.
 _known_networks: set[type] = set()
 
 
 class Fault(NamedTuple):
-    """What is wrong with a module: its name in the network, empty for the network itself, and its class."""
+    """A fault of a module: its name in the network, empty for the network itself, its class, and the problem."""
 
     name: str
     kind: str
@@ -71,13 +71,13 @@ class Fault(NamedTuple):
 
 
 def known_network(network: Class) -> Class:
-    """Note that the body of a class of networks is a chain of its layers."""
+    """Register a class of networks whose body is known to be a chain of its layers, as a class decorator."""
     _known_networks.add(network)
     return network
 
 
 def faults(network: LipschitzClassifier) -> Iterator[Fault]:
-    """Yield what keeps a network from being a chain of layers of known kinds, as far as can be seen without bounding any."""
+    """Yield the faults for which a network is no chain of layers of known kinds, as far as they show without bounding layers."""
     yield from attachments(network)
     for name, module in network.named_modules(remove_duplicate=False):
         if problem := _problem_of(name, module) if name else _problem_of_network(network):
@@ -97,7 +97,7 @@ def require_structure(network: LipschitzClassifier) -> None:
 
 
 def attachments(network: nn.Module) -> Iterator[Fault]:
-    """Yield the modules that have something beside their class which may change what they compute."""
+    """Yield a fault for each module with a hook or replaced attribute that may change its result."""
     if has_global_forward_hooks():
         yield Fault("", type(network).__name__, f"all modules have {HOOK}")
     for name, module in network.named_modules():
@@ -116,7 +116,7 @@ def _problem_of(name: str, module: nn.Module) -> str:
 
 
 def _is_well_formed(layer: Any) -> bool:
-    """Return whether the proofs of the families speak of a layer as it is set: odd square kernels, powers and paddings."""
+    """Return whether the proofs of the families cover a layer's settings: odd square kernels, known powers and paddings."""
     kernel = getattr(layer, "weight", torch.empty(0)).shape[2:]
     return (
         (not kernel or (len(kernel) == 2 and kernel[0] == kernel[1] and kernel[0] % 2 == 1))
@@ -135,7 +135,7 @@ def _problem_of_network(network: LipschitzClassifier) -> str:
 
 
 def _break_of(network: LipschitzClassifier) -> str:
-    """Return where a network is no chain from one layer to the next, by a few images."""
+    """Describe where a network is no chain of its layers, tested with three random images; empty if it is a chain."""
     with torch.no_grad():
         traced = trace(network, random_images(network, 3))
     if breaks := traced.breaks():
@@ -145,7 +145,7 @@ def _break_of(network: LipschitzClassifier) -> str:
 
 def _is_sharded(module: nn.Module) -> bool:
     """Return whether ``fully_shard`` gathers the weights of a module, by hooks and a class of its own."""
-    sharding: Any = sys.modules.get("torch.distributed.fsdp")  # which takes long to import
+    sharding: Any = sys.modules.get("torch.distributed.fsdp")  # not imported here: that takes long
     return sharding is not None and isinstance(module, sharding.FSDPModule)
 
 

@@ -1,1 +1,1 @@
-"""What was measured, as tables, pictures and pages."""
+"""Reports of measurements: tables, plots and pages."""

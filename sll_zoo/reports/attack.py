@@ -1,4 +1,4 @@
-"""What the command ``attack`` says and writes: a table, and the images that refute a certificate."""
+"""Output of the command ``attack``: a table, and a file with the images that refute a certificate."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ and the command that you ran."""
 
 
 def name_of(method: str, steps: int, restarts: int) -> str:
-    """Return what a record calls an attack of :func:`~sll_zoo.attack`."""
+    """Return the name by which records call an attack of :func:`~sll_zoo.attack`."""
     return AUTOATTACK if method == "autoattack" else f"PGD ({steps} steps, {restarts} restarts)"
 
 
 def require_npz(path: Path) -> None:
-    """Raise ConfigError unless a file ``path`` can be written later: before the search, not after it."""
+    """Raise ConfigError unless ``path`` is an .npz file that can be written; to be called before the search."""
     problem = obstacle_to_file(path) if path.suffix == ".npz" else f"{path} has the suffix {path.suffix!r}"
     if problem:
         raise ConfigError(f"--out: {problem}", "give the name of an .npz file in a folder of yours")

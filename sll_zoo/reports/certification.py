@@ -1,6 +1,6 @@
 """The report of a certification: a page to mail, and the same numbers for a program to read.
 
-Everything that it takes to repeat the measurement is in it: the command, the sha256 of weights and images, and the versions.
+It holds all that is needed to repeat the measurement: the command, the sha256 of weights and images, and the versions.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ SHOWN = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was measured on what, as ``report.json`` holds it.
+    """The content of ``report.json``: which network was measured on which data, and the results.
 
     Attributes:
-        command: Repeats the measurement.
-        model: Its name, or where it was loaded from.
+        command: Command that repeats the measurement.
+        model: Name of the network, or the place that it was loaded from.
         parameters: Number of trained numbers.
-        weights_sha256: Of :func:`weights_sha256`.
+        weights_sha256: Sha256 of the weights, by :func:`~sll_zoo.environment.weights_sha256`.
         data: Name of the data set, or the folder.
-        data_sha256: Of the images and labels that were measured, by :func:`~sll_zoo.data.fingerprint`.
+        data_sha256: Sha256 of the measured images and labels, by :func:`~sll_zoo.data.fingerprint`.
         n: Number of images measured.
-        available: Number of images that there are.
+        available: Number of images in the data set.
         sound: Whether the radii account for rounding.
-        dtype: In which the certificates were computed.
-        device: The kind of device that computed them.
-        threads: Of the processor.
-        versions: Of the packages at work.
+        dtype: Dtype in which the certificates were computed.
+        device: Kind of device that computed them.
+        threads: Number of CPU threads.
+        versions: Versions of the packages used.
         correct: How many images are classified correctly.
         radii: L2 radii in pixels of [0, 1].
         counts: For each of them, how many images are classified correctly throughout that ball.
@@ -81,15 +81,15 @@ class Report:
 def describe_run(
     model: LipschitzClassifier, evaluation: Evaluation, data: HeldOut, command: str, name: str, data_sha256: str
 ) -> Report:
-    """Return what was measured on what.
+    """Return the report of an evaluation.
 
     Args:
         model: The network.
-        evaluation: What :func:`~sll_zoo.evaluate` measured of it on ``data``.
+        evaluation: Result of :func:`~sll_zoo.evaluate` for the network on ``data``.
         data: The images.
-        command: Repeats the measurement.
-        name: What ``create_model`` loads the network by.
-        data_sha256: Of :func:`~sll_zoo.data.fingerprint`.
+        command: Command that repeats the measurement.
+        name: Name by which ``create_model`` loads the network.
+        data_sha256: Result of :func:`~sll_zoo.data.fingerprint`.
     """
     return Report(
         command=command,
@@ -115,7 +115,7 @@ def describe_run(
 
 
 def check_folder(folder: Path, files: Iterable[str] = FILES) -> None:
-    """Raise ConfigError if a report cannot be written to ``folder``; nothing is made."""
+    """Raise ConfigError if a report cannot be written to ``folder``; nothing is created."""
     if problem := obstacle(folder):
         raise ConfigError(problem, "name a folder for the report")
     for name in files:
@@ -127,12 +127,12 @@ def write_report(folder: Path, report: Report, evaluation: Evaluation, data: Hel
     """Write ``report.json``, ``samples.csv``, ``curve.png`` and ``report.html``, each whole, and return the page's path.
 
     Args:
-        folder: Where to; it is made, and files of these names in it are replaced one by one.
-        report: Of :func:`describe_run`.
+        folder: Folder of the report; it is created, and files of these names in it are replaced one by one.
+        report: Result of :func:`describe_run`.
         evaluation: The measurement.
         data: The images.
     """
-    # Slow parts are computed before the first file is written: an interruption hardly ever leaves files of two measurements.
+    # Slow parts come first and the files then follow quickly: an interruption hardly ever leaves files of two measurements.
     curve = plot_certified_accuracy({report.model: evaluation}, f"{report.data}: {report.n} images", folder / CURVE)
     page = render_page(report, evaluation, data, curve.read_bytes())
     with atomic_write(folder / NUMBERS) as temporary:
@@ -145,10 +145,10 @@ def write_report(folder: Path, report: Report, evaluation: Evaluation, data: Hel
 
 
 def render_page(report: Report, evaluation: Evaluation, data: HeldOut, curve: bytes) -> str:
-    """Return the report as one page of HTML that needs nothing else: no script, no request, images inlined.
+    """Return the report as one page of HTML that is complete in itself: no script, no request, images inlined.
 
     Args:
-        report: Of :func:`describe_run`.
+        report: Result of :func:`describe_run`.
         evaluation: The measurement.
         data: The images.
         curve: PNG of certified accuracy against radius.
@@ -175,7 +175,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def _tiles(places: Iterable[int], evaluation: Evaluation, data: HeldOut) -> list[dict[str, Any]]:
-    """Return what the page shows of the images at ``places``."""
+    """Return the values that the page shows for each of the images at ``places``."""
     return [
         {
             "index": data.indices[place],

@@ -1,4 +1,4 @@
-"""A user's own pictures: the class, runner-up and certified radius of each, and what was done to it before."""
+"""Reports on a user's own image files: class, runner-up and certified radius of each, and how it was prepared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sll_zoo.certificates.certification import certify, evaluation_form
+from sll_zoo.certificates.certification import certificate_of, evaluation_form
 from sll_zoo.data import load_images
 from sll_zoo.data.reading import ImageReader
 from sll_zoo.errors import InputError
@@ -30,15 +30,15 @@ BATCH_SIZE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Classified:
-    """What a network says of the image in a file.
+    """The result of a network for the image in a file.
 
     Attributes:
-        file: Its path, as it was given.
-        width: Of the image in it, upright.
-        height: Of the image in it, upright.
-        preparation: What was done to it before the network saw it, after "it was"; empty if nothing was.
-        class_index: The class.
-        class_name: Its name, or its number where the network's weights came without names.
+        file: Path of the file, as it was given.
+        width: Width of the upright image in the file.
+        height: Height of the upright image in the file.
+        preparation: How the image was changed before the network saw it, in words to follow "it was"; empty if unchanged.
+        class_index: The predicted class.
+        class_name: Its name, or its number if the network's weights came without names.
         runner_up: The class with the second largest logit; None where there is one class.
         runner_up_name: Its name, or its number.
         radius: No image closer than this to the prepared one, in L2 and pixels of [0, 1], has another class.
@@ -65,7 +65,7 @@ def require_images(paths: Sequence[Path]) -> None:
 
 @torch.no_grad()
 def classify(model: LipschitzClassifier, paths: Sequence[Path]) -> tuple[list[Classified], Tensor]:
-    """Return what a network says of the images in files, and these as the network sees them, (n, channels, height, width).
+    """Classify images in files; return results, and the images as the network sees them, (n, channels, height, width).
 
     Raises:
         InputError: As :func:`~sll_zoo.load_images` and :func:`~sll_zoo.certify` do; no image is certified unless all can be read.
@@ -74,7 +74,7 @@ def classify(model: LipschitzClassifier, paths: Sequence[Path]) -> tuple[list[Cl
     network: Any = evaluation_form(model)
     outcomes: list[tuple[int, int, float]] = []
     for batch in torch.split(images, BATCH_SIZE):
-        certificate = certify(network, batch)
+        certificate = certificate_of(network, batch)
         others = network(batch.double()).scatter(1, certificate.prediction[:, None], -torch.inf)
         columns = (certificate.prediction, others.argmax(1), certificate.radius)
         outcomes += zip(*(column.tolist() for column in columns), strict=True)
@@ -101,13 +101,13 @@ def classify(model: LipschitzClassifier, paths: Sequence[Path]) -> tuple[list[Cl
 
 
 def to_dict(name: str, classified: Sequence[Classified]) -> dict[str, Any]:
-    """Return all of it in JSON's types; an infinite radius is null."""
+    """Return the results in JSON's types; an infinite radius is null."""
     rows = [{key: json_number(value) for key, value in asdict(image).items()} for image in classified]
     return {"model": name, "radius": MEANING, "images": rows}
 
 
 def in_words(classified: Sequence[Classified]) -> str:
-    """Return two lines for each image, and what a radius means."""
+    """Return two lines of text for each image, and an explanation of the radius."""
     lines = []
     for image in classified:
         runner_up = "" if image.runner_up is None else f", runner-up {image.runner_up_name}"
@@ -117,7 +117,7 @@ def in_words(classified: Sequence[Classified]) -> str:
 
 
 def write_classified(folder: Path, name: str, classified: Sequence[Classified], images: Tensor) -> Path:
-    """Write ``classified.json`` and ``classified.html``, one page that needs nothing else, and return the page's path."""
+    """Write ``classified.json`` and ``classified.html``, a page that is complete in itself, and return the page's path."""
     pictures = [data_uri(image_png(image)) for image in images]
     rows = [{**asdict(image), "picture": picture} for image, picture in zip(classified, pictures, strict=True)]
     with atomic_write(folder / NUMBERS) as temporary:

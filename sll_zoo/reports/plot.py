@@ -1,4 +1,4 @@
-"""Pictures of what was measured."""
+"""Plots of measurements and trainings, and images as PNG."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def plot_certified_accuracy(evaluations: Mapping[str, Evaluation], title: str, p
     """Draw certified accuracy against radius, a curve for each evaluation, and return the PNG's path.
 
     Args:
-        evaluations: What :func:`~sll_zoo.certificates.evaluation.evaluate` measured, by the name that the legend shows.
+        evaluations: Results of :func:`~sll_zoo.certificates.evaluation.evaluate`, by the name that the legend shows.
         title: What was measured, and on how many images.
-        path: Where the picture goes; folders are created.
+        path: File of the picture; its folders are created.
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot(xlabel="L2 radius in pixels of [0, 1]", ylabel="certified accuracy in %")
@@ -55,10 +55,10 @@ def plot_training(history: Sequence[Mapping[str, float]], title: str, path: Path
     """Draw losses, accuracies and learning rate over the epochs, one above the other, and return the PNG's path.
 
     Args:
-        history: For each epoch ``epoch``, and what there is of ``train/epoch_loss``, ``val/loss``, ``val/acc``,
+        history: For each epoch ``epoch``, and those that exist of ``train/epoch_loss``, ``val/loss``, ``val/acc``,
             ``val/certified_acc_36`` and so on (ε in 255ths), and ``train/lr``.
         title: What was trained.
-        path: Where the picture goes; folders are created.
+        path: File of the picture; its folders are created.
     """
     certified = "val/certified_acc_"
     levels = sorted({float(name.removeprefix(certified)) for row in history for name in row if name.startswith(certified)})

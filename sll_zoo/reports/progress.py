@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class ImageRate(ProgressColumn):
-    """Images in a second, so far, of a task whose steps are images, or have as many as its field ``images`` says."""
+    """A column with the images per second so far; a step of a task is one image, or as many as its field ``images`` says."""
 
     def render(self, task: Task) -> Text:
         """Return the rate, or nothing before there is one."""

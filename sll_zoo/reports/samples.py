@@ -15,9 +15,9 @@ def write_samples(
     """Write a CSV file with the columns ``index``, ``label`` if given, ``prediction`` and ``radius``.
 
     Args:
-        path: A file that is there is replaced whole.
-        index: Of each image in its data set.
-        prediction: Its class by the network.
+        path: The CSV file; an existing file is replaced whole.
+        index: Index of each image in its data set.
+        prediction: Its predicted class.
         radius: The L2 radius, in pixels of [0, 1], within which the prediction, right or wrong, cannot change.
         label: Its true class.
     """

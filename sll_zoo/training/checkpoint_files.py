@@ -1,4 +1,4 @@
-"""Checkpoints as files: written whole or not at all, and refused where they are damaged or another training's."""
+"""Checkpoints as files: written whole or not at all, and refused if they are damaged or of another training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sll_zoo.errors import CheckpointError
 from sll_zoo.files import DAMAGE, atomic_write
 from sll_zoo.zoo.weights.reading import read_checkpoint
 
-# Where a checkpoint keeps what its weights depend on, and what that is of the trainer's options.
+# Key of a checkpoint for the options that its weights depend on, and which of the trainer's options these are.
 TRAINING_KEY = "sll_zoo_training"
 OF_THE_TRAINER = (
     "max_epochs",
@@ -30,15 +30,15 @@ OF_THE_TRAINER = (
     "limit_train_batches",
     "overfit_batches",
 )
-# How data are read, not which.
+# Options of data modules that say how images are read, not which images.
 OF_THE_MACHINE = {"num_workers", "in_memory", "download"}
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place, waits until it is on the disk, and renames it.
 
-    Lightning's own way lies in the system's folder for temporary files first; from there to another disk it is copied, and who is
-    killed in the middle of that leaves half a file. The checkpoint that is replaced stays, as ``before-last.ckpt`` beside
+    Lightning writes to the system's folder for temporary files first and copies the file from there to its disk; a process that
+    is killed during the copy leaves half a file. The checkpoint that is replaced stays, as ``before-last.ckpt`` beside
     ``last.ckpt``, where the file system has hard links.
     """
 
@@ -70,7 +70,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         """Return the checkpoint.
 
         Raises:
-            CheckpointError: A file that is no checkpoint, or not a whole one.
+            CheckpointError: A file that is no checkpoint, or is damaged.
         """
         try:
             return super().load_checkpoint(path, *args, **kwargs)
@@ -79,7 +79,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 def has_ended(checkpoint: dict[str, Any], trainer: Trainer) -> bool:
-    """Return whether a trainer that is to fit goes on from where nothing is left but the end, such as saving the network."""
+    """Return whether a trainer is to fit from a checkpoint of the last step: only hooks at the end, such as saving, remain."""
     if trainer.state.fn != TrainerFn.FITTING:
         return False
     epochs: int = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
@@ -88,7 +88,7 @@ def has_ended(checkpoint: dict[str, Any], trainer: Trainer) -> bool:
 
 
 def defining(options: dict[str, Any]) -> dict[str, Any]:
-    """Return what defines a training, of the options of ``fit`` as JSON has them.
+    """Return the options of ``fit``, as JSON has them, that the trained weights depend on.
 
     Example:
         >>> defining({"model": {"name": "sll_nano"}, "trainer": {"max_epochs": 3, "devices": 2}, "ckpt_path": "last"})
@@ -103,7 +103,7 @@ def defining(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def training_of(path: Path) -> dict[str, Any] | None:
-    """Return what defines the training that wrote a checkpoint; None if that is not known, as of a training from Python.
+    """Return the options that define the training of a checkpoint; None if it has none, as after a training from Python.
 
     Raises:
         CheckpointError: A file that is no checkpoint.
@@ -112,7 +112,7 @@ def training_of(path: Path) -> dict[str, Any] | None:
 
 
 def require_same_training(path: Path, training: dict[str, Any]) -> None:
-    """Refuse to go on from the checkpoint of a training other than that which :func:`defining` has described.
+    """Refuse to resume from a checkpoint of a training with other options than those that :func:`defining` returned.
 
     Raises:
         CheckpointError: Another training, or a file that is no checkpoint.
@@ -127,7 +127,7 @@ def require_same_training(path: Path, training: dict[str, Any]) -> None:
 
 
 def require_checkpoint(arguments: Sequence[str]) -> None:
-    """Refuse a --ckpt_path of a command line, before anything else reads it, that is no checkpoint of a CertifiedClassifier."""
+    """Refuse a --ckpt_path that is no checkpoint of a CertifiedClassifier, before anything else reads it."""
     for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
         name, _, path = option.partition("=")
         if name == "--ckpt_path" and Path(path or value).is_file():
@@ -152,7 +152,7 @@ def _remedy(path: Path) -> str:
 
 
 def difference(was: Any, now: Any, name: str = "") -> str:
-    """Return the dotted name and the values of the first difference of nested dictionaries, nothing if there is none."""
+    """Return the dotted name and the values of the first difference of nested dictionaries, or an empty text."""
     if not isinstance(was, dict) or not isinstance(now, dict):
         return "" if was == now else f"{name[1:]} {shorten(repr(was), 60)} instead of {shorten(repr(now), 60)}"
     found = (difference(was.get(key), now.get(key), f"{name}.{key}") for key in {**was, **now})

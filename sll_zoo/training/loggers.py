@@ -10,15 +10,15 @@ from lightning.pytorch.utilities import rank_zero_only
 
 
 class OwnFolderLogger(CSVLogger):
-    """Lightning's ``CSVLogger``, with a folder that is its own: of two trainings that begin at once, each takes another.
+    """Lightning's ``CSVLogger`` with a folder of its own: two trainings that begin at the same time take different folders.
 
-    Lightning's takes the next number that is free and makes the folder later, so that both would write to one file.
+    Lightning's logger takes the next free number and makes the folder later, so that both would write to one file.
 
     Args:
-        save_dir: As for ``CSVLogger``, and so are the others.
-        name: As there.
-        version: As there; by default the next number that is free.
-        **kwargs: As there.
+        save_dir: As for ``CSVLogger``.
+        name: As for ``CSVLogger``.
+        version: As for ``CSVLogger``; by default the next free number.
+        **kwargs: As for ``CSVLogger``.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class OwnFolderLogger(CSVLogger):
 
     @property
     def version(self) -> int | str:
-        """The number of the run, as it was given, or taken at the first question."""
+        """The number of the run: the given one, or the next free one, which is taken when it is first asked for."""
         if self._own is None:
             self._own = self._taken(int(super().version))
         return self._own

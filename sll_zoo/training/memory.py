@@ -1,4 +1,4 @@
-"""How a training has its memory from the operating system."""
+"""How a training gets its memory from the operating system."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import platform
 def keep_freed_memory() -> None:
     """Let this process keep most of the memory that it frees, where its C library is glibc; nothing happens elsewhere.
 
-    Otherwise each large tensor on the CPU is new memory, which the kernel fills with zeros a page at a time: a sixth of a
-    training step of a small network (32 channels, batch of 128, two threads, medians of interleaved runs).
+    Otherwise each large tensor on the CPU is new memory, which the kernel fills with zeros a page at a time. That took a sixth of
+    the training step of a small network (32 channels, batch of 128, two threads, medians of interleaved runs).
     """
     if platform.libc_ver()[0] != "glibc":
         return

@@ -1,4 +1,4 @@
-"""The network that a task trains, made by its name or given, and what its checkpoints say of it."""
+"""The network of a task, made by its name or given, and the hyperparameters that its checkpoints keep."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def made_or_given(name: Any, pretrained: bool, model_args: dict[str, Any] | None
     """Return the network that is to be trained.
 
     Args:
-        name: For :func:`~sll_zoo.create_model`, or a network; None where a checkpoint knows of no name.
-        pretrained: For ``create_model``.
-        model_args: For ``create_model``.
+        name: A name for :func:`~sll_zoo.create_model`, or a network; None in checkpoints of a network without a name.
+        pretrained: As for ``create_model``.
+        model_args: Further arguments of ``create_model``.
 
     Raises:
-        ConfigError: A network together with what makes one, no network of the zoo, or None.
+        ConfigError: A network together with ``pretrained`` or ``model_args``, another module, or None.
     """
     if isinstance(name, str):
         return create_model(name, pretrained=pretrained, **(model_args or {}))
-    if name is None:  # so a checkpoint says
+    if name is None:  # from the hyperparameters of a checkpoint
         raise ConfigError("a checkpoint of a network that create_model did not build", GIVE_NETWORK)
     if not isinstance(name, LipschitzClassifier):
         raise ConfigError(f"a {type(name).__name__} to train", "give a name of create_model, or a LipschitzClassifier")
@@ -36,7 +36,7 @@ def made_or_given(name: Any, pretrained: bool, model_args: dict[str, Any] | None
 
 
 def kept_of(name: str | LipschitzClassifier, model_args: dict[str, Any] | None, model: LipschitzClassifier) -> dict[str, Any]:
-    """Return the name and the arguments that build the network again, whatever becomes of the folder it was loaded from.
+    """Return the name and the arguments that build the network again, without the folder that it was loaded from.
 
     Both are None for a network that ``create_model`` did not build.
     """
@@ -46,7 +46,7 @@ def kept_of(name: str | LipschitzClassifier, model_args: dict[str, Any] | None, 
 
 
 def without_path(name: str) -> str:
-    """Return a name, of a folder or a checkpoint without the path to it.
+    """Return a model's name; for a folder or a checkpoint, without the path to it.
 
     Example:
         >>> without_path("ckpt:/home/me/outputs/last.ckpt")

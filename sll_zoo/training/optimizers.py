@@ -1,4 +1,4 @@
-"""What an optimizer is given: the parameters that learn, each with its share of the learning rate; and a task that has one."""
+"""Groups of parameters for an optimizer, each with its factor of the learning rate, and the LightningModule that uses them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ LR_FACTOR = "lr_factor"
 def parameter_groups(model: LipschitzClassifier, layer_decay: float = 1.0) -> list[dict[str, Any]]:
     """Return the parameters that require gradients, grouped for an optimizer; :func:`scale_rates` gives each group its rate.
 
-    Weight decay leaves alone what the model says it must, log q.
+    Weight decay spares log q, which the model's ``no_weight_decay`` names.
 
     Args:
-        model: Its modules come in the order of the computation, the head last.
-        layer_decay: The learning rate of a layer is this times that of the next one; the head's is the optimizer's.
+        model: A network whose modules come in the order of the computation, the head last.
+        layer_decay: A layer's rate is this times the rate of the layer after it; the head has the optimizer's.
 
     Source: layer-wise rates, Howard and Ruder 2018 (arXiv 1801.06146).
     """
@@ -42,7 +42,7 @@ def parameter_groups(model: LipschitzClassifier, layer_decay: float = 1.0) -> li
 
 
 def scale_rates(optimizer: Optimizer, lr: float | None = None) -> None:
-    """Multiply the learning rate of each group, or ``lr`` in its place, by its factor, once, before a schedule is made."""
+    """Multiply the learning rate of each group, or ``lr`` if given, by the group's factor; call it once, before a schedule."""
     for group in optimizer.param_groups:
         group["lr"] = (lr or group["lr"]) * group.get(LR_FACTOR, 1.0)
 
@@ -54,7 +54,7 @@ class ScheduledModule(LightningModule):
         model: The network.
         optimizer: Makes the optimizer from groups of parameters.
         scheduler: Makes the schedule from the optimizer and the number of its steps.
-        layer_decay: As of :func:`parameter_groups`.
+        layer_decay: As for :func:`parameter_groups`.
         lr: The largest learning rate in place of the optimizer's own, which Lightning's ``Tuner.lr_find`` sets; None for its own.
     """
 
@@ -81,10 +81,10 @@ class ScheduledModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        """Make optimizer and schedule anew if Lightning's ``LearningRateFinder`` has set another rate since they were made."""
+        """Make optimizer and schedule again if Lightning's ``LearningRateFinder`` has set another rate since they were made."""
         if self.lr != self._made_with:
             self.trainer.strategy.setup_optimizers(self.trainer)
 
     def progress(self) -> float:
-        """Return which part of the training is done; all of it where a search of the learning rate takes more steps."""
+        """Return the fraction of the training that is done; at most 1, as a search for the learning rate can take more steps."""
         return min(1.0, self.trainer.global_step / self._total_steps)

@@ -1,4 +1,4 @@
-"""The product that T of dense SLL layers is made of, replaced for the steps of a training."""
+"""Replacing the product ``|V Vᵀ| q`` inside T of dense SLL layers during a training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sll_zoo.training.sharded_gram import sharded_abs_gram_product
 
 @dataclass(frozen=True)
 class TrainingProduct:
-    """What a layer has in place of ``abs_gram_product`` while it is trained.
+    """A layer's replacement for ``abs_gram_product`` during a training.
 
-    A copy or a pickle of the layer has ``abs_gram_product`` again: it need not be trained, nor by the same processes.
+    A copy or a pickle of the layer has ``abs_gram_product`` again, since it may be used elsewhere, or by other processes.
 
     Attributes:
-        group: Processes that share the work, all of which take each step; None where each does all of it.
+        group: Processes that share the work, all of which take each step; None where each does the whole work.
         compute_dtype: As for ``abs_gram_product``.
     """
 
@@ -36,7 +36,7 @@ class TrainingProduct:
         return sharded_abs_gram_product(weight, scale, q, self.group, self.compute_dtype)
 
     def __reduce__(self) -> Any:
-        """Return how a copy is made."""
+        """Return the recipe of a copy or a pickle, which is ``abs_gram_product``."""
         return _default, ()
 
 
@@ -45,14 +45,14 @@ def _default() -> Product:
 
 
 def change_products(network: nn.Module, **choices: Any) -> None:
-    """Let the dense SLL layers of a network have a :class:`TrainingProduct`; what was chosen for it before stays."""
+    """Give the dense SLL layers of a network a :class:`TrainingProduct` with these attributes; other attributes stay."""
     for layer in _layers(network):
         given = layer.product if isinstance(layer.product, TrainingProduct) else TrainingProduct()
         layer.product = replace(given, **choices)
 
 
 def restore_products(network: nn.Module) -> None:
-    """Let the dense SLL layers of a network have ``abs_gram_product`` again."""
+    """Give the dense SLL layers of a network ``abs_gram_product`` again."""
     for layer in _layers(network):
         layer.product = abs_gram_product
 

@@ -1,7 +1,8 @@
 """Learning-rate schedules, made from the optimizer and the number of its steps, and moved at every step.
 
-Those of torch whose second argument is a number of steps serve as they are: ``torch.optim.lr_scheduler.CosineAnnealingLR`` does.
-What torch makes of other arguments, or does not have, is here. The optimizer's learning rate is always the largest.
+A schedule of torch can be used directly if its second argument is a number of steps, as that of
+``torch.optim.lr_scheduler.CosineAnnealingLR`` is. This module has schedules that torch lacks or that take other arguments there.
+The optimizer's learning rate is always the largest.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Constant(LambdaLR):
 
     Args:
         optimizer: Whose learning rate it is.
-        total_steps: Of no account.
+        total_steps: Not used.
     """
 
     def __init__(self, optimizer: Optimizer, total_steps: int) -> None:  # noqa: ARG002 - as all schedules

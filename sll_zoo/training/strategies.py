@@ -1,4 +1,4 @@
-"""Lightning's strategies, as far as something depends on them."""
+"""Refusing strategies of Lightning that divide a network among processes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ WITHOUT = "train with strategy ddp, or from Python without the callback"
 
 
 def require_whole_network(trainer: Trainer, user: Callback | LightningModule, remedy: str = WITHOUT) -> None:
-    """Refuse a strategy under which a process may have a part of the weights and gradients, for who reads them all.
+    """Refuse a strategy under which a process may have only a part of the weights and gradients, if ``user`` reads them all.
 
     Raises:
-        ConfigError: Another strategy than DDP and that of a single device.
+        ConfigError: A strategy other than DDP or a single device.
     """
     if not isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy):
         raise ConfigError(f"{type(user).__name__} with {type(trainer.strategy).__name__}", remedy)

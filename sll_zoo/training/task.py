@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from sll_zoo.certificates.certification import certify, check_images, check_range, evaluation_form
+from sll_zoo.certificates.certification import certificate_of, check_images, check_range, evaluation_form
 from sll_zoo.errors import ConfigError
 from sll_zoo.functional.certificate import RADII
 from sll_zoo.losses import OffsetCrossEntropy
@@ -40,8 +40,8 @@ class CertifiedClassifier(ScheduledModule):
     validation, which only steers, runs in the precision of the training. Both count every image once on any number of processes,
     and refuse loaders that repeat some (:mod:`sll_zoo.data.loading` has one that does not).
 
-    The certificate holds for any weights, hence also after fine-tuning, whatever was frozen. Images must be in [0, 1]: each batch
-    that is certified is checked, and the first one of a training.
+    The certificate holds for any weights, hence also after fine-tuning, of the head alone or of all layers. Images must be in
+    [0, 1]: each batch that is certified is checked, and the first batch of a training.
 
     Args:
         name: A name for :func:`~sll_zoo.create_model`, or a network, which is trained as it is.
@@ -49,20 +49,20 @@ class CertifiedClassifier(ScheduledModule):
         model_args: Further arguments for ``create_model``, such as ``num_classes``.
         loss: Module of (logits, target), or a :class:`~sll_zoo.losses.CertificateLoss`; by default the paper's offset
             cross-entropy. It is given float32 at least, whatever the precision of the network.
-        optimizer: Makes the optimizer from groups of parameters, of which weight decay spares log q; by default the paper's Adam.
-        scheduler: Makes the schedule from the optimizer and the number of its steps; by default the paper's triangle.
+        optimizer: Makes the optimizer from groups of parameters, with no weight decay for log q; by default the paper's Adam.
+        scheduler: Makes the schedule from the optimizer and the number of its steps; by default the paper's triangular one.
         radii: L2 radii, in pixels of [0, 1], at which certified accuracy is logged.
-        freeze_body: Whether to train the head alone, on a pretrained body.
+        head_only: Whether to train the head alone, on a pretrained body.
         layer_decay: The learning rate of a layer is this times that of the layer after it; the head's is the optimizer's.
 
     Attributes:
-        start: The name if the network started from published weights, of a folder or a checkpoint without the path to it; else
-            None.
+        start: Name of the weights that the network started from, without the path to a folder or a checkpoint; None unless
+            ``pretrained``.
         lr: The largest learning rate in place of the optimizer's own, which Lightning's ``Tuner.lr_find`` sets; None for its own.
 
     Raises:
-        ConfigError: A body that is frozen before it was trained, a ``layer_decay`` outside (0, 1], or a network together with
-            what makes one.
+        ConfigError: ``head_only`` with an untrained body, a ``layer_decay`` outside (0, 1], or a network together with
+            ``pretrained`` or ``model_args``.
 
     Example:
         >>> task = CertifiedClassifier("sll_nano.digits", loss=OffsetCrossEntropy(offset=0.5))
@@ -79,19 +79,20 @@ class CertifiedClassifier(ScheduledModule):
         optimizer: Callable[[Any], Optimizer] = paper_optimizer,
         scheduler: Callable[[Optimizer, int], LRScheduler] = TriangularLR,
         radii: Sequence[float] = RADII,
-        freeze_body: bool = False,
+        head_only: bool = False,
         layer_decay: float = 1.0,
     ) -> None:
         super().__init__()
-        if freeze_body and not pretrained and isinstance(name, str):
-            raise ConfigError("freeze_body with an untrained body", "give pretrained=True, or train the body as well")
+        if head_only and not pretrained and isinstance(name, str):
+            raise ConfigError("head_only with an untrained body", "give pretrained=True, or train the body as well")
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"layer_decay={layer_decay}", "give a factor above 0, at most 1")
         self.model = made_or_given(name, pretrained, model_args)
         self.start = without_path(str(name)) if pretrained else None
-        # Plain values only, so that a checkpoint loads with weights_only=True; not ``pretrained``: it loads nothing else.
+        # Hyperparameters are plain values, so that a checkpoint loads with weights_only=True. ``pretrained`` is not among them,
+        # since the weights then come from the checkpoint.
         self.save_hyperparameters({**kept_of(name, model_args, self.model), "radii": radii})
-        if freeze_body:
+        if head_only:
             self.model.requires_grad_(False).get_classifier().requires_grad_(True)
         self.loss = OffsetCrossEntropy() if loss is None else loss
         self.optimizer = optimizer
@@ -120,7 +121,7 @@ class CertifiedClassifier(ScheduledModule):
             )
 
     def training_step(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch, the first of which shows that images come as they are to be certified."""
+        """Return the loss of a batch; the first batch is checked to be in [0, 1], as certificates need it."""
         images, target = batch
         if not self._images_are_checked:
             check_range(images)
@@ -131,17 +132,17 @@ class CertifiedClassifier(ScheduledModule):
         return loss
 
     def on_validation_start(self) -> None:
-        """Refuse data of which a process sees some twice."""
+        """Refuse loaders that give some image twice, and set the sums of the loss to zero."""
         require_each_once(self.trainer.val_dataloaders)
-        # Sums of the losses and of the images. Lightning's own mean over processes weighs those with fewer images wrongly.
+        # Sum of the losses and number of images: Lightning's own mean over processes gives too much weight to small shares.
         self._val_loss = torch.zeros(2, dtype=torch.float64, device=self.device)
 
     def validation_step(self, batch: Batch) -> None:
-        """Count a batch."""
+        """Add a batch to the loss and the metrics."""
         images, target = batch
         check_range(images)
         logits = _at_least_float32(self(images))
-        # A process can have a batch of no images, whose mean loss would be NaN.
+        # Batches without images are possible on some processes; their mean loss would be NaN.
         if len(target):
             loss = self._loss(logits, target, progress=1.0)
             self._val_loss += len(target) * torch.stack([loss.double(), self._val_loss.new_ones(())])
@@ -156,18 +157,18 @@ class CertifiedClassifier(ScheduledModule):
         self._log_certificates("val", self.val_accuracy, self.val_radius)
 
     def on_test_start(self) -> None:
-        """Refuse data of which a process sees some twice, and fold the network."""
+        """Refuse loaders that give some image twice, and fold the network."""
         require_each_once(self.trainer.test_dataloaders)
         self.on_predict_start()
 
     def on_predict_start(self) -> None:
-        """Fold the network in float64, once for the whole run; refuse one of which a process has a part."""
+        """Fold the network in float64, once for the whole run; refuse strategies that divide it among processes."""
         require_whole_network(self.trainer, self, "test and predict with strategy auto or ddp, which read its checkpoints")
-        # In a list, so that it is no submodule and stays out of checkpoints.
+        # The folded network is in a list, so that it is no submodule and stays out of checkpoints.
         self._folded = [cast("LipschitzClassifier", evaluation_form(self.model))]
 
     def test_step(self, batch: Batch) -> None:
-        """Count a batch, evaluated in float64."""
+        """Add a batch, evaluated in float64, to the metrics."""
         images, target = batch
         check_images(images)
         (model,) = self._folded
@@ -182,7 +183,7 @@ class CertifiedClassifier(ScheduledModule):
     def predict_step(self, batch: Batch) -> dict[str, Tensor]:
         """Return the certificate of a batch: ``prediction``, ``radius`` and ``slack``, (batch,) each."""
         images, _ = batch
-        return vars(certify(self._folded[0], images))
+        return vars(certificate_of(self._folded[0], images))
 
     def _loss(self, logits: Tensor, target: Tensor, progress: float) -> Tensor:
         return apply_loss(self.loss, _at_least_float32(logits), target, self.model.pairwise_lipschitz, progress)
@@ -197,10 +198,10 @@ class CertifiedClassifier(ScheduledModule):
         radius.reset()
 
     def _log(self, values: dict[str, Tensor], prog_bar: bool = False) -> None:
-        """Log values that all processes have computed alike: a mean of them could round, a maximum does not."""
+        """Log values that are equal on all processes: their maximum is exact, while their mean could be rounded."""
         self.log_dict(values, prog_bar=prog_bar, sync_dist=True, reduce_fx="max")
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:
-    """Return logits for a loss or a metric: a network may round to 8 bits, what is made of its logits not."""
+    """Return logits in float32 at least: a network may compute in bfloat16, its loss and its metrics must not."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""The model zoo: names, weights and the Hub. The only place that touches files and the network."""
+"""The model zoo: names, weights, records, and the Hugging Face Hub."""
 
 from sll_zoo.zoo.factory import create_model, list_models
 from sll_zoo.zoo.publishing.pull import pull

@@ -27,18 +27,19 @@ from sll_zoo.zoo.factory import create_model
 STATE = "model_state_dict"
 REMEDY = "give a .pth file that the training of Lipschitz-SLL-Networks wrote"
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-# What torch.load was seen to raise at files that were cut or changed, beside UnpicklingError.
+# Errors that torch.load was seen to raise for cut or changed files, besides UnpicklingError.
 UNREADABLE = (AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, struct.error)
 PAPER_SIZES = ("small", "medium", "large", "xlarge")
-# The released convolution pads by 1 whatever its kernel, and the released network pools by 4.
+# Kernel and pooling of the released network: its convolutions pad by 1 whatever the kernel, so that only 3 x 3 keeps the size.
 KERNEL, POOL = (3, 3), 4
-# The first release registers its layers twice: one more key for every tensor.
+# Second names of tensors in the first release, which registers its layers twice.
 ALIASES = {"model.base.1.": "model.stable_block.", "model.base.2.": "model.layers_linear."}
-# Its dense layer adds this to the q that it divides by, and not to the q that it multiplies by ...
+# Epsilon of the first release's dense layer: it adds this to the q that it divides by, but not to the q that it multiplies by.
 EPSILON = 1e-6
-# ... which makes its step longer than that of any 1-Lipschitz layer: beyond this fraction it is no rounding but another function.
+# Largest relative excess of a step that this epsilon may cause, over the step of a 1-Lipschitz layer; beyond it, the converted
+# layer would be another function, not the same one rounded.
 LONGEST_EXCESS = 1e-3
-# It does not say how many classes its truncation keeps: the paper truncates for CIFAR-10.
+# Number of classes that the first release's truncation keeps. The file does not say it: the paper truncates for CIFAR-10.
 TRUNCATED_CLASSES = 10
 
 
@@ -53,8 +54,8 @@ def convert_checkpoint(path: Path) -> LipschitzClassifier:
 
     * Its convolution multiplies and divides by the same q, so that log q = 0 here. Its dense layer follows the theorem.
     * The mean is not in the file: it is that of the data set, rounded to float32 as it is when theirs subtracts it.
-    * A row of the head shorter than 1e-12 is not of unit length there. Rows that are nothing beside the largest entry (of a T
-      below 2e-19 in the residual layers, 5e-10 of it in the head, in float32) count as zero here.
+    * A row of the head shorter than 1e-12 is not of unit length there. Rows that are tiny beside the largest entry count as zero
+      here: in float32, those with a T below 2e-19 in the residual layers, and a norm below 5e-10 of that entry in the head.
 
     From the first release, commit faaa02e:
 
@@ -86,7 +87,7 @@ def convert_checkpoint(path: Path) -> LipschitzClassifier:
             raise WeightsError(f"{keys[ours]} of {path} is {tuple(value.shape)}, not {tuple(wanted[ours].shape)}", REMEDY)
     for ours in [ours for ours in state if ours.endswith("log_q")]:
         state[ours] = _log_q(f"{keys[ours]} of {path}", state[ours], state[ours.replace("log_q", "weight")], first)
-    model.load_state_dict({**wanted, **state}, strict=True)  # of ours, the mean is not in the file
+    model.load_state_dict({**wanted, **state}, strict=True)  # the file has no mean: the model's own stays
     return model.eval()
 
 
@@ -110,7 +111,7 @@ def _load(path: Path) -> Any:
         raise WeightsError(f"{path} is not a file", REMEDY)
     try:
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of odd pickles: what is in them is checked
+            warnings.simplefilter("ignore", UserWarning)  # torch warns of unusual pickles; the content is checked later
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(f"{path} is no checkpoint, or would run code when it is read", REMEDY) from error
@@ -139,13 +140,13 @@ def _truncation(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _keys(tensors: dict[str, Tensor], first: bool) -> dict[str, str]:
-    """Return their name of each of our tensors, for as many layers as the file seems to have."""
+    """Return the authors' name for each of our tensors, for as many layers as the file seems to have."""
     convs = max(1, sum(key.endswith(".kernel") for key in tensors))
-    denses = max(0, sum(key.endswith((".weight", ".weights")) for key in tensors) - 1)  # one is the head's
-    if first:  # the flattening is the first of layers_linear
+    denses = max(0, sum(key.endswith((".weight", ".weights")) for key in tensors) - 1)  # the head's weight is not counted
+    if first:  # layers_linear begins with the flattening
         names = [f"model.stable_block.{index}" for index in range(convs)]
         names += [f"model.layers_linear.{index + 1}" for index in range(denses)] + ["model.last_last"]
-    else:  # the padding comes before the convolutions, pooling and flattening after them
+    else:  # the padding has index 0; pooling and flattening come between convolutions and dense layers
         names = [f"model.model.{place}" for place in (*range(1, convs + 1), *range(convs + 3, convs + 3 + denses + 1))]
     conv = {"weight": "kernel", "bias": "bias", "log_q": "q"}
     dense = {**conv, "weight": "weights" if first else "weight"}
@@ -168,7 +169,7 @@ def _flat(bias: Tensor) -> Tensor:
 
 
 def _build(path: Path, state: dict[str, Tensor]) -> LipschitzClassifier:
-    """Return an untrained network of these shapes, by the name that has them."""
+    """Return an untrained network with tensors of these shapes, made by the name in the zoo that they belong to."""
     sizes = [tuple(state[key].shape) for key in ("convs.0.weight", "head.weight", "denses.0.weight") if key in state]
     if list(map(len, sizes)) != [4, 2, 2][: len(sizes)] or sizes[0][2:] != KERNEL:
         raise WeightsError(f"{path} has layers of shape {', '.join(map(str, sizes))}", REMEDY)
@@ -188,7 +189,7 @@ def _build(path: Path, state: dict[str, Tensor]) -> LipschitzClassifier:
 
 
 def _log_q(name: str, q: Tensor, weight: Tensor, first: bool) -> Tensor:
-    """Return the log q with which our layer does what theirs does."""
+    """Return the log q with which our layer computes the same as theirs."""
     dense = weight.ndim == 2
     if first and dense:
         _require_small_excess(name, q.abs(), weight)
@@ -197,7 +198,7 @@ def _log_q(name: str, q: Tensor, weight: Tensor, first: bool) -> Tensor:
         log_q = q.abs().log()
     else:
         log_q = q if dense else torch.zeros_like(q)
-    if not ((log_q - log_q.mean()).abs() <= LOG_Q_LIMIT).all():  # our layer would bound it
+    if not ((log_q - log_q.mean()).abs() <= LOG_Q_LIMIT).all():  # our layer clamps log q at this limit
         raise WeightsError(f"{name} is zero or too uneven", f"every q must be within e^±{LOG_Q_LIMIT:.0f} of the geometric mean")
     return log_q
 

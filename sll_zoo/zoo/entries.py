@@ -43,13 +43,13 @@ ARCHITECTURES = {f"{family}_{size}": replace(config, family=family) for family i
 
 @dataclass(frozen=True)
 class TagData:
-    """What a tag says of its images.
+    """The data set that a tag stands for.
 
     Attributes:
         input_size: (channels, height, width).
         num_classes: Number of classes.
-        mean: That the model subtracts.
-        label_names: Of the classes, in order; None where no weights are shipped that could name them.
+        mean: Mean of each channel, which the model subtracts.
+        label_names: Names of the classes, in order; None for data sets without shipped weights.
     """
 
     input_size: tuple[int, int, int]
@@ -69,7 +69,7 @@ DATA_OF_TAG = {
     "tiny_imagenet": TagData((3, 64, 64), 200, (0.485, 0.456, 0.406)),
 }
 
-# The data sets that each architecture is registered for; the first is what its bare name means.
+# Tags (data sets) that each architecture is registered for; the first is the default, for a name without a tag.
 _SMALL = {"nano": ("digits",), "tiny": ("cifar10_jpeg", "cifar10")}
 TAGS = {
     name: _SMALL.get(name.partition("_")[2], ("cifar10", "cifar100", "tiny_imagenet", "cifar10_jpeg")) for name in ARCHITECTURES
@@ -84,7 +84,7 @@ def _pretrained_cfg(name: str, tag: str, published: bool) -> dict[str, Any]:
         "fixed_input_size": True,
         "num_classes": data.num_classes,
         "label_names": data.label_names,
-        # The model subtracts its own mean: to timm's transforms, the images need nothing.
+        # Mean 0 and std 1 keep timm's transforms from normalising: the model subtracts the mean itself.
         "mean": (0.0,) * data.input_size[0],
         "std": (1.0,) * data.input_size[0],
         "crop_pct": 1.0,
@@ -97,7 +97,7 @@ def _pretrained_cfg(name: str, tag: str, published: bool) -> dict[str, Any]:
 
 
 _published = read_records()
-# timm looks for this name in the module of the registered functions.
+# default_cfgs must have this name: timm looks for it in the module of the registered functions.
 default_cfgs = generate_default_cfgs(
     {f"{name}.{tag}": _pretrained_cfg(name, tag, f"{name}.{tag}" in _published) for name in ARCHITECTURES for tag in TAGS[name]}
 )
@@ -109,7 +109,7 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClas
     named, overlay = kwargs.pop("pretrained_cfg", None), kwargs.pop("pretrained_cfg_overlay", None) or {}
     cfg = _resolve_cfg(name, named, overlay)
     cache_dir = kwargs.pop("cache_dir", None)
-    kwargs.pop("pretrained_model_args", None)  # timm's note of what a Hub repository asked for, already among the others
+    kwargs.pop("pretrained_model_args", None)  # a note by timm: the arguments are already in kwargs
     config = _config(name, cfg, kwargs)
     fetched = None
     if pretrained:
@@ -125,10 +125,10 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClas
             raise WeightsError(f"{full_name} has no published weights", what_there_is(full_name))
         fetched = fetch_weights(config, source, cfg.num_classes, cache_dir)
     if not fetched or config.num_classes != cfg.num_classes:
-        cfg = replace(cfg, label_names=None)  # an untrained head knows no classes
-    described = {field.name: getattr(cfg, field.name) for field in fields(PretrainedCfg)}  # what timm knows of
+        cfg = replace(cfg, label_names=None)  # the classes of an untrained head have no names
+    described = {field.name: getattr(cfg, field.name) for field in fields(PretrainedCfg)}  # without the field of FoundCfg
     make = (lambda **_: load_pretrained(config, *fetched, cfg.num_classes)) if fetched else (lambda **_: build(config))
-    # Of the size, timm makes a note for its save_for_hf.
+    # img_size has no effect on ``make``: timm notes it for its save_for_hf.
     model: LipschitzClassifier = build_model_with_cfg(
         make, name, pretrained=False, pretrained_cfg=described, img_size=config.img_size
     )
@@ -156,9 +156,9 @@ def full_name(name: str) -> str:
 
 
 def recipe(model: LipschitzClassifier) -> tuple[str, dict[str, Any]] | None:
-    """Return the name and the arguments by which ``create_model`` builds a network of the same shape, whatever becomes of files.
+    """Return the name and the arguments by which ``create_model`` builds a network of the same shape without any files.
 
-    None for a network that it did not build, or of which layers were changed since.
+    None for a network that ``create_model`` did not build, or whose layers were changed afterwards.
     """
     described = vars(model).get("pretrained_cfg")
     if type(model) not in (LipNet, LipConvNet) or not described or _shapes(model) != _shapes(_on_meta(model.config)):
@@ -178,7 +178,7 @@ def _shapes(model: LipschitzClassifier) -> dict[str, tuple[int, ...]]:
 
 
 def folder_cfg(folder: ModelFolder, pretrained: bool) -> FoundCfg:
-    """Return timm's description of the weights in a folder; without ``pretrained``, it need not have any."""
+    """Return timm's description of the weights in a folder, which needs no weights unless they are wanted (``pretrained``)."""
     stated, arguments = folder.config, folder.config.get("model_args", {})
     described = {key: stated[key] for key in ("num_classes", "label_names", "label_descriptions") if key in stated}
     cfg = PretrainedCfg(**stated["pretrained_cfg"] | described)
@@ -222,7 +222,7 @@ def what_there_is(name: str) -> str:
 
 
 def _config(name: str, cfg: PretrainedCfg, kwargs: dict[str, Any]) -> LipNetConfig | LipConvNetConfig:
-    """Return the network's shape: the architecture's, for the data of ``cfg``, with what the caller wants otherwise."""
+    """Return the network's configuration: the architecture's, with the sizes of ``cfg``'s data and the caller's arguments."""
     architecture = ARCHITECTURES[name]
     known = {field.name for field in fields(architecture)}
     if unknown := kwargs.keys() - known:

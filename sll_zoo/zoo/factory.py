@@ -16,7 +16,7 @@ from sll_zoo.zoo.weights import hub
 from sll_zoo.zoo.weights.loading import FoundCfg
 from sll_zoo.zoo.weights.reading import CONFIG_FILE, SAVE_AGAIN, TRAINED, read_checkpoint
 
-# Numbers in the first layer's output for one image, if it took no patches: half a gigabyte in float32.
+# Limit of the first layer's output for one image, taken without patches, in numbers: half a gigabyte in float32.
 LARGEST_IMAGE = 2**27
 
 
@@ -34,7 +34,7 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> Lipschit
 
     Raises:
         UnknownNameError: No such model or tag.
-        WeightsError: Weights that do not exist, cannot be had, are damaged, or belong to another model.
+        WeightsError: Weights that do not exist, cannot be downloaded, are damaged, or belong to another model.
         ConfigError: A shape that no network can have.
 
     Example:
@@ -55,10 +55,10 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> Lipschit
 
 
 def load(folder: ModelFolder, pretrained: bool = True, **kwargs: Any) -> LipschitzClassifier:
-    """Return the network of a folder, of which nothing else is known; what is refused of a repository leaves the cache.
+    """Return the network of a folder; files of a repository that are refused are removed from the Hub's cache.
 
     Args:
-        folder: That was read.
+        folder: The folder, as :meth:`ModelFolder.at` or :meth:`ModelFolder.read` returns it.
         pretrained: As for :func:`create_model`.
         **kwargs: As for :func:`create_model`.
 
@@ -68,7 +68,7 @@ def load(folder: ModelFolder, pretrained: bool = True, **kwargs: Any) -> Lipschi
     architecture, arguments = folder.config["architecture"], folder.config.get("model_args", {})
     path = folder.path / CONFIG_FILE
     weights = folder.weights if pretrained else ()
-    # If something was asked for, it may be that which does not fit.
+    # The files stay in the cache if the caller gave arguments, since these may be the reason for a refusal.
     with hub.kept_unless_refused([path, *weights] if folder.repository and not kwargs else []):
         if architecture not in ARCHITECTURES:
             raise UnknownNameError(f"{path} is of architecture {architecture!r}", what_there_is(architecture))
@@ -77,10 +77,10 @@ def load(folder: ModelFolder, pretrained: bool = True, **kwargs: Any) -> Lipschi
 
 
 def _from_checkpoint(path: Path, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClassifier:
-    """Return the network of a training, of which its checkpoint says how it is built."""
+    """Return the network of a training, built as its checkpoint says."""
     named = read_checkpoint(path, map_location="meta")["hyper_parameters"]
     name, args = named["name"], named.get("model_args") or {}
-    if ":" in name:  # of a time when a checkpoint named the folder that its training began with
+    if ":" in name:  # an older checkpoint, which names the folder that its training started from
         name, args = cast("tuple[str, dict[str, Any]]", recipe(create_model(name, **args)))
     _require_known(name)
     architecture = name.partition(".")[0]
@@ -89,14 +89,14 @@ def _from_checkpoint(path: Path, pretrained: bool, kwargs: dict[str, Any]) -> Li
 
 
 def _require_own(path: Path, architecture: str, args: dict[str, Any], remedy: str) -> None:
-    """Raise WeightsError for an argument that is none of the architecture's: timm would take some for its own."""
+    """Raise WeightsError for an argument that the architecture does not have: timm would use some of these itself."""
     if foreign := args.keys() - vars(ARCHITECTURES[architecture]).keys():
         raise WeightsError(f"{path} gives {architecture} an argument {min(foreign)}", remedy)
 
 
 def _built(source: Path, cfg: FoundCfg, args: dict[str, Any], pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClassifier:
-    """Return a network that others may have described, unless its images would fill the memory."""
-    asked = {key: value for key, value in kwargs.items() if value is not None}  # as timm takes them
+    """Return the network of a description that may be a stranger's; raise WeightsError if its images would fill the memory."""
+    asked = {key: value for key, value in kwargs.items() if value is not None}  # None means the default, as in timm
     model = cast("LipschitzClassifier", timm.create_model(str(cfg.architecture), pretrained, cfg, **args | asked))
     if model.config.width * math.prod(model.config.img_size) > LARGEST_IMAGE:
         raise WeightsError(f"{source} is of a network for images of {model.config.input_shape}", "they would fill the memory")

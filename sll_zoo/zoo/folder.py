@@ -23,7 +23,7 @@ from sll_zoo.zoo.weights.shards import INDEX_FILE, remove_others, weights_files
 # One folder for each architecture.tag, as the Hub holds it: beside the package in a checkout, inside it in a wheel.
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 INSTALLED = Path(__file__).parents[1] / "checkpoints"
-# What a folder can do without.
+# Files that a folder need not have.
 OPTIONAL = (CARD_FILE, CURVE_FILE, TRAINING_FILE)
 LARGEST_CONFIG = 10_000_000  # bytes
 
@@ -33,10 +33,10 @@ class ModelFolder:
     """A folder with weights: what its config.json says, and where its files are.
 
     Attributes:
-        path: Of the folder; of a repository, that of its revision in the Hub's cache.
-        config: The content of config.json but for the record.
-        record: Of the weights; None where config.json states none.
-        repository: That the other files are downloaded from; None for a folder of this machine.
+        path: The folder; for a repository, that of its revision in the Hub's cache.
+        config: The content of config.json without the record.
+        record: The record of the weights; None where config.json has none.
+        repository: The repository that the other files are downloaded from; None for a folder of this machine.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class ModelFolder:
         """Return the folder at a path.
 
         Raises:
-            WeightsError: Its config.json does not exist, does not describe a model, or states a record that is none.
+            WeightsError: Its config.json does not exist, does not describe a model, or has an invalid record.
         """
         config = _read_config(require_file(path / CONFIG_FILE))
         try:
@@ -60,10 +60,12 @@ class ModelFolder:
 
     @classmethod
     def at(cls, place: Path | Repository) -> ModelFolder:
-        """Return the folder at a path or in a repository, of which only config.json is downloaded; it stays if it is one.
+        """Return the folder at a path or in a repository, of which only config.json is downloaded.
+
+        A config.json that is refused is removed from the Hub's cache.
 
         Raises:
-            WeightsError: As for :meth:`read`, or config.json cannot be had.
+            WeightsError: As for :meth:`read`, or config.json cannot be downloaded.
         """
         if isinstance(place, Path):
             return cls.read(place)
@@ -73,7 +75,7 @@ class ModelFolder:
 
     @cached_property
     def weights(self) -> tuple[Path, ...]:
-        """The files of weights, in order; WeightsError if one does not exist or cannot be had."""
+        """The files of weights, in order; WeightsError if one does not exist or cannot be downloaded."""
         if self.repository:
             size = self.record.size if self.record else None
             return tuple(self.repository.download(name, size) for name in weights_files(self.record))
@@ -92,10 +94,10 @@ class ModelFolder:
         return self.record
 
     def copy(self, to: Path) -> ModelFolder:
-        """Return a copy, in place of what ``to`` holds of another model.
+        """Copy the files to the folder ``to``, remove another model's files there, and return the copy.
 
         Raises:
-            WeightsError: A file that does not exist or cannot be had, or one in the place of the folder; nothing is copied.
+            WeightsError: A file does not exist or cannot be downloaded, or ``to`` cannot be written to; nothing is copied.
         """
         require_writable(to)
         optional = [path for path in map(self._optional, OPTIONAL) if path]
@@ -114,7 +116,7 @@ class ModelFolder:
             temporary.write_text(render_card(self.known(), self.config, load_name, files), "utf-8")
 
     def write(self, load_name: str = "local-dir:.") -> None:
-        """Write README.md and config.json, of weights that are there."""
+        """Write README.md and config.json beside weights that are already in the folder."""
         self.write_card(load_name)
         with atomic_write(self.path / CONFIG_FILE) as temporary:  # last: without it, nothing else is looked at
             write_json(temporary, self.config | {"certified": to_dict(self.known())})
@@ -127,11 +129,11 @@ class ModelFolder:
 
     @property
     def is_shipped(self) -> bool:
-        """Whether the folder is the one that a checkout keeps for its weights."""
+        """Whether the folder is the one in ``checkpoints/`` of a checkout that has the name of its record."""
         return self.record is not None and self.path.resolve() == (CHECKPOINTS / self.record.name).resolve()
 
     def _index(self) -> list[Path]:
-        """Return the index of several files of weights, as a list of one."""
+        """Return the path of the index that several files of weights have, as a list; for a single file an empty list."""
         if len(self.weights) == 1:
             return []
         return [self.repository.download(INDEX_FILE) if self.repository else require_file(self.path / INDEX_FILE)]
@@ -144,7 +146,7 @@ class ModelFolder:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    """Return the content of a model's config.json, checked but for the record."""
+    """Return the content of a model's config.json; all of it is checked except the record."""
     try:
         config: dict[str, Any] = json.loads(path.read_text("utf-8"))
         cfg = PretrainedCfg(**config["pretrained_cfg"])
@@ -164,14 +166,14 @@ def shipped_folder(name: str) -> Path | None:
 
 
 def shipped_files(record: Record) -> tuple[Path, ...]:
-    """Return the files of weights that the zoo ships, if all of them are on this machine; else nothing."""
+    """Return the files of weights that the zoo ships, if all of them are on this machine; else an empty tuple."""
     folder = shipped_folder(record.name)
     paths = tuple(folder / name for name in weights_files(record)) if folder else ()
     return paths if all(path.exists() for path in paths) else ()
 
 
 def remove_stale(folder: Path, kept: list[str]) -> None:
-    """Remove what another model has left in a folder, beside the files with the given names."""
+    """Remove the files that another model has left in a folder, but keep those with the given names."""
     remove_others(folder, kept)
     for name in {CURVE_FILE, TRAINING_FILE} - set(kept):
         (folder / name).unlink(missing_ok=True)
@@ -184,7 +186,7 @@ def require_writable(folder: Path) -> None:
 
 
 def require_not_shipped(folder: Path) -> None:
-    """Raise ConfigError for a folder that a checkout keeps for the weights that it ships: nothing is saved there."""
+    """Raise ConfigError for a folder in ``checkpoints/``, which is for shipped weights: nothing is saved there directly."""
     if folder.resolve().parent == CHECKPOINTS.resolve():
         raise ConfigError(
             f"{folder} is kept for weights that are shipped",

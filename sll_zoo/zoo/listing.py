@@ -1,4 +1,4 @@
-"""The models with weights: what is recorded of each, and where its weights are."""
+"""The models with weights: the record of each, and where its weights are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Listed:
     """A model with weights.
 
     Attributes:
-        record: What is known of them.
+        record: The record of the weights.
         location: The folder that holds them, or ``hf-hub:org/name@revision``.
         available: Whether they are on this machine: in ``checkpoints/``, in the installed package, or in the Hub's cache.
     """
@@ -31,7 +31,7 @@ class Listed:
 
 
 def listed_models() -> list[Listed]:
-    """Return the models that ``create_model(name, pretrained=True)`` has weights for; nothing is asked of the network."""
+    """Return the models that ``create_model(name, pretrained=True)`` has weights for, without using the network."""
     listed = []
     for name, record in read_records().items():
         place, files = locate(name), weights_files(record)

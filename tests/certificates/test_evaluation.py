@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 
@@ -53,5 +55,5 @@ def test_no_images_are_no_measurement(pretrained, digits):
     "labels", [torch.zeros(2, 1, dtype=torch.long), torch.zeros(3, dtype=torch.long), torch.zeros(2), torch.tensor([0, -1])]
 )
 def test_labels_that_are_no_classes_are_refused(pretrained, labels):
-    with pytest.raises(InputError, match="for 2 images: give one class index"):
+    with pytest.raises(InputError, match=re.escape(str(tuple(labels.shape)))):
         sll_zoo.evaluate(pretrained, [(torch.zeros(2, 1, 8, 8), labels)])

@@ -18,7 +18,7 @@ from sll_zoo.data import DATA_MODULES
 from sll_zoo.zoo.weights.packing import BITS
 from tests.marks import slow_but
 
-# What `import sll_zoo` may load beside the standard library, and what it may add to timm's own.
+# Packages that `import sll_zoo` may load besides the standard library, and those that it may add to timm's own.
 LOADED = {"sll_zoo", "lazy_loader", "wrapt"}
 ADDED = LOADED | {"jaxtyping", "jinja2", "markupsafe", "msgspec", "packaging", "xxhash"}
 # Each takes an interpreter that imports timm.

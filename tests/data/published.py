@@ -16,7 +16,7 @@ NAMES = ("goldfish, Carassius auratus", "tabby, tabby cat", "school bus")
 
 
 def md5(path):
-    return hashlib.md5(path.read_bytes()).hexdigest()  # noqa: S324 - it is what the archives are published with
+    return hashlib.md5(path.read_bytes()).hexdigest()  # noqa: S324 - the archives are published with MD5
 
 
 class _Silent(SimpleHTTPRequestHandler):
@@ -53,7 +53,7 @@ def cifar(reader, root, classes):
             path = root / "folders" / part / f"class_{label:02}" / file
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image.reshape(3, 32, 32).transpose(1, 2, 0)).save(path)
-        # Version 2 is what Python 2 wrote.
+        # Pickles of version 2, as Python 2 wrote them.
         (folder / name).write_bytes(pickle.dumps({"data": pixels, label_key: labels, "filenames": names}, protocol=2))
         return [name, md5(folder / name)]
 
@@ -92,7 +92,7 @@ def tiny_imagenet(root):
         images = folder / "train" / number / "images"
         images.mkdir(parents=True)
         for index in range(20):
-            write_image(images / f"{number}_{index}.JPEG", random, grey=index == 0)  # some of the published ones are grey
+            write_image(images / f"{number}_{index}.JPEG", random, grey=index == 0)  # some published images are grey
         (images.parent / f"{number}_boxes.txt").write_text(f"{number}_0.JPEG\t0\t10\t63\t58\n")
         for index in range(2):
             name = f"val_{3 * index + label}.JPEG"

@@ -39,7 +39,7 @@ def test_a_limit_takes_evenly_spaced_images_and_always_the_same():
     assert data.limited(1000).indices == list(range(400))
     assert torch.equal(data.limited(4).image(2), data.samples[200][0])
     assert data.limited(100).limited(4).indices == [0, 100, 200, 300]
-    with pytest.raises(ConfigError, match="limit=0: give an integer of at least 1"):
+    with pytest.raises(ConfigError, match="limit=0"):
         data.limited(0)
 
 
@@ -69,13 +69,13 @@ def test_the_fingerprint_is_of_pixels_and_labels_whatever_the_batches(digits):
 
 
 def test_folders_that_do_not_fit_the_model_are_refused(folder):
-    with pytest.raises(InputError, match=r"has 10 classes \(0, 1, 2, …\), the model 100"):
+    with pytest.raises(InputError, match=r"10 .*\(0, 1, 2, …\).* 100"):
         open_data(str(folder), SHAPE, 100)
-    with pytest.raises(InputError, match="8 x 8 pixels: this model takes 32 x 32"):
+    with pytest.raises(InputError, match=r"8 x 8 .*32 x 32"):
         open_data(str(folder), (3, 32, 32), 10)
     with pytest.raises(InputError, match="2 channels"):
         open_data(str(folder), (2, 8, 8), 10)
-    with pytest.raises(InputError, match=r"digits has images of \(1, 8, 8\), the model takes \(3, 32, 32\)"):
+    with pytest.raises(InputError, match=r"digits .*\(1, 8, 8\).*\(3, 32, 32\)"):
         open_data("digits", (3, 32, 32), 10)
 
 
@@ -92,12 +92,12 @@ def test_folders_are_found_among_the_models_classes_by_name(folder):
     assert data.class_names == ANIMALS
     assert {ANIMALS[label]: count for label, count in enumerate(labels.bincount().tolist()) if count} == counts
     assert data.batches().dataset[0][0].shape == SHAPE
-    # Some, in any number, but none that the model does not have.
+    # Folders of some of the model's classes are enough, but other classes are refused.
     shutil.rmtree(folder / "ant")
     shutil.rmtree(folder / "dog")
     assert {label for _, label in open_data(str(folder), SHAPE, 10, ANIMALS).samples} == {1}
     (folder / "cat").rename(folder / "tiger")
-    with pytest.raises(InputError, match=r"1 of 1 classes that the model does not have: tiger: .* are dog, cat, bird, ant"):
+    with pytest.raises(InputError, match=r"1 of 1 .*tiger.*dog, cat, bird, ant"):
         open_data(str(folder), SHAPE, 10, ANIMALS)
 
 
@@ -106,11 +106,11 @@ def test_as_many_folders_with_other_names_are_those_of_the_model_only_where_nobo
     numbers = tuple(map(str, range(10)))
     for names in ((), numbers):
         assert open_data(str(folder), SHAPE, 10, names).class_names == (*numbers[:9], "nine")
-    with pytest.raises(InputError, match="5 of 10 classes that the model does not have: 0, 1, 2, 4, nine: rename"):
+    with pytest.raises(InputError, match=r"5 of 10 .*0, 1, 2, 4, nine"):
         open_data(str(folder), SHAPE, 10, ANIMALS)
     shutil.rmtree(folder / "nine")
     assert open_data(str(folder), SHAPE, 10, numbers).class_names == numbers
-    with pytest.raises(InputError, match="has 9 classes"):
+    with pytest.raises(InputError, match=r"9 .*\(0, 1, 2, …\)"):
         open_data(str(folder), SHAPE, 10)
 
 
@@ -118,7 +118,7 @@ def test_a_data_set_of_that_name_agrees_in_names_too(digits):
     numbers = tuple("0123456789")
     data = open_data("digits", SHAPE, 10, numbers[::-1])
     assert torch.equal(torch.cat([labels for _, labels in data.batches()]), 9 - digits.tensors("test")[1])
-    with pytest.raises(InputError, match="digits has 10 of 10 classes that the model does not have: 0, 1"):
+    with pytest.raises(InputError, match=r"digits .*10 of 10 .*0, 1"):
         open_data("digits", SHAPE, 10, tuple("abcdefghij"))
 
 
@@ -128,7 +128,7 @@ def test_networks_know_the_names_that_their_weights_came_with(tmp_path):
     assert label_names(sll_zoo.create_model("sll_tiny.cifar10_jpeg", pretrained=True)) == CIFAR10_CLASSES
     save_pretrained(named, tmp_path / "named", label_names=ANIMALS)
     assert label_names(sll_zoo.create_model(f"local-dir:{tmp_path}/named", pretrained=True)) == ANIMALS
-    # An untrained head knows none, nor does one of another number.
+    # Names of classes are unknown for an untrained head, and for one with another number of classes.
     assert label_names(sll_zoo.create_model(f"local-dir:{tmp_path}/named")) == ()
     assert label_names(sll_zoo.create_model("sll_nano.digits")) == ()
     with pytest.warns(UntrainedHeadWarning):
@@ -144,10 +144,10 @@ def test_the_shipped_names_are_those_of_the_configurations():
 
 
 def test_what_is_no_data_set_is_refused(folder, tmp_path):
-    with pytest.raises(UnknownNameError, match="'nowhere', and no folder of that name: nearest: digits"):
+    with pytest.raises(UnknownNameError, match=r"'nowhere'.*digits"):
         open_data("nowhere", SHAPE, 10)
-    with pytest.raises(InputError, match="has no class folders: put the images of each class"):
+    with pytest.raises(InputError, match=r"images/0/cat/1.png"):
         check_source(str(folder / "0"))
     (tmp_path / "empty" / "cat").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"no images in the class folders .*png"):
+    with pytest.raises(InputError, match=r"empty.*\.jpg"):
         check_source(str(tmp_path / "empty"))

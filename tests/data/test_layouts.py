@@ -29,18 +29,18 @@ def of_both(*parts):
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        (of_both("train", "valid"), "mine/valid is neither a class nor a part: put images into ROOT/CLASS/, or into ROOT/train/"),
-        (of_both("train", "valid", "test"), "mine/valid is neither"),
-        (of_both("train", "validation"), "mine/validation is neither"),
-        (of_both("Train", "Test"), "mine/Test is neither"),
-        (of_both("train", "TEST"), "mine/TEST is neither"),
-        (of_both("test"), "mine/test has no .*mine/train beside it: put images into ROOT/CLASS/"),
-        (of_both("val", "test"), "mine/val has no .*mine/train beside it"),
-        (["train", "test"], "mine/train has no class folders"),
-        (of_both("training", "testing"), "mine/testing holds folders and no image, as no class does: put images into"),
-        (of_both("images"), "mine/images holds folders and no image"),
-        (of_both("train/images", "val/images"), "train/images holds folders and no image"),
-        ([*of_both("train", "val"), "val/cat2/more"], "val/cat2 holds folders and no image"),
+        (of_both("train", "valid"), "mine/valid .*neither"),
+        (of_both("train", "valid", "test"), "mine/valid .*neither"),
+        (of_both("train", "validation"), "mine/validation .*neither"),
+        (of_both("Train", "Test"), "mine/Test .*neither"),
+        (of_both("train", "TEST"), "mine/TEST .*neither"),
+        (of_both("test"), "mine/test .*mine/train"),
+        (of_both("val", "test"), "mine/val .*mine/train"),
+        (["train", "test"], "mine/train/cat/1.png"),
+        (of_both("training", "testing"), "mine/testing .*folders"),
+        (of_both("images"), "mine/images .*folders"),
+        (of_both("train/images", "val/images"), "train/images .*folders"),
+        ([*of_both("train", "val"), "val/cat2/more"], "val/cat2 .*folders"),
     ],
 )
 def test_folders_that_may_be_meant_for_parts_are_no_classes(write, folders, message):
@@ -75,11 +75,13 @@ def test_files_that_are_no_images_by_their_names_are_counted_once(write, caplog)
     data = ImageFolder(str(root), num_workers=0)
     data.prepare_data()
     data.setup()
-    begin = "5 files in class folders are left out (.heic: 3, .txt: 1, no suffix: 1): images end in .jpg, "
-    assert [record.getMessage()[: len(begin)] for record in caplog.records] == [begin]
+    (told,) = caplog.messages
+    assert told.startswith("5 ")
+    assert "(.heic: 3, .txt: 1, no suffix: 1)" in told
     caplog.clear()
     open_data(str(root), (3, 4, 4), 2)
-    assert [record.getMessage()[:48] for record in caplog.records] == ["1 files in class folders are left out (.heic: 1)"]
+    (told,) = caplog.messages
+    assert "(.heic: 1)" in told
 
 
 def test_nothing_is_said_of_folders_of_images_alone(write, caplog):

@@ -58,7 +58,7 @@ def test_parts_are_read_when_they_are_asked_for_and_have_a_fingerprint_each(digi
     fresh = Digits()
     assert fresh.fingerprint("test") == fingerprint([digits.tensors("test")])
     assert len({fresh.fingerprint(part) for part in ("train", "validation", "test")} | {fresh.fingerprint()}) == 4
-    with pytest.raises(UnknownNameError, match="digits has no part 'val': choose one of train, validation, test"):
+    with pytest.raises(UnknownNameError, match=r"digits .*'val'"):
         fresh.tensors("val")
 
 

@@ -82,7 +82,7 @@ def tiny(monkeypatch, there):
 
 
 def test_cifar_is_downloaded_on_request_only_then_read_whole(cifar):
-    with pytest.raises(InputError, match=r"batch.*does not exist: give download=True|train does not exist: give download=True"):
+    with pytest.raises(InputError, match=r"(batch_1|train) .*exist.*download=True"):
         cifar().prepare_data()
     data = cifar(download=True)
     data.prepare_data()
@@ -111,12 +111,10 @@ def test_a_damaged_file_of_cifar_is_named(cifar):
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole[:500] + bytes([whole[500] ^ 1]) + whole[501:]):
         path.write_bytes(damaged)
-        with pytest.raises(
-            InputError, match=rf"{name} is damaged: its md5 is not {checksum}: remove it, then give download=True"
-        ):
+        with pytest.raises(InputError, match=f"{name} .*{checksum}.*download=True"):
             cifar().setup("test")
     path.unlink()
-    with pytest.raises(InputError, match=rf"{name} does not exist: give download=True"):
+    with pytest.raises(InputError, match=f"{name} .*exist.*download=True"):
         cifar().setup()
     cifar(download=True).prepare_data()
     assert path.read_bytes() == whole
@@ -184,10 +182,10 @@ def test_two_layouts_at_once_are_refused(cifar10, there):
 
 def test_what_was_downloaded_is_what_was_published(cifar, monkeypatch):
     monkeypatch.setattr(cifar.archive, "tgz_md5", "0" * 32)
-    with pytest.raises(InputError, match=r"cannot be downloaded .*corrupted.*: fetch it by other means and unpack it in data"):
+    with pytest.raises(InputError, match=r"gz .*corrupted.*data"):
         cifar(download=True).prepare_data()
     monkeypatch.setattr(cifar.archive, "url", cifar.archive.url + "x")
-    with pytest.raises(InputError, match=r"gzx cannot be downloaded \(HTTP Error 404"):
+    with pytest.raises(InputError, match=r"gzx .*HTTP Error 404"):
         cifar(download=True).prepare_data()
 
 
@@ -218,38 +216,38 @@ def _overwritten(path):
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
-        ("train/n02123045/images/n02123045_7.JPEG", _cut, "n02123045_7.JPEG cannot be read"),
-        ("val/images/val_4.JPEG", _cut, "val_4.JPEG cannot be read"),
-        ("train/n02123045/images/n02123045_7.JPEG", lambda path: path.unlink(), "n02123045/images has 19 images, not 20: remove"),
-        ("train/n04146614", lambda path: path.rename("elsewhere"), "n04146614/images has 0 images, not 20"),
-        ("val/images/val_4.JPEG", lambda path: path.unlink(), "val_4.JPEG does not exist, but val_annotations.txt lists it"),
-        ("val/val_annotations.txt", lambda path: path.unlink(), "val_annotations.txt does not exist: give download=True"),
-        ("wnids.txt", lambda path: path.write_text("n01443537\nn04146614\n"), "wnids.txt has 2 classes, not 3"),
+        ("train/n02123045/images/n02123045_7.JPEG", _cut, "n02123045_7.JPEG .*read"),
+        ("val/images/val_4.JPEG", _cut, "val_4.JPEG .*read"),
+        ("train/n02123045/images/n02123045_7.JPEG", lambda path: path.unlink(), "n02123045/images .* 19 .* 20"),
+        ("train/n04146614", lambda path: path.rename("elsewhere"), "n04146614/images .* 0 .* 20"),
+        ("val/images/val_4.JPEG", lambda path: path.unlink(), "val_4.JPEG .*val_annotations.txt"),
+        ("val/val_annotations.txt", lambda path: path.unlink(), "val_annotations.txt .*download=True"),
+        ("wnids.txt", lambda path: path.write_text("n01443537\nn04146614\n"), "wnids.txt .* 2 .* 3"),
         (
             "val/val_annotations.txt",
             lambda path: path.write_text(path.read_text().replace("n04146614", "n00001740", 1)),
-            "line 5 of .*val_annotations.txt names the class 'n00001740', which wnids.txt does not",
+            "line 5 .*val_annotations.txt .*'n00001740'.*wnids.txt",
         ),
         (
             "val/val_annotations.txt",
             lambda path: path.write_text(path.read_text().replace("n04146614", "n02123045", 1)),
-            "val_annotations.txt has 3 images of class n02123045, not 2",
+            "val_annotations.txt .* 3 .*n02123045.* 2",
         ),
-        ("val/val_annotations.txt", lambda path: path.write_text("val_0.JPEG"), "line 1 of .* names the class ''"),
+        ("val/val_annotations.txt", lambda path: path.write_text("val_0.JPEG"), "line 1 .*''"),
         (
             "val/val_annotations.txt",
             lambda path: path.write_text(path.read_text().replace("val_3.JPEG", "val_0.JPEG")),
-            r"line 2 of .*val_annotations.txt names val_0.JPEG again: remove",
+            "line 2 .*val_annotations.txt .*val_0.JPEG",
         ),
-        *((name, _overwritten, f"{name} is damaged: it is no text") for name in tiny_imagenet.LISTS),
-        *((name, lambda path: path.write_text(""), f"{name} (has 0|is damaged: it has no name)") for name in tiny_imagenet.LISTS),
-        ("words.txt", _cut, "words.txt is damaged: it has no name for the class n02123045: remove the folder"),
-        ("words.txt", lambda path: path.write_text(path.read_text().replace(published.NAMES[1], " ")), "the class n02123045"),
-        ("words.txt", lambda path: path.write_text(path.read_text().replace("\t", " ")), "the class n01443537"),
+        *((name, _overwritten, f"{name} .*0x89") for name in tiny_imagenet.LISTS),
+        *((name, lambda path: path.write_text(""), f"{name} .*( 0 |class n01443537)") for name in tiny_imagenet.LISTS),
+        ("words.txt", _cut, "words.txt .*n02123045"),
+        ("words.txt", lambda path: path.write_text(path.read_text().replace(published.NAMES[1], " ")), "words.txt .*n02123045"),
+        ("words.txt", lambda path: path.write_text(path.read_text().replace("\t", " ")), "words.txt .*n01443537"),
         (
             "train/n02123045/images/n02123045_7.JPEG",
             lambda path: path.rename(path.with_name("n04146614_7.JPEG")),
-            "n02123045/images/n04146614_7.JPEG is not an image of the class n02123045: remove",
+            "n02123045/images/n04146614_7.JPEG .*class n02123045",
         ),
     ],
 )
@@ -263,14 +261,14 @@ def test_what_is_wrong_with_tiny_imagenet_is_named_before_training(tiny, file, c
 
 def test_a_training_image_of_another_size_is_named(tiny):
     published.write_image(tiny().folder / "train/n01443537/images/n01443537_3.JPEG", np.random.default_rng(0), (60, 64))
-    with pytest.raises(InputError, match=r"n01443537_3.JPEG has 64 x 60 pixels: unpack the archive again"):
+    with pytest.raises(InputError, match=r"n01443537_3.JPEG .*64 x 60"):
         tiny().setup()
 
 
 def test_a_data_set_that_is_not_there_is_a_mistake_of_one_line_before_the_model_is_looked_for(capsys):
     for name in ("cifar10", "cifar100", "tiny_imagenet"):
         assert main(["certify", "nothing", name]) == 2
-        assert "does not exist: give download=True, or unpack " in capsys.readouterr().err
+        assert "download=True" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("tiny")

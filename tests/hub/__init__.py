@@ -9,10 +9,10 @@ For tests, by the fixture ``hub``, which every folder of tests has::
         assert [request.path for request in hub.asked("*/resolve/*", "GET")] == [...]              # what was asked, in order
 
 ``hub.endpoint``
-    where it answers; a client in this process is ``HfApi(endpoint=hub.endpoint, token=hub.token)``.
+    the Hub's address; a client in this process is ``HfApi(endpoint=hub.endpoint, token=hub.token)``.
 ``hub.environment(home, token=hub.token, xet=False, **more)``
     a whole environment for ``subprocess.run(env=...)``: this endpoint, ``home`` as HF_HOME, no proxies, no telemetry.
-    ``token=None`` is nobody. Xet is off unless asked for: see ``tests.hub.xet``.
+    ``token=None`` makes the client anonymous. Xet is off unless asked for: see ``tests.hub.xet``.
 ``hub.put(repo, {path: bytes}, revision="main", tag=None, private=..., gated=..., accepted=[...])``
     makes the files the whole of a branch, as a commit, and returns its id. The repository belongs to the user ``zoo``.
 ``hub.fault(fault, path="*", method=None, times=None)``
@@ -21,11 +21,13 @@ For tests, by the fixture ``hub``, which every folder of tests has::
     all requests so far, and those of a path (a shell pattern): each has ``method``, ``path`` (raw, without the query),
     ``query``, ``headers`` (lower-case names), ``token`` (None if no Authorization came) and ``status`` (None until answered).
 ``WRITE_TOKEN``, ``READ_TOKEN``, ``STRANGER_TOKEN`` of ``tests.hub.server``
-    of ``zoo`` to write and to read, and of another user. A namespace belongs to whoever first makes a repository in it.
+    tokens of the user ``zoo`` to write and to read, and of another user. A namespace belongs to the user who first makes a
+    repository in it.
 
-What came by Xet is fetched by Xet, from ``/xet/xorbs/*``; clients without it, and what was ``put``, use ``/resolve/``.
+Files that were sent by Xet are fetched by Xet, from ``/xet/xorbs/*``; clients without Xet, and files that were ``put``, use
+``/resolve/``.
 
-For people: ``python -m tests.hub``.
+To start a Hub by hand: ``python -m tests.hub``.
 
 Models only: no data sets, Spaces, pull requests or multipart uploads. .gitignore files are not looked at.
 """

@@ -32,7 +32,7 @@ def serve(folder, port):
     os.environ["HF_HOME"] = str(folder / "own")  # where hf_xet writes its logs when it assembles files for the Hub
     from tests.hub.server import OWNER, Hub
 
-    for end in (signal.SIGINT, signal.SIGTERM):  # SIGINT is ignored at first in what a shell runs in the background
+    for end in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
         signal.signal(end, signal.default_int_handler)
     try:
         hub = Hub(folder, port)

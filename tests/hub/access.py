@@ -1,6 +1,6 @@
-"""Who may do what: tokens, and refusals in the terms of the real Hub.
+"""Tokens and their rights, and refusals in the terms of the real Hub.
 
-Whoever has no token and asks for what does not exist or is private is told 401; whoever has one and no right is told 404.
+A request for a missing or private repository gets status 401 without a token, and 404 with a token that has no right to it.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Token:
 
 
 def identity(hub, request):
-    """Return who asks, None if anonymous.
+    """Return the token that a request came with, None if it is anonymous.
 
     Raises:
         RefusedError: The token is not known.
@@ -26,7 +26,7 @@ def identity(hub, request):
 
 
 def known_user(hub, request):
-    """Return who asks, who must say so."""
+    """Return the token of a request, and refuse an anonymous one."""
     who = identity(hub, request)
     if who is None:
         raise RefusedError(401, "Invalid username or password.")
@@ -34,7 +34,7 @@ def known_user(hub, request):
 
 
 def writer(hub, request):
-    """Return who asks, who must hold a token that may write."""
+    """Return the token of a request, and refuse one that may not write."""
     who = known_user(hub, request)
     if who.role != "write":
         raise RefusedError(403, "This token may read only: a token with the role 'write' is needed")
@@ -42,7 +42,7 @@ def writer(hub, request):
 
 
 def visible(hub, request, repo):
-    """Return the repository, if whoever asks may know that it exists."""
+    """Return the repository, and refuse a user who may not know that it exists."""
     who, repository = identity(hub, request), hub.store.repositories.get(repo)
     if repository and not (repository.private and (who is None or who.user != repository.owner)):
         return repository
@@ -52,7 +52,7 @@ def visible(hub, request, repo):
 
 
 def readable(hub, request, repo):
-    """Return the repository, if whoever asks may have its files."""
+    """Return the repository, and refuse a user who may not have its files."""
     who, repository = identity(hub, request), visible(hub, request, repo)
     if repository.gated and (who is None or who.user not in (repository.owner, *repository.accepted)):
         message = f"Access to model {repo} is restricted: ask for it on its page"
@@ -61,7 +61,7 @@ def readable(hub, request, repo):
 
 
 def writable(hub, request, repo):
-    """Return the repository, if whoever asks may change it."""
+    """Return the repository, and refuse a user who may not change it."""
     repository, who = visible(hub, request, repo), writer(hub, request)
     if who.user != repository.owner:
         raise RefusedError(403, f"{who.user} has no right to write to {repo}")

@@ -1,4 +1,4 @@
-"""Who one is, and repositories as a whole: create, delete, settings, list; the model card's check."""
+"""The user of a token; creating, deleting, setting up and listing repositories; checking a model card."""
 
 import re
 
@@ -49,7 +49,7 @@ def delete(hub, request):
 
 
 def is_private(wish):
-    """Return whether a request asks for privacy, in the words of 1.x or of 2.x."""
+    """Return whether a request asks for a private repository, by the names of client 1.x or 2.x."""
     return wish.get("visibility") == "private" or wish.get("private") is True
 
 

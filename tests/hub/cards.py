@@ -1,4 +1,4 @@
-"""The YAML at the head of a model card: what it says, and what is wrong with it."""
+"""The YAML at the head of a model card: its content, and its errors."""
 
 import re
 
@@ -8,10 +8,10 @@ HEAD = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILI
 
 
 def metadata(text):
-    """Return the head's content, an empty dict if there is none.
+    """Return the content of the head, an empty dict if there is none.
 
     Raises:
-        yaml.YAMLError: It is not YAML.
+        yaml.YAMLError: The head is not YAML.
     """
     head = HEAD.match(text)
     return yaml.safe_load(head[1]) or {} if head else {}
@@ -35,7 +35,7 @@ def problems(text):
 
 
 def result_problems(index):
-    """Return what the Hub needs of a model-index and does not find."""
+    """Return a message for each part of a model-index that the Hub needs and does not find."""
     models = as_list(index)
     if not all(has(model, "name", "results") for model in models):
         return ['"model-index" needs entries with "name" and "results"']

@@ -1,4 +1,4 @@
-"""The real client in a process of its own: it reads HF_ENDPOINT and the other variables when it is imported."""
+"""The real client in a new process, since it reads HF_ENDPOINT and other variables when it is imported."""
 
 import hashlib
 import json
@@ -18,17 +18,17 @@ print(json.dumps(commit))
 
 
 def some_bytes(size):
-    """Return bytes without a pattern, always the same."""
+    """Return pseudo-random bytes, the same ones each time."""
     return hashlib.shake_256(b"weights").digest(size)
 
 
 def command(code, *arguments):
-    """Return the command line that runs the code, which has json and sys."""
+    """Return the command line that runs Python code, with json and sys imported."""
     return [sys.executable, "-c", "import json, sys\n" + code, *map(str, arguments)]
 
 
 def run(hub, home, code, *arguments, **environment):
-    """Run the code with a client that keeps its things in ``home``, and return what it printed, read as JSON."""
+    """Run Python code with a client whose files are in ``home``, and return its output, read as JSON."""
     chosen = hub.environment(home, **environment)
     done = subprocess.run(command(code, *arguments), env=chosen, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -41,7 +41,7 @@ def publish(hub, home, repo, folder, tag="", **environment):
 
 
 def written(folder, files):
-    """Write the bytes, by path, into a folder."""
+    """Write files, bytes by path, into a folder, and return it."""
     for path, content in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
@@ -49,6 +49,6 @@ def written(folder, files):
 
 
 def read(folder):
-    """Return the bytes of all files in a folder, by path, without those that clients and the Hub add."""
+    """Return the bytes of all files in a folder, by path, without the files that clients and the Hub add."""
     found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     return {name: path.read_bytes() for name, path in found.items() if name != ".gitattributes" and not name.startswith(".cache")}

@@ -1,7 +1,8 @@
-"""What goes wrong between a client and the Hub, to order: ``hub.fault(cut(after=20_000_000), "*.safetensors", "GET", times=1)``.
+"""Faults between a client and the Hub, on demand: ``hub.fault(cut(after=20_000_000), "*.safetensors", "GET", times=1)``.
 
-Each function returns a fault: a function of the request and of ``truth``, which does what was asked and gives the true answer. A
-fault returns the answer that is sent, or None to hang up without one. Those that spoil an answer leave refusals as they are.
+Each function here returns a fault: a function of the request and of ``truth``. Calling ``truth`` does what was asked and returns
+the true answer. A fault returns the answer to send, or None to hang up without one. Faults that change an answer leave refusals
+as they are.
 """
 
 from dataclasses import replace
@@ -34,7 +35,7 @@ def delayed(seconds):
 
 
 def throttled(rate):
-    """Take the body of the request, and send that of the answer, at ``rate`` bytes a second."""
+    """Receive the body of the request, and send the body of the answer, at ``rate`` bytes a second."""
 
     def fault(request, truth):
         request.rate = rate
@@ -54,7 +55,7 @@ def wrong_bytes():
 
 
 def truncated(size):
-    """Send the first ``size`` bytes as if they were all."""
+    """Send the first ``size`` bytes as if they were the whole file."""
     return other_content(lambda content: content[:size])
 
 
@@ -64,22 +65,22 @@ def oversized(extra):
 
 
 def html_page():
-    """Send a web page with status 200, as file hosts do that want a visitor to click."""
+    """Send a web page with status 200, as file hosts do that want a visitor to click first."""
     return other_content(lambda _: PAGE)
 
 
 def wrong_etag(etag="0" * 64):
-    """Name the file by another hash than its own."""
+    """Send the file with a hash that is not its own."""
     return spoilt(lambda answer: replace(answer, headers=answer.headers | {"ETag": f'"{etag}"'}))
 
 
 def other_content(change):
-    """Return the fault that sends, in place of a file, what ``change`` makes of its bytes."""
+    """Send ``change(bytes)`` in place of the bytes of a file."""
     return spoilt(lambda answer: replace(answer, body=change(answer.content())))
 
 
 def spoilt(spoil):
-    """Return the fault that does what was asked and then changes the answer, unless it is a refusal."""
+    """Return a fault that does what was asked and then changes the answer by ``spoil``, unless it is a refusal."""
 
     def fault(_, truth):
         answer = truth()

@@ -1,4 +1,4 @@
-"""What a repository holds: its description, revisions, history and tree, and the files themselves."""
+"""Requests that read a repository: its description, revisions, history, tree and files."""
 
 import hashlib
 
@@ -20,7 +20,7 @@ def revision(hub, request, repo, rev):
 
 
 def information(hub, repository, commit, with_blobs=False):
-    """Return what the Hub says of a model: the card's metadata, and its files."""
+    """Return the Hub's description of a model: the card's metadata, and its files."""
     text = hub.content(commit.files["README.md"]).decode() if "README.md" in commit.files else ""
     card = {} if cards.problems(text)[0] else cards.metadata(text)
     known = {key: card[key] for key in ("pipeline_tag", "library_name") if key in card}
@@ -86,7 +86,7 @@ def names(commit):
 
 
 def entry(commit, path):
-    """Return a line of a listing, of a file or a folder."""
+    """Return the entry of a file or a folder in a listing."""
     file = commit.files.get(path)
     if file is None:
         inside = sorted((name, one.blob) for name, one in commit.files.items() if name.startswith(path + "/"))

@@ -26,7 +26,7 @@ def create_branch(hub, request, repo, name):
 
 
 def created(hub, repository, references, name, revision):
-    """Enter a new name for a commit."""
+    """Add a new branch or tag for a commit."""
     with hub.store.lock:
         if name in references:
             raise RefusedError(409, f"Reference already exists: {name}")

@@ -1,4 +1,4 @@
-"""Which function answers which request: templates of raw paths, since an escaped slash belongs to a revision."""
+"""Choosing the function that answers a request, by templates of raw paths, in which an escaped slash belongs to a revision."""
 
 import re
 from urllib.parse import unquote
@@ -6,12 +6,12 @@ from urllib.parse import unquote
 from tests.hub.transport import RefusedError
 
 HASH = "[0-9a-f]{64}"
-PARTS = {"repo": "[^/]+/[^/]+", "path": ".*", "oid": HASH, "xorb": HASH, "file": HASH, "size": "[0-9]+"}  # else [^/]+
+PARTS = {"repo": "[^/]+/[^/]+", "path": ".*", "oid": HASH, "xorb": HASH, "file": HASH, "size": "[0-9]+"}  # other parts are [^/]+
 ROUTES = []
 
 
 def route(method, template):
-    """Let the function answer ``method`` of paths like the template: it gets the Hub, the request and the unquoted parts."""
+    """Register the decorated function for a method and a template; it gets the Hub, the request and the unquoted parts."""
     pattern = re.sub(r"\\{(\w+)\\}", lambda part: f"(?P<{part[1]}>{PARTS.get(part[1], '[^/]+')})", re.escape(template))
 
     def enter(function):
@@ -22,7 +22,7 @@ def route(method, template):
 
 
 def answer(hub, request):
-    """Return what the function of the path answers."""
+    """Return the answer of the function that is registered for the request."""
     method = "GET" if request.method == "HEAD" else request.method
     for known, pattern, function in ROUTES:
         match = pattern.fullmatch(request.path)

@@ -1,4 +1,4 @@
-"""The Hub as tests see it: a server in this process, its folder, its log of requests and its faults."""
+"""The Hub for tests: a server in this process, with its folder, its log of requests and its faults."""
 
 import functools
 import hashlib
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from tests.hub import account, refs, routing, writing, xet  # noqa: F401  (each enters its routes)
+from tests.hub import account, refs, routing, writing, xet  # noqa: F401  (each registers its routes)
 from tests.hub.access import Token
 from tests.hub.state import Store
 from tests.hub.transport import RefusedError, Server
@@ -21,7 +21,7 @@ PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 
 @dataclass
 class Rule:
-    """A fault, where it strikes, and how often it still will; None for always."""
+    """A fault, the requests that it strikes, and how many times it still will (None for always)."""
 
     fault: object
     path: str
@@ -29,7 +29,7 @@ class Rule:
     left: int | None
 
     def strikes(self, request):
-        """Return whether it is this request's turn, and count it."""
+        """Return whether the fault strikes this request, and count it if so."""
         if self.left == 0 or self.method not in (None, request.method) or not fnmatchcase(request.path, self.path):
             return False
         self.left = None if self.left is None else self.left - 1
@@ -37,7 +37,7 @@ class Rule:
 
 
 class Hub:
-    """A Hub on a port of 127.0.0.1, 0 for a free one, with what ``folder`` holds of earlier times; it runs inside ``with``."""
+    """A Hub on a port of 127.0.0.1 (0 for a free one), with the repositories in ``folder``; it runs inside ``with``."""
 
     def __init__(self, folder, port=0):
         self.tokens, self.token = TOKENS, WRITE_TOKEN
@@ -57,7 +57,7 @@ class Hub:
             raise self.server.failures[0]
 
     def respond(self, request):
-        """Return the answer to a request, spoilt by the faults whose turn it is."""
+        """Return the answer to a request, changed by the faults that strike it."""
         with self.counting:
             self.requests.append(request)
             rules = [rule for rule in self.rules if rule.strikes(request)]
@@ -74,18 +74,18 @@ class Hub:
         return answer()
 
     def fault(self, fault, path="*", method=None, times=None):
-        """Let a fault of ``tests.hub.faults`` strike requests of a path (a shell pattern, without the query) and a method."""
+        """Let a fault of ``tests.hub.faults`` strike requests by path (a shell pattern, without the query) and method."""
         self.rules.append(Rule(fault, path, method, times))
 
     def asked(self, path="*", method=None):
-        """Return the requests so far of a path (a shell pattern) and a method."""
+        """Return the requests so far, by path (a shell pattern) and method."""
         return [one for one in list(self.requests) if method in (None, one.method) and fnmatchcase(one.path, path)]
 
     def put(self, repo, files, revision="main", tag=None, **settings):
-        """Make the bytes ``files``, by path, the whole of a branch, besides .gitattributes; return the commit's id.
+        """Commit ``files``, bytes by path, as the only files of a branch besides .gitattributes; return the commit's id.
 
         Repository and branch are made if they do not exist; ``settings`` are ``private``, ``gated`` ("auto", "manual") and
-        ``accepted``, the users who may have a gated one's files.
+        ``accepted``, the users who may have the files of a gated repository.
         """
         with self.store.lock:
             repository = self.store.repositories.get(repo) or self.store.create(repo, OWNER)
@@ -104,9 +104,9 @@ class Hub:
         return commit.id
 
     def environment(self, home, token=WRITE_TOKEN, xet=False, **more):
-        """Return the environment of a process whose client knows this Hub only and keeps all it knows in ``home``.
+        """Return the environment of a process whose client knows only this Hub and keeps its files in ``home``.
 
-        ``token`` None makes it anonymous; ``xet`` leaves on what is on by default.
+        ``token`` None makes the client anonymous; ``xet`` leaves Xet on, as it is by default.
         """
         kept = {
             name: value
@@ -120,7 +120,7 @@ class Hub:
         return kept | chosen | fixed | where | more
 
     def ticket(self, oid, size):
-        """Return what a url must carry to be one of those that this Hub gave out."""
+        """Return the signature by which this Hub recognises a url that it gave out."""
         return hashlib.sha256(f"{self.secret} {oid} {size}".encode()).hexdigest()[:16]
 
     def has(self, oid):

@@ -1,7 +1,7 @@
-"""What the Hub keeps: one JSON file for each repository, with its commits, and contents by their sha256.
+"""The Hub's storage: one JSON file for each repository, with its commits, and the contents of files by their sha256.
 
-Every file is written under a temporary name and renamed, so whoever is killed, client or server, leaves no half of anything. A
-commit is one rename of the repository's file: all of it is there or nothing.
+Every file is written under a temporary name and renamed, so that a client or server that is killed leaves no half file. A commit
+is one rename of the repository's file: all of it is there, or nothing.
 """
 
 import hashlib
@@ -13,18 +13,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-LARGE = 10_000_000  # bytes; what is larger is no git object
+LARGE = 10_000_000  # bytes; a larger file is not stored as a git object
 LFS_SUFFIXES = ("safetensors", "bin", "pt", "pth", "ckpt", "npz", "npy", "onnx", "h5", "zip", "gz")
 GITATTRIBUTES = "".join(f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LFS_SUFFIXES).encode()
 
 
 class WrongContentError(ValueError):
-    """The bytes are not those that their hash or their size announced."""
+    """The bytes do not have the announced hash or size."""
 
 
 @dataclass(frozen=True)
 class File:
-    """One file of a commit; ``lfs`` says by which of its hashes clients know it."""
+    """One file of a commit; ``lfs`` says whether clients know it by sha256 or by git's hash."""
 
     sha256: str
     size: int
@@ -83,7 +83,7 @@ class Repository:
 
 
 class Store:
-    """Repositories and contents in a folder, as they were when it was last used."""
+    """Repositories and contents of files in a folder, which keeps them for the next Hub."""
 
     def __init__(self, folder):
         self.lock = threading.RLock()
@@ -124,7 +124,7 @@ class Store:
         return large_file(sha256, len(content)) if lfs else File(sha256, len(content), blob_hash(content), lfs=False)
 
     def receive(self, pieces, sha256, size):
-        """Store what the pieces amount to, if it is what was announced; the store is unchanged otherwise."""
+        """Store the joined pieces if they have the announced hash and size; otherwise leave the store unchanged."""
         seen, digest = 0, hashlib.sha256()
         with atomic_write(self.path(sha256)) as stream:
             for piece in pieces:
@@ -135,7 +135,7 @@ class Store:
                 raise WrongContentError(f"{seen} bytes of sha256 {digest.hexdigest()}, not {size} of {sha256}")
 
     def commit(self, repository, branch, files, title, message="", author=""):
-        """Make ``files``, all of them by path, the state of the branch; the same state makes no commit."""
+        """Commit ``files``, all files by path, as the state of a branch; an unchanged state makes no commit."""
         parent = repository.branches.get(branch)
         if parent and repository.commits[parent].files == files:
             return repository.commits[parent]
@@ -151,7 +151,7 @@ class Store:
 
 @contextmanager
 def atomic_write(path):
-    """Give a stream whose bytes become the file ``path`` when the block ends well, and nothing otherwise."""
+    """Give a stream whose bytes become the file ``path`` if the block ends without an error; otherwise nothing is written."""
     with TemporaryDirectory(dir=path.parent, prefix=".") as folder:
         with (Path(folder) / path.name).open("wb") as stream:
             yield stream
@@ -168,6 +168,6 @@ def blob_hash(content):
 
 
 def large_file(sha256, size):
-    """Return the entry of a file that git knows by a pointer."""
+    """Return the commit's entry for a file that git stores as a pointer."""
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n"
     return File(sha256, size, blob_hash(pointer.encode()), lfs=True)

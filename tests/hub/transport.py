@@ -1,4 +1,4 @@
-"""Requests and answers over HTTP/1.1: a body is read before it is answered, ranges are kept, and an answer can be cut or slow."""
+"""Requests and answers over HTTP/1.1; bodies are read before answering, ranges work, and an answer can be cut or slow."""
 
 import json
 import re
@@ -20,7 +20,7 @@ class GoneError(ConnectionError):
 
 @dataclass
 class Answer:
-    """What is sent back: a body of bytes or the path of a file; ``cut`` and ``rate`` (bytes/s) spoil how it is sent."""
+    """The answer to a request: a body of bytes or the path of a file; ``cut`` and ``rate`` (bytes/s) disturb its sending."""
 
     status: int = 200
     body: bytes | Path = b""
@@ -41,7 +41,7 @@ class Answer:
 
 
 class RefusedError(Exception):
-    """The request is answered with an error, in the headers that the client reads."""
+    """An error to answer a request with, in the headers that the client reads."""
 
     def __init__(self, status, message, code=None, **headers):
         super().__init__(message)
@@ -51,7 +51,7 @@ class RefusedError(Exception):
 
 @dataclass
 class Request:
-    """A request as it was logged; ``status`` is None as long as it has not been answered, or if it never was."""
+    """A request in the log; ``status`` is None until it is answered."""
 
     method: str
     path: str
@@ -70,7 +70,7 @@ class Request:
         return self.headers.get("authorization", "").removeprefix("Bearer ") or None
 
     def pieces(self):
-        """Give the rest of the body, at most ``rate`` bytes a second.
+        """Yield the rest of the body, at most ``rate`` bytes a second.
 
         Raises:
             GoneError: The body ended early.
@@ -96,7 +96,7 @@ class Request:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else each answer waits 40 ms for the acknowledgement of its headers
+    disable_nagle_algorithm = True  # otherwise each answer waits 40 ms for the acknowledgement of its headers
 
     def handle_any(self):
         url = urlsplit(self.path)
@@ -137,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
             self.hang_up()
 
     def hang_up(self):
-        """End the connection with FIN; RST would be another failure, which clients do not retry."""
+        """End the connection with FIN; after RST, clients would not retry."""
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_WR)
 
@@ -146,7 +146,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def chosen_range(answer, asked):
-    """Return status, start, stop and further headers for the header ``Range``."""
+    """Return status, start, stop and further headers of the answer to a header ``Range``."""
     size = answer.size()
     match = re.fullmatch(r"bytes=(\d+)-(\d*)", asked or "")
     if not (answer.ranges and match and answer.status == 200):
@@ -158,9 +158,9 @@ def chosen_range(answer, asked):
 
 
 class Server(ThreadingHTTPServer):
-    """A server of one thread for each connection, which ends with all of them: ``respond`` maps a request to an answer."""
+    """A server with a thread for each connection, which ends after all threads; ``respond`` maps a request to an answer."""
 
-    daemon_threads = False  # so that closing waits for them
+    daemon_threads = False  # closing waits for the threads
     request_queue_size = 128
 
     def __init__(self, port, respond):
@@ -189,5 +189,5 @@ class Server(ThreadingHTTPServer):
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
-                continue  # the client was faster
+                continue  # the client has closed it already
         self.server_close()

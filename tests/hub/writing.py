@@ -1,4 +1,4 @@
-"""How a repository changes: preupload, large files by LFS, and commits."""
+"""Requests that change a repository: preupload, large files by LFS, and commits."""
 
 import base64
 import json
@@ -26,13 +26,13 @@ def no_pull_request(request):
 
 
 def large_patterns(hub, commit):
-    """Return the patterns that .gitattributes gives to LFS."""
+    """Return the patterns of files that .gitattributes assigns to LFS."""
     attributes = hub.content(commit.files[".gitattributes"]).decode() if ".gitattributes" in commit.files else ""
     return [line.split()[0] for line in attributes.splitlines() if "filter=lfs" in line]
 
 
 def upload_mode(commit, patterns, file):
-    """Return how a file is to be sent, and what is stored under its name now."""
+    """Return how a client is to send a file, and the hash of the file that has its name now."""
     path, known = file["path"], commit.files.get(file["path"])
     mode = "lfs" if is_large(path, file["size"], base64.b64decode(file.get("sample", "")), patterns) else "regular"
     return {"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": known.oid if known else None}
@@ -53,7 +53,7 @@ def batch(hub, request, repo):
         url = f"{hub.endpoint}/_lfs/{oid}/{size}/{hub.ticket(oid, size)}"
         actions = {} if hub.has(oid) else {"actions": {"upload": {"href": url}, "verify": {"href": url + "/verify"}}}
         objects.append({"oid": oid, "size": size} | actions)
-    transfer = "xet" if "xet" in wish.get("transfers", []) else "basic"  # before 1.20 clients left the choice to the Hub
+    transfer = "xet" if "xet" in wish.get("transfers", []) else "basic"  # clients before 1.20 let the Hub choose
     return Answer.json({"transfer": transfer, "objects": objects})
 
 

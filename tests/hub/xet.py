@@ -1,4 +1,4 @@
-"""Xet: how clients with hf_xet send large files unless told not to, and fetch what was sent so.
+"""Xet: how clients with hf_xet send large files unless told not to, and fetch files that were sent in this way.
 
 A file is cut into chunks, chunks are packed into xorbs, and a shard says of which chunks of which xorbs a file consists. This is
 the content-addressable storage (CAS) of https://huggingface.co/docs/xet in version 1 of its API, which clients fall back to. The
@@ -24,7 +24,7 @@ CHUNK_VERSION = 0
 
 
 class Xorbs:
-    """The folder of a CAS: xorbs as they came, and of which pieces of them each file consists."""
+    """The folder of a CAS: xorbs as they were sent, and the list of pieces that each file consists of."""
 
     def __init__(self, folder):
         self.xorbs, self.listings = folder / "xet" / "xorbs", folder / "xet" / "files"
@@ -33,11 +33,11 @@ class Xorbs:
         self.files = {path.stem: json.loads(path.read_text()) for path in self.listings.glob("*.json")}
 
     def hash_of(self, sha256):
-        """Return the Xet hash of the content, None if it did not come by Xet."""
+        """Return the Xet hash of a content, None if it was not sent by Xet."""
         return next((name for name, file in self.files.items() if file["sha256"] == sha256), None)
 
     def add(self, shard):
-        """Enter the files that a shard describes."""
+        """Add the files that a shard describes."""
         for name, file in described_files(shard):
             missing = {term["hash"] for term in file["terms"] if not (self.xorbs / term["hash"]).exists()}
             if missing:
@@ -48,7 +48,7 @@ class Xorbs:
 
 
 def described_files(shard):
-    """Give the Xet hash, and sha256 and terms, of each file in a shard."""
+    """Yield the Xet hash, the sha256 and the terms of each file in a shard."""
     entries = ENTRY.iter_unpack(shard[HEADER : len(shard) - (len(shard) - HEADER) % ENTRY.size])
     for name, flags, count, *_ in entries:
         if name == LAST:
@@ -91,7 +91,7 @@ def read_token(hub, request, repo, rev):
 
 
 def connection(hub, role):
-    """Return where the CAS is and what opens it, in headers for Python and in the body for Rust."""
+    """Return the address of the CAS and a token for it, in headers for Python and in the body for Rust."""
     url, token, until = f"{hub.endpoint}/xet", hub.ticket("xet", role), int(time.time()) + 3600
     headers = {"X-Xet-Cas-Url": url, "X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(until)}
     return Answer.json({"casUrl": url, "accessToken": token, "exp": until}, **headers)
@@ -143,7 +143,7 @@ def asked_range(request, size):
 
 
 def piece(hub, term):
-    """Return where the chunks of a term are to be had."""
+    """Return the url and the range of bytes that have the chunks of a term."""
     chunks, offsets = term["range"], chunk_offsets((hub.xorbs.xorbs / term["hash"]).read_bytes())
     url = f"{hub.endpoint}/xet/xorbs/{term['hash']}/{hub.ticket(term['hash'], 'read')}"
     return {"range": chunks, "url": url, "url_range": {"start": offsets[chunks["start"]], "end": offsets[chunks["end"]] - 1}}
@@ -157,11 +157,11 @@ def get_xorb(hub, _, xorb, ticket):
 
 
 def fetch_missing(hub, sha256):
-    """Keep a file that came by Xet like any other: the Hub asks itself for it, as a client does."""
+    """Store a file that was sent by Xet like any other: the Hub downloads it from itself, as a client does."""
     name = hub.xorbs.hash_of(sha256)
     if name is None or hub.has(sha256):
         return
-    from hf_xet import XetFileInfo, XetSession  # whoever sends by Xet has it
+    from hf_xet import XetFileInfo, XetSession  # installed wherever a client sends by Xet
 
     size = sum(term["unpacked_length"] for term in hub.xorbs.files[name]["terms"])
     group = XetSession().new_download_stream_group(

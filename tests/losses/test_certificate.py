@@ -97,7 +97,7 @@ def test_radii_and_ramps_that_make_no_sense_are_refused(settings):
 
 
 def test_weights_must_fit_the_losses():
-    with pytest.raises(ConfigError, match="1 losses with 2 weights"):
+    with pytest.raises(ConfigError, match=r"1 .* 2 "):
         WeightedSum([nn.CrossEntropyLoss()], [1.0, 2.0])
-    with pytest.raises(ConfigError, match="0 losses"):
+    with pytest.raises(ConfigError, match=r"0 .* 0 "):
         WeightedSum([])

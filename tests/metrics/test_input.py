@@ -25,7 +25,7 @@ def test_averages_that_are_none_are_refused(kind, options, message):
 
 @pytest.mark.parametrize("radii", [[], [-0.1], [math.nan], [math.inf]])
 def test_radii_and_caps_that_are_none_are_refused(radii):
-    with pytest.raises(ConfigError, match="radius"):
+    with pytest.raises(ConfigError, match="radii="):
         CertifiedAccuracy(radii)
     with pytest.raises(ConfigError, match="cap="):
         MeanCertifiedRadius(cap=min([-value for value in radii if value > 0], default=math.nan))
@@ -38,26 +38,26 @@ LOGITS, TARGET = torch.zeros(2, 3), torch.tensor([0, 1])
 @pytest.mark.parametrize(
     ("logits", "target", "constants", "message"),
     [
-        (LOGITS, torch.tensor([0, 1, 2]), 1.0, "shape"),
-        (torch.zeros(2), TARGET, 1.0, "shape"),
-        (torch.zeros(2, 0), TARGET, 1.0, "shape"),
-        (LOGITS, torch.tensor([0, 3]), 1.0, "from 0 to 3: give classes from 0 to 2"),
-        (LOGITS, torch.tensor([0, -1]), 1.0, "from -1 to 0"),
-        (LOGITS, torch.zeros(2), 1.0, "target of dtype torch.float32"),
-        (LOGITS, torch.tensor([True, False]), 1.0, "target of dtype torch.bool"),
-        (LOGITS.half(), TARGET, 1.0, "logits of dtype torch.float16: evaluate the network in float32"),
-        (LOGITS.bfloat16(), TARGET, 1.0, "logits of dtype torch.bfloat16"),
-        (LOGITS.long(), TARGET, 1.0, "logits of dtype torch.int64"),
-        (LOGITS, TARGET, torch.ones(2, 2), "shape \\(2, 2\\) for 3 classes"),
-        (LOGITS, TARGET, torch.ones(3), "shape \\(3,\\)"),
-        (LOGITS, TARGET, -1.0, "from -1 to -1"),
+        (LOGITS, torch.tensor([0, 1, 2]), 1.0, r"target .*\(3,\)"),
+        (torch.zeros(2), TARGET, 1.0, r"\(2,\) .*\(2,\)"),
+        (torch.zeros(2, 0), TARGET, 1.0, r"\(2, 0\)"),
+        (LOGITS, torch.tensor([0, 3]), 1.0, "0 to 3.*0 to 2"),
+        (LOGITS, torch.tensor([0, -1]), 1.0, "-1 to 0"),
+        (LOGITS, torch.zeros(2), 1.0, "target .* torch.float32"),
+        (LOGITS, torch.tensor([True, False]), 1.0, "target .* torch.bool"),
+        (LOGITS.half(), TARGET, 1.0, "logits .*torch.float16"),
+        (LOGITS.bfloat16(), TARGET, 1.0, "logits .* torch.bfloat16"),
+        (LOGITS.long(), TARGET, 1.0, "logits .* torch.int64"),
+        (LOGITS, TARGET, torch.ones(2, 2), r"\(2, 2\) .*3 "),
+        (LOGITS, TARGET, torch.ones(3), r"pairwise_lipschitz .*\(3,\)"),
+        (LOGITS, TARGET, -1.0, "-1 to -1"),
         (LOGITS, TARGET, math.nan, "nan"),
         (LOGITS, TARGET, torch.full((3, 3), math.inf), "inf"),
-        (LOGITS, TARGET, torch.eye(3) - 0.5, "from -0.5"),
+        (LOGITS, TARGET, torch.eye(3) - 0.5, "-0.5"),
         (LOGITS, TARGET, torch.ones(3, 3).triu(), "not symmetric"),
-        (LOGITS.to("meta"), TARGET, 1.0, "the metric on cpu, logits on meta, target on cpu"),
+        (LOGITS.to("meta"), TARGET, 1.0, "cpu, logits on meta, target on cpu"),
         (LOGITS, TARGET.to("meta"), 1.0, "target on meta"),
-        (LOGITS, TARGET, torch.ones(3, 3, device="meta"), "pairwise_lipschitz on meta: bring all to one device"),
+        (LOGITS, TARGET, torch.ones(3, 3, device="meta"), "pairwise_lipschitz on meta"),
         (LOGITS.to("meta"), TARGET.to("meta"), 1.0, "metric.to\\(device\\)"),
     ],
 )
@@ -71,7 +71,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_counted(kind, logits, targe
 
 
 def test_another_number_of_classes_is_refused():
-    with pytest.raises(InputError, match="3 classes for a metric of 5"):
+    with pytest.raises(InputError, match=r"3 .* 5"):
         CertifiedAccuracy(average="macro", num_classes=5).update(LOGITS, TARGET, 1.0)
 
 

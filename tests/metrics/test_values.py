@@ -91,7 +91,7 @@ def test_an_infinite_radius_makes_the_mean_infinite_with_a_warning_and_a_cap_fin
     plain, capped, curve = MeanCertifiedRadius(), MeanCertifiedRadius(cap=8.0), CertifiedAccuracyCurve()
     for metric in (plain, capped, curve):
         metric.update(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]), 0.0)
-    with pytest.warns(UserWarning, match="that of 1 images is: give cap="):
+    with pytest.warns(UserWarning, match=" 1 .*cap="):
         assert plain.compute() == math.inf
     assert capped.compute() == 4.0
     assert [values.tolist() for values in curve.compute()] == [0.0, 0.5]  # torchmetrics makes one value a scalar

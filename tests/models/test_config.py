@@ -12,20 +12,20 @@ SIZES = {"width": 4, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dens
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kernel_size": 4}, "kernel_size=4 is even"),
-        ({"in_chans": 5}, r"width=4 is less than the channels to pad, 5 \(in_chans=5\)"),
-        ({"patch": 2}, r"width=4 is less than the channels to pad, 12 \(in_chans=3\)"),
+        ({"kernel_size": 4}, "kernel_size=4"),
+        ({"in_chans": 5}, r"width=4 .* 5 \(in_chans=5\)"),
+        ({"patch": 2}, r"width=4 .* 12 \(in_chans=3\)"),
         ({"patch": 0}, "patch=0"),
-        ({"patch": 3, "width": 27, "img_size": 36, "pool": 8}, r"not divided by patch \* pool=24"),
+        ({"patch": 3, "width": 27, "img_size": 36, "pool": 8}, r"patch \* pool=24"),
         ({"in_chans": 0}, "in_chans=0"),
-        ({"img_size": 30}, "not divided by pool=4"),
-        ({"img_size": (32, 30)}, "not divided by pool=4"),
+        ({"img_size": 30}, r"\(30, 30\).* pool=4"),
+        ({"img_size": (32, 30)}, r"\(32, 30\).* pool=4"),
         ({"img_size": 0}, "img_size"),
         ({"img_size": (32, 32, 32)}, "img_size"),
         ({"num_classes": -1}, "num_classes=-1"),
         ({"num_classes": 2.0}, "num_classes=2.0"),
         ({"width": True}, "width=True"),
-        ({"mean": (0.1, 0.2)}, "mean has 2 values"),
+        ({"mean": (0.1, 0.2)}, "mean .* 2 .*in_chans=3"),
     ],
 )
 def test_what_no_network_can_have_is_refused_with_the_value(changes, message):
@@ -36,10 +36,10 @@ def test_what_no_network_can_have_is_refused_with_the_value(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"width": 5}, "width=5 is odd"),
-        ({"img_size": 48}, "not divided by 2^blocks=32"),
+        ({"width": 5}, "width=5"),
+        ({"img_size": 48}, "2^blocks=32"),
         ({"blocks": 0}, "blocks=0"),
-        ({"blocks": 10**30}, "each halves the image: give at most 16"),
+        ({"blocks": 10**30}, f"blocks={10**30}"),
         ({"block_layers": 0}, "block_layers=0"),
     ],
 )
@@ -49,7 +49,7 @@ def test_what_no_downsampling_network_can_have_is_refused_with_the_value(changes
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones():
-    with pytest.raises(UnknownNameError, match="choose one of sll"):
+    with pytest.raises(UnknownNameError, match=r"family='sslll'.* sll,"):
         LipNetConfig(**SIZES, family="sslll")
 
 

@@ -82,15 +82,15 @@ def test_maps_have_the_gradients_of_the_stages_and_are_not_written_over(net, ima
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"indices": 3}, "index -3 of a network with 2 stages: give some of 0 to 1"),
-        ({"indices": [2]}, "index 2 of a network with 2 stages"),
+        ({"indices": 3}, "index -3 .*0 to 1"),
+        ({"indices": [2]}, "index 2 .*0 to 1"),
         ({"output_fmt": "NLC"}, "output_fmt='NLC'"),
     ],
 )
 def test_what_there_is_not_is_refused(net, images, arguments, words):
     with pytest.raises(ConfigError, match=words):
         net.forward_intermediates(images, **arguments)
-    with pytest.raises(InputError, match="this model takes"):
+    with pytest.raises(InputError, match=r"\(batch, 3, "):
         net.forward_intermediates(images[:, :, :2])
 
 
@@ -134,9 +134,9 @@ def test_checkpointing_is_accepted_where_inputs_are_found_again_and_refused_wher
     for config in CONFIGS.values():
         linear = build(dataclasses.replace(config, family="aol"))
         linear.set_grad_checkpointing(enable=False)
-        with pytest.raises(ConfigError, match="family aol: train with smaller batches"):
+        with pytest.raises(ConfigError, match="aol:"):
             linear.set_grad_checkpointing()
-    with pytest.raises(ConfigError, match="LipConvNet of family sll"):
+    with pytest.raises(ConfigError, match=r"LipConvNet .*sll:"):
         build(CONFIGS["lipconvnet"]).set_grad_checkpointing()
 
 
@@ -149,5 +149,5 @@ def test_a_network_that_defines_its_body_as_a_whole_has_no_stages(images):
     net = Whole(config)
     net.reset_classifier(10)
     assert net.double()(images).shape == (2, 10)
-    with pytest.raises(ConfigError, match="Whole has no stages"):
+    with pytest.raises(ConfigError, match=r"Whole .*stages:"):
         net.forward_intermediates(images)

@@ -63,19 +63,19 @@ def _flat_kernel(net):
 
 
 EDITS = {
-    r"the network \(LipNet\): its pool was put there by hand": _child_by_hand,
-    r"the network \(LipNet\): its pool is neither": _shadowed_child,
-    r"denses\.2 \(UnitRowsLinear\): a head within": _head_in_the_body,
-    r"convs\.0 \(SLLConv2d\): with these settings": _flat_kernel,
-    r"convs\.1 \(SLLConv2d\): with these settings": lambda net: setattr(net.convs[1], "power", 3),
-    r"denses\.2 \(BatchNorm1d\): nothing is known": lambda net: net.denses.append(nn.BatchNorm1d(net.num_features)),
-    r"convs\.0 \(Conv2d\): nothing is known": lambda net: net.convs.__setitem__(0, nn.Conv2d(4, 4, 3, padding=1)),
-    r"the network \(Loud\): its class has a forward of its own": _ten_times,
-    r"denses\.1 \(SLLLinear\): it has a hook": lambda net: net.denses[1].register_forward_hook(lambda _, __, y: 10 * y),
-    r"denses\.1 \(SLLLinear\): its step was put there by hand": lambda net: setattr(net.denses[1], "step", lambda: torch.ones(5)),
-    r"the network \(LipNet\): its forward was put there by hand": lambda net: setattr(net, "forward", net.forward_features),
-    r"denses\.0 \(SLLLinear\): its weight is neither": _weights_elsewhere,
-    r"pool \(NormOneAvgPool2d\): with these settings": lambda net: setattr(net.pool, "divisor_override", 1),
+    r"\(LipNet\): .*pool .*hand": _child_by_hand,
+    r"\(LipNet\): .*pool .*neither": _shadowed_child,
+    r"denses\.2 \(UnitRowsLinear\)": _head_in_the_body,
+    r"convs\.0 \(SLLConv2d\): .*settings": _flat_kernel,
+    r"convs\.1 \(SLLConv2d\): .*settings": lambda net: setattr(net.convs[1], "power", 3),
+    r"denses\.2 \(BatchNorm1d\)": lambda net: net.denses.append(nn.BatchNorm1d(net.num_features)),
+    r"convs\.0 \(Conv2d\)": lambda net: net.convs.__setitem__(0, nn.Conv2d(4, 4, 3, padding=1)),
+    r"\(Loud\): .*forward": _ten_times,
+    r"denses\.1 \(SLLLinear\): .*hook": lambda net: net.denses[1].register_forward_hook(lambda _, __, y: 10 * y),
+    r"denses\.1 \(SLLLinear\): .*step .*hand": lambda net: setattr(net.denses[1], "step", lambda: torch.ones(5)),
+    r"\(LipNet\): .*forward .*hand": lambda net: setattr(net, "forward", net.forward_features),
+    r"denses\.0 \(SLLLinear\): .*weight .*neither": _weights_elsewhere,
+    r"pool \(NormOneAvgPool2d\): .*settings": lambda net: setattr(net.pool, "divisor_override", 1),
     r"head \(Linear\): ": lambda net: setattr(net, "head", nn.Linear(16, 10)),
 }
 
@@ -102,9 +102,9 @@ def test_a_hook_on_all_modules_is_refused():
     frozen = sll_zoo.freeze(network())
     handle = nn.modules.module.register_module_forward_hook(lambda _, __, y: y)
     try:
-        with pytest.raises(ConfigError, match="all modules have a hook"):
+        with pytest.raises(ConfigError, match=r"all .*hook"):
             sll_zoo.certify(network().eval(), torch.rand(2, 3, 8, 8))
-        with pytest.raises(ConfigError, match="all modules have a hook"):
+        with pytest.raises(ConfigError, match=r"all .*hook"):
             sll_zoo.certify(frozen, torch.rand(2, 3, 8, 8))
     finally:
         handle.remove()
@@ -113,7 +113,7 @@ def test_a_hook_on_all_modules_is_refused():
 def test_a_folded_layer_made_by_hand_is_refused():
     net = network().eval()
     net.denses.append(FoldedLinearForm(10 * torch.eye(16, dtype=torch.float64), None, "zeros"))
-    with pytest.raises(WeightsError, match=r"denses\.2 \(FoldedLinearForm\) was changed .* or made by hand"):
+    with pytest.raises(WeightsError, match=r"denses\.2 \(FoldedLinearForm\)"):
         sll_zoo.certify(net, torch.rand(2, 3, 8, 8))
 
 
@@ -141,7 +141,7 @@ class Blind(LipNet):
 
 
 def test_a_subclass_that_looks_away_is_refused():
-    with pytest.raises(ConfigError, match="has a forward of its own"):
+    with pytest.raises(ConfigError, match=r"\(Blind\): .*forward"):
         sll_zoo.certify(Blind(network().config).eval(), torch.rand(2, 3, 8, 8))
 
 
@@ -149,10 +149,11 @@ def test_a_subclass_is_followed_through_its_body():
     images = torch.rand(2, 3, 8, 8)
     assert (sll_zoo.certify(Longer(network().config).eval(), images).radius > 0).all()
     for kind in (Shortcut, Twice, Counting):
-        with pytest.raises(ConfigError, match=rf"the network \({kind.__name__}\): .* does not take what the layer before it"):
+        with pytest.raises(ConfigError, match=rf"\({kind.__name__}\): (patches|head) "):
             sll_zoo.certify(kind(network().config).eval(), images)
 
 
+@pytest.mark.slow
 def test_looking_at_a_network_takes_under_a_hundredth_of_its_certificate():
     net, images = sll_zoo.create_model("sll_small").eval(), torch.rand(64, 3, 32, 32)
     start = time.perf_counter()
@@ -182,9 +183,9 @@ class Normalised(Digits):
 
 
 BROKEN = {
-    r"images with values from -1\.0 to 2\.33": _normalised,
-    r"images with values from 0\.0 to 255": lambda batch: (255 * batch[0], batch[1]),
-    "images contain NaN": lambda batch: (batch[0].log() * 0, batch[1]),
+    r"-1\.0 to 2\.33": _normalised,
+    r"0\.0 to 255": lambda batch: (255 * batch[0], batch[1]),
+    "NaN": lambda batch: (batch[0].log() * 0, batch[1]),
 }
 
 

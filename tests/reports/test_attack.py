@@ -30,7 +30,7 @@ def test_the_command_catches_a_liar_and_writes_the_images_that_refute_it(capsys,
     monkeypatch.chdir(tmp_path)
     assert main([*COMMAND, "--out", "found/pairs.npz"]) == 1
     error = capsys.readouterr().err
-    for words in ("the certificate of sll_nano.digits is wrong", "found/pairs.npz", "open an issue of sll_zoo"):
+    for words in ("sll_nano.digits", "found/pairs.npz", "issue"):
         assert words in error
     pairs = np.load(tmp_path / "found" / "pairs.npz")
     original, adversarial = (torch.from_numpy(pairs[name]) for name in ("original", "adversarial"))
@@ -63,16 +63,16 @@ def test_an_interruption_leaves_no_half_written_file(capsys, monkeypatch, tmp_pa
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--eps", "-0.5"], "positive and finite"),
-        (["--eps", "inf"], "invalid radius value: 'inf'"),
-        (["--eps", "1/0"], "invalid radius value: '1/0'"),
-        (["--eps", "much"], "invalid radius value: 'much'"),
-        (["--limit", "0"], "0: give an integer of at least 1"),
+        (["--eps", "-0.5"], "eps=(-0.5,)"),
+        (["--eps", "inf"], "'inf'"),
+        (["--eps", "1/0"], "'1/0'"),
+        (["--eps", "much"], "'much'"),
+        (["--limit", "0"], "--limit: 0: "),
         (["--steps", "0"], "steps=0"),
         (["--restarts", "0"], "restarts=0"),
         (["--method", "fgsm"], "fgsm"),
         (["--out", "pairs.txt"], ".npz"),
-        (["--out", "/dev/null/pairs.npz"], "/dev/null is a file: give the name of an .npz file"),
+        (["--out", "/dev/null/pairs.npz"], "--out: /dev/null "),
     ],
 )
 def test_a_mistake_on_the_command_line_is_status_2(options, words, capsys):
@@ -87,7 +87,7 @@ def test_a_mistake_on_the_command_line_is_status_2(options, words, capsys):
 def test_the_command_says_how_to_install_autoattack(monkeypatch, capsys):
     monkeypatch.setattr(adversaries, "find_spec", lambda name: None)  # noqa: ARG005
     assert main([*COMMAND, "--method", "autoattack"]) == 2
-    assert "run: pip install pyautoattack" in capsys.readouterr().err
+    assert "pip install pyautoattack" in capsys.readouterr().err
 
 
 def test_an_attack_is_recorded_in_the_folder_of_the_weights(capsys, monkeypatch, tmp_path):
@@ -117,18 +117,18 @@ def test_what_cannot_be_recorded_is_refused_before_the_attack(capsys, monkeypatc
     config["certified"]["measured"] = None
     (folder / "config.json").write_text(json.dumps(config))
     assert main(["attack", f"local-dir:{folder}", "digits", "--record"]) == 2
-    assert "that nobody has measured: measure them" in capsys.readouterr().err
+    assert "sll-zoo quantize" in capsys.readouterr().err
     config["certified"] = to_dict(read_records()["sll_nano.digits"])
     config["certified"]["measured"]["fingerprint"] = "0" * 64
     (folder / "config.json").write_text(json.dumps(config))
     assert main(["attack", f"local-dir:{folder}", "digits", "--record"]) == 2
-    assert "attack the images that were measured" in capsys.readouterr().err
+    assert "--record for digits" in capsys.readouterr().err
     assert main(["attack", f"local-dir:{folder}", "digits", "--record", "--eps", "0.3"]) == 2
-    assert "--record at eps 0.3: choose of 36/255, 72/255, 108/255, 1" in capsys.readouterr().err
+    assert "36/255, 72/255, 108/255, 1" in capsys.readouterr().err
 
 
 def test_nothing_is_recorded_in_an_installed_package(capsys, monkeypatch, tmp_path):
     folder = sll_zoo.pull("sll_nano.digits", tmp_path / "weights")
     monkeypatch.setattr(recording, "INSTALLED", tmp_path)
     assert main(["attack", f"local-dir:{folder}", "digits", "--record"]) == 2
-    assert "--record in the installed package" in capsys.readouterr().err
+    assert "`sll-zoo pull --help`" in capsys.readouterr().err

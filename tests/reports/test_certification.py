@@ -178,8 +178,8 @@ def test_a_folder_that_cannot_hold_a_report_is_refused_before_any_work(tmp_path)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(ConfigError, match="file is a file: name a folder for the report"):
+        with pytest.raises(ConfigError, match=f"^{folder} "):
             check_folder(folder)
     (tmp_path / "curve.png").mkdir()
-    with pytest.raises(ConfigError, match=r"curve\.png is a folder: remove it"):
+    with pytest.raises(ConfigError, match=r"curve\.png "):
         check_folder(tmp_path)

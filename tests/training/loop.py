@@ -1,4 +1,4 @@
-"""A short training with all that helps it go on, in this process."""
+"""A short training in this process, with all callbacks that a resumed training needs."""
 
 import os
 import random
@@ -13,12 +13,12 @@ from sll_zoo import CertifiedClassifier
 from sll_zoo.training.callbacks import FiniteWatch, ResumableCheckpoint, SeededBatches
 from tests.training.noisy import NoisyDigits
 
-# Batches in an epoch.
+# Number of batches in an epoch.
 EPOCH = 4
 
 
 class At(Callback):
-    """Do something to the task when a step is made."""
+    """A callback that calls ``what`` with the task after a step."""
 
     def __init__(self, step, what):
         self.step = step
@@ -41,7 +41,7 @@ def trainer(folder, *callbacks, **options):
 
 
 def train(run, data=None, last=False):
-    """Train from a fixed start, or go on, and return the weights."""
+    """Train from a fixed start, or resume, and return the weights."""
     for seed in (torch.manual_seed, random.seed, np.random.seed):
         seed(0)
     task = CertifiedClassifier("sll_nano.digits")

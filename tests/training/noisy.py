@@ -35,7 +35,7 @@ class NoisyDigits(Digits):
 
 
 class BrokenOnOneProcess(NoisyDigits):
-    """Data of which the second process cannot read the third batch."""
+    """Data whose third batch the second process cannot read."""
 
     def on_after_batch_transfer(self, batch, dataloader_idx):
         if self.trainer.training and self.trainer.global_rank == 1 and self.trainer.global_step == 2:

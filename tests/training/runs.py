@@ -1,4 +1,4 @@
-"""`sll-zoo` in processes of its own, which a test can kill; they fork from one that has imported everything."""
+"""`sll-zoo` in new processes, which a test can kill; they fork from one that has imported everything."""
 
 import os
 import sys
@@ -11,9 +11,9 @@ import yaml
 from sll_zoo.cli.main import main
 from tests.processes import CONTEXT
 
-# In which a new interpreter finds this package and its tests.
+# Environment in which a new interpreter finds this package and its tests.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-# What a run of `configuration` leaves behind.
+# Files that a run of `configuration` leaves behind.
 LAST = Path("outputs/sll_nano.digits/checkpoints/last.ckpt")
 WEIGHTS = Path("saved/model.safetensors")
 
@@ -39,7 +39,7 @@ def run(folder, arguments):
 
 
 def start(folder, *arguments):
-    """Start ``sll-zoo`` in a folder; what it says goes to ``errors`` there."""
+    """Start ``sll-zoo`` in a folder; its messages go to the file ``errors`` there."""
     folder.mkdir(exist_ok=True)
     process = CONTEXT.Process(target=run, args=(folder, arguments))
     process.start()
@@ -47,7 +47,7 @@ def start(folder, *arguments):
 
 
 def wait_for(path, process, seconds=120):
-    """Wait until a file is there, or the process is not any more."""
+    """Wait until a file exists or the process has ended."""
     end = time.monotonic() + seconds
     while not path.exists() and process.is_alive() and time.monotonic() < end:
         time.sleep(0.01)

@@ -1,6 +1,7 @@
 """A training goes on from a checkpoint of its own, not from one of another that lies in the same folder."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -33,23 +34,17 @@ def test_a_checkpoint_of_another_training_is_refused_with_the_first_difference(t
     before = (tmp_path / LAST).read_bytes()
     rate = ["--model.optimizer", "torch.optim.Adam", "--model.optimizer.lr", "1e-9"]
     for options, difference in (
-        (["--seed_everything", "7"], "seed_everything 0 instead of 7"),
-        (
-            rate,
-            "model.optimizer 'sll_zoo.training.task.paper_optimizer' instead of {'class_path': 'torch.optim.Adam'",
-        ),
-        (["--model.model_args", "{num_classes: 3}"], "model.model_args None instead of {'num_classes': 3}"),
-        (["--data.batch_size", "32"], "data.init_args.batch_size 64 instead of 32"),
-        (["--trainer.max_epochs", "2"], "trainer.max_epochs 1 instead of 2"),
+        (["--seed_everything", "7"], "seed_everything 0 .* 7"),
+        (rate, "model.optimizer 'sll_zoo.training.task.paper_optimizer' .* {'class_path': 'torch.optim.Adam'"),
+        (["--model.model_args", "{num_classes: 3}"], "model.model_args None .* {'num_classes': 3}"),
+        (["--data.batch_size", "32"], "data.init_args.batch_size 64 .* 32"),
+        (["--trainer.max_epochs", "2"], "trainer.max_epochs 1 .* 2"),
     ):
         for path in ("last", LAST):
             assert main([*FIT, *options, "--ckpt_path", path]) == 2
             told = capsys.readouterr().err.replace(f"{tmp_path}/", "")
-            assert told.startswith(f"sll-zoo: {LAST} is of another training, with {difference}")
-            remedy = (
-                f"set it back; or start a new training from its weights: --model.name ckpt:{LAST} --model.pretrained true; or"
-            )
-            assert remedy in told
+            assert re.match(rf"sll-zoo: {LAST} .*{difference}", told)
+            assert f"--model.name ckpt:{LAST} --model.pretrained true" in told
     assert (tmp_path / LAST).read_bytes() == before
 
 
@@ -73,7 +68,7 @@ def test_a_new_training_starts_from_the_weights_of_another_and_goes_on_from_its_
     assert main(FIT) == 0
     new = [*FIT, "--model.name", f"ckpt:{LAST}", "--model.pretrained", "true", "--trainer.max_epochs", "2"]
     new += ["--checkpoints.folder", "new", "--trainer.callbacks", "sll_zoo.training.callbacks.SavePretrained"]
-    new += ["--trainer.callbacks.folder", "saved", "--model.freeze_body", "true"]
+    new += ["--trainer.callbacks.folder", "saved", "--model.head_only", "true"]
     assert main(new) == 0
     assert stated("saved/config.json")["certified"]["training"]["start"] == "ckpt:last.ckpt"
     began, ended = (torch.load(path, weights_only=True) for path in (LAST, "new/last.ckpt"))
@@ -81,6 +76,6 @@ def test_a_new_training_starts_from_the_weights_of_another_and_goes_on_from_its_
     assert torch.equal(began["state_dict"]["model.convs.0.weight"], ended["state_dict"]["model.convs.0.weight"])
     assert not torch.equal(began["state_dict"]["model.head.weight"], ended["state_dict"]["model.head.weight"])
     assert main([*new, "--ckpt_path", "last"]) == 0
-    # What it began with is gone, and was of a name without weights: the checkpoint has all that is needed.
+    # The first checkpoint is deleted, and its name has no published weights: the new checkpoint has all that is needed.
     (tmp_path / LAST).unlink()
     assert main(["test", *new[1:], "--ckpt_path", "new/last.ckpt"]) == 0

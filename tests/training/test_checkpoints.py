@@ -48,10 +48,8 @@ def test_a_full_disk_ends_a_training_with_a_clear_message_and_the_last_checkpoin
     path = tmp_path / "last.ckpt"
     with pytest.raises(CheckpointError) as caught:
         train(trainer(tmp_path, At(EPOCH + 1, fill_disk)))
-    assert str(caught.value) == (
-        f"{path} could not be written ([Errno 27] File too large), and is still that of an earlier moment: "
-        "make room or mend the folder, then go on with --ckpt_path last"
-    )
+    for value in (f"{path} ", "[Errno 27] File too large", "earlier", "--ckpt_path last"):
+        assert value in str(caught.value)
     assert torch.load(path)["global_step"] == EPOCH
     assert sorted(file.name for file in tmp_path.iterdir()) == [".lock", "last.ckpt"]
 
@@ -59,13 +57,13 @@ def test_a_full_disk_ends_a_training_with_a_clear_message_and_the_last_checkpoin
 @pytest.mark.parametrize("folder", ["file/checkpoints", "/proc/checkpoints"])
 def test_a_folder_that_cannot_be_written_to_is_refused_before_any_work(folder, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match=r"cannot be written to .*: give this training a folder of its own"):
+    with pytest.raises(CheckpointError, match=rf"^{tmp_path / folder} .*--checkpoints\.folder"):
         train(trainer(tmp_path / folder, At(1, lambda _: pytest.fail("trained"))))
 
 
 def test_two_trainings_do_not_write_to_one_folder(tmp_path):
     def another(_):
-        with pytest.raises(CheckpointError, match=f"another training is writing to {tmp_path}"):
+        with pytest.raises(CheckpointError, match=f"another .*{tmp_path}"):
             train(trainer(tmp_path))
 
     train(trainer(tmp_path, At(1, another), max_epochs=1))
@@ -95,10 +93,8 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_serves(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError) as caught:
             train(trainer(tmp_path), last=True)
-        assert (
-            str(caught.value)
-            == f"{path} is no checkpoint, or not a whole one: go on from the one before it: --ckpt_path {before}"
-        )
+        assert str(caught.value).startswith(f"{path} ")
+        assert f"--ckpt_path {before}" in str(caught.value)
     before.replace(path)
     torch.testing.assert_close(train(trainer(tmp_path), last=True), whole, rtol=0, atol=0)
 
@@ -106,5 +102,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_serves(tmp_path):
 def test_where_there_is_no_checkpoint_nothing_is_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["test", "--model.name", "sll_nano.digits", "--data", "Digits", "--ckpt_path", "last"]) == 2
-    told = "sll-zoo: no checkpoint in outputs/sll_nano.digits/checkpoints: fit first, or name one: --ckpt_path FILE"
-    assert capsys.readouterr().err.splitlines()[-1] == told
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("sll-zoo: ")
+    assert "outputs/sll_nano.digits/checkpoints" in told
+    assert "--ckpt_path FILE" in told

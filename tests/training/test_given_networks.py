@@ -49,9 +49,9 @@ def test_another_shape_and_another_head_are_in_the_checkpoint(tmp_path):
 
 
 def test_a_network_of_ones_own_is_trained_and_loads_when_it_is_given(tmp_path):
-    task = CertifiedClassifier(Longer(SHAPE), freeze_body=True)
+    task = CertifiedClassifier(Longer(SHAPE), head_only=True)
     path = fit(task, tmp_path)
-    remedy = r"create_model did not build: give one of its shape: CertifiedClassifier.load_from_checkpoint\(PATH, name=model\)"
+    remedy = r"load_from_checkpoint\(PATH, name=model\)"
     with pytest.raises(ConfigError, match=remedy):
         CertifiedClassifier.load_from_checkpoint(path)
     with pytest.raises(WeightsError, match=remedy):
@@ -63,13 +63,9 @@ def test_a_network_of_ones_own_is_trained_and_loads_when_it_is_given(tmp_path):
 @pytest.mark.parametrize(
     ("name", "arguments", "words"),
     [
-        (LipNet(SHAPE), {"pretrained": True}, "pretrained=True together with a network: leave it out"),
-        (
-            LipNet(SHAPE),
-            {"model_args": {"width": 8}},
-            r"model_args=\{'width': 8\} together with a network: leave it out, or say None",
-        ),
-        (torch.nn.Linear(1, 1), {}, "a Linear to train: give a name of create_model, or a LipschitzClassifier"),
+        (LipNet(SHAPE), {"pretrained": True}, "pretrained=True"),
+        (LipNet(SHAPE), {"model_args": {"width": 8}}, r"model_args=\{'width': 8\}"),
+        (torch.nn.Linear(1, 1), {}, "Linear"),
     ],
 )
 def test_what_does_not_go_together_is_refused(name, arguments, words):
@@ -79,7 +75,7 @@ def test_what_does_not_go_together_is_refused(name, arguments, words):
 
 def test_a_network_without_a_name_is_not_saved_which_is_said_before_the_training(tmp_path):
     run = trainer(tmp_path, max_epochs=1, callbacks=[SavePretrained(str(tmp_path / "saved"))])
-    with pytest.raises(ConfigError, match="SavePretrained of a network that create_model did not build"):
+    with pytest.raises(ConfigError, match=r"SavePretrained .*create_model"):
         run.fit(CertifiedClassifier(LipNet(SHAPE)), datamodule=Digits())
     assert run.global_step == 0
 
@@ -105,4 +101,4 @@ def test_the_command_line_takes_names_alone(tmp_path, capsys, monkeypatch):
         "        init_args: {width: 4, conv_layers: 1, conv_inner: 2, dense_layers: 1, dense_inner: 4}\ndata: Digits\n"
     )
     assert main(["fit", "--config", "own.yaml"]) == 2
-    assert "model.name is a class: give a name" in capsys.readouterr().err
+    assert "CertifiedClassifier(model)" in capsys.readouterr().err

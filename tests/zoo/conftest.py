@@ -1,4 +1,4 @@
-"""A Hub and a client in a process of its own, for all tests here."""
+"""A Hub, and a client in a process of its own, for all tests in this folder."""
 
 import os
 import shutil
@@ -63,5 +63,5 @@ def folder(tmp_path):
 
 @pytest.fixture
 def files(folder):
-    """What is in it, by name."""
+    """The content of its files, by name."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}

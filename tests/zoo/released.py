@@ -1,6 +1,6 @@
-"""The networks of the paper's authors: checkpoints as their two releases write them, and what these compute, from the formulas.
+"""The networks of the paper's authors: checkpoints as their two releases write them, and their logits, from the formulas.
 
-Nothing here is the package's; T is numpy's.
+Nothing here uses the package; T is computed with numpy.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ FIRST_EPSILON = 1e-6
 
 
 def current(data, convs=2, denses=2, width=4, conv_inner=3, dense_inner=6, draw=torch.randn):
-    """Return random tensors under the names of commit 87865db, uneven q among them."""
+    """Return random tensors, with uneven q, under the names of commit 87865db."""
     features = width * (EDGE[data] // 4) ** 2
     tensors = {}
     for place in range(1, convs + 1):
@@ -33,7 +33,7 @@ def current(data, convs=2, denses=2, width=4, conv_inner=3, dense_inner=6, draw=
 
 
 def first(data, head=True, scale=1.0, **sizes):
-    """Return random float64 tensors under the names of commit faaa02e, layers twice; |q| is from 0.5 to 2 times ``scale``."""
+    """Return random float64 tensors under the names of commit faaa02e, layers twice; |q| is 0.5 to 2 times ``scale``."""
     convs, denses = sizes.setdefault("convs", 2), sizes.setdefault("denses", 2)
     tensors = {}
     for name, value in current(data, **sizes).items():
@@ -53,7 +53,7 @@ def first(data, head=True, scale=1.0, **sizes):
 
 
 def save(tensors, path, wrapped=True, prefix="module."):
-    """Write a checkpoint as the training does, or barer."""
+    """Write a checkpoint as the authors' training does, or with the tensors alone, and return its path."""
     state = {prefix + name: value for name, value in tensors.items()}
     torch.save(
         {"epoch": 999, "global_step": 3, "model_state_dict": state, "optimizer_state_dict": {}} if wrapped else state, path
@@ -62,7 +62,7 @@ def save(tensors, path, wrapped=True, prefix="module."):
 
 
 def logits(tensors, images, data):
-    """Return what the released network makes of float64 images, of either release."""
+    """Return the logits of the released network, of either release, for float64 images."""
     tensors = {name: value.double() for name, value in tensors.items() if ".base." not in name}
     shift = torch.tensor(MEANS[data], dtype=torch.float32).double()[:, None, None]
     layers = dict.fromkeys(name.rpartition(".")[0] for name in tensors)
@@ -85,13 +85,13 @@ def logits(tensors, images, data):
 
 
 def _conv_t(kernel, q, first):
-    """Return T, which in the current release divides by the q that it multiplies by."""
+    """Return T of a convolution; in the current release q cancels."""
     gram, q = absolute_row_sums(kernel.numpy()), q.numpy()
     return torch.from_numpy(gram @ np.abs(q) / np.abs(q) if first else gram.sum(1))
 
 
 def _dense_t(weight, q, first):
-    """Return T; in the first release, the q that it divides by is larger than the other."""
+    """Return T of a dense layer; in the first release, epsilon is added to the q that divides."""
     gram, q = absolute_row_sums(weight.numpy()), q.numpy()
     t = gram @ np.abs(q) / (np.abs(q) + FIRST_EPSILON) if first else gram @ np.exp(q) / np.exp(q)
     return torch.from_numpy(t)

@@ -109,7 +109,7 @@ class Code:
 def test_a_file_with_code_is_refused_and_not_run(path, monkeypatch):
     monkeypatch.chdir(path.parent)
     torch.save({"model_state_dict": current("cifar10"), "optimizer_state_dict": Code()}, path)
-    with pytest.raises(WeightsError, match="would run code"):
+    with pytest.raises(WeightsError, match="run code"):
         convert_checkpoint(path)
     assert list(path.parent.iterdir()) == [path]
 
@@ -118,7 +118,7 @@ def test_a_file_with_code_is_refused_and_not_run(path, monkeypatch):
 def test_a_truncated_file_is_refused(path, size):
     save(current("cifar10"), path)
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(WeightsError, match=r"damaged|no checkpoint"):
+    with pytest.raises(WeightsError, match="no checkpoint"):
         convert_checkpoint(path)
 
 
@@ -131,24 +131,24 @@ def test_a_file_that_is_no_checkpoint_is_refused(path, content):
 
 def test_what_is_not_a_file_is_refused(path):
     for absent in (path, path.parent):
-        with pytest.raises(WeightsError, match="is not a file"):
+        with pytest.raises(WeightsError, match="not a file"):
             convert_checkpoint(absent)
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ([torch.zeros(1)], "holds no tensors by name"),
-        ({"model_state_dict": {}}, "holds no tensors by name"),
-        ({"model_state_dict": 3}, "holds no tensors by name"),
-        ({"epoch": 3, "state_dict": {}}, "'epoch' .* is no tensor"),
-        ({0: torch.zeros(1)}, "0 .* is no tensor"),
-        ({"steps": torch.zeros(1, dtype=torch.long)}, "'steps' .* is no tensor of real numbers"),
-        ({"a": torch.zeros(2, 2).to_sparse()}, "'a' .* is no tensor"),
-        ({"a": torch.zeros(2, device="meta")}, "'a' .* is no tensor"),
+        ([torch.zeros(1)], "no tensors"),
+        ({"model_state_dict": {}}, "no tensors"),
+        ({"model_state_dict": 3}, "no tensors"),
+        ({"epoch": 3, "state_dict": {}}, "^'epoch'"),
+        ({0: torch.zeros(1)}, "^0 "),
+        ({"steps": torch.zeros(1, dtype=torch.long)}, "^'steps'"),
+        ({"a": torch.zeros(2, 2).to_sparse()}, "^'a'"),
+        ({"a": torch.zeros(2, device="meta")}, "^'a'"),
         (
             {"conv1.weight": torch.zeros(3), "fc.bias": torch.zeros(3)},
-            r"conv1\.weight, fc\.bias left over; model\.model\.1\.bias",
+            r"conv1\.weight, fc\.bias .*model\.model\.1\.bias",
         ),
     ],
 )
@@ -172,19 +172,19 @@ def put(key, value):
         (
             current,
             lambda tensors: tensors["model.model.2.bias"].fill_(torch.inf),
-            r"NaN or infinity in module\.model\.model\.2\.bias",
+            r"NaN.*module\.model\.model\.2\.bias",
         ),
         (
             current,
             lambda tensors: tensors["model.model.7.weight"][0, :1].fill_(torch.nan),
-            r"NaN or infinity in module\.model\.model\.7",
+            r"NaN.*module\.model\.model\.7",
         ),
-        (current, put("model.model.2.q", torch.zeros(4)), r"model\.model\.2\.q of .* is \(4,\), not \(3,\)"),
-        (current, put("model.model.6.bias", torch.zeros(2, 3)), r"model\.model\.6\.bias of .* is \(2, 3\), not \(6,\)"),
-        (current, put("model.model.1.kernel", torch.zeros(3, 4, 5, 5)), r"layers of shape \(3, 4, 5, 5\)"),
-        (current, put("model.model.5.weight", torch.zeros(6)), r"layers of shape .*, \(6,\)"),
-        (current, put("model.model.7.weight", torch.zeros(11, 256)), "11 classes and 256 features of width 4: not for cifar10"),
-        (current, lambda tensors: tensors["model.model.6.q"][0].add_(60), r"model\.model\.6\.q .* too uneven"),
+        (current, put("model.model.2.q", torch.zeros(4)), r"model\.model\.2\.q .*\(4,\).*\(3,\)"),
+        (current, put("model.model.6.bias", torch.zeros(2, 3)), r"model\.model\.6\.bias .*\(2, 3\).*\(6,\)"),
+        (current, put("model.model.1.kernel", torch.zeros(3, 4, 5, 5)), r"shape \(3, 4, 5, 5\)"),
+        (current, put("model.model.5.weight", torch.zeros(6)), r"shape .*, \(6,\)"),
+        (current, put("model.model.7.weight", torch.zeros(11, 256)), "11 .*256 .* 4: .*cifar10"),
+        (current, lambda tensors: tensors["model.model.6.q"][0].add_(60), r"model\.model\.6\.q .* uneven"),
         (first, put("model.base.1.0.q", torch.ones(3)), r"model\.base\.1\.0\.q left over"),
         (first, lambda tensors: tensors.pop("model.last_last.bias"), r"model\.last_last\.bias missing"),
         (first, lambda tensors: tensors.pop("model.layers_linear.1.weights"), r"model\.layers_linear\.1\.weights missing"),
@@ -200,8 +200,8 @@ def test_tensors_of_no_released_network_are_refused(path, make, edit, words):
 @pytest.mark.parametrize(
     ("layer", "scale", "words"),
     [
-        ("stable_block.1", 0.0, "zero or too uneven"),
-        ("layers_linear.2", 1e-4, "a step is too long by"),
+        ("stable_block.1", 0.0, "zero"),
+        ("layers_linear.2", 1e-4, r"[\d.]+%"),
         ("layers_linear.2", 0.0, "inf%"),
     ],
 )

@@ -34,31 +34,31 @@ def state(folder, **changes):
 )
 def test_sizes_that_no_memory_holds_are_refused_before_anything_is_allocated(folder, sizes):
     state(folder, model_args=sizes)
-    with pytest.raises(WeightsError, match="does not fit the model"):
+    with pytest.raises(WeightsError, match=r"fit .*000000"):
         sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
 
 
 def test_images_that_would_fill_the_memory_are_refused(folder):
     """The pooling makes the weights of such images as small as those of others."""
     state(folder, model_args={"img_size": [16384, 16384], "pool": 2048})
-    with pytest.raises(WeightsError, match="they would fill the memory"):
+    with pytest.raises(WeightsError, match=r"16384, 16384.*memory"):
         sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "words"),
     [
-        {"model_args": {"pretrained_cfg_overlay": {"file": "/etc/passwd"}}},
-        {"model_args": {"cache_dir": "elsewhere"}},
-        {"model_args": {"num_classes": 11}},
-        {"model_args": {"width": "8"}},
-        {"model_args": {}, "num_classes": 11},
-        {"model_args": {}, "pretrained_cfg": {"tag": ["digits"], "input_size": [1, 8, 8]}},
+        ({"model_args": {"pretrained_cfg_overlay": {"file": "/etc/passwd"}}}, "pretrained_cfg_overlay"),
+        ({"model_args": {"cache_dir": "elsewhere"}}, "cache_dir"),
+        ({"model_args": {"num_classes": 11}}, "no model's config.json"),
+        ({"model_args": {"width": "8"}}, "width='8'"),
+        ({"model_args": {}, "num_classes": 11}, "no model's config.json"),
+        ({"model_args": {}, "pretrained_cfg": {"tag": ["digits"], "input_size": [1, 8, 8]}}, "no model's config.json"),
     ],
 )
-def test_a_configuration_that_nobody_saved_is_refused_in_a_sentence(folder, changes):
+def test_a_configuration_that_nobody_saved_is_refused_in_a_sentence(folder, changes, words):
     state(folder, **changes)
-    with pytest.raises(SllZooError, match="give a"):
+    with pytest.raises(SllZooError, match=words):
         sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
 
 
@@ -69,7 +69,7 @@ def test_a_refused_repository_leaves_nothing_and_a_giant_configuration_is_not_fe
         client.load("hf-hub:user/typo")
     assert not list(client.cache.glob("models--user--typo/snapshots/*/*"))
     served.put("user/giant", files | {CONFIG_FILE: files[CONFIG_FILE] + b" " * 10_000_000})
-    with pytest.raises(WeightsError, match="more than it may have"):
+    with pytest.raises(WeightsError, match=r"config.json of user/giant .* bytes"):
         client.load("hf-hub:user/giant")
 
 
@@ -85,7 +85,7 @@ def test_a_folder_that_is_filled_anew_keeps_nothing_of_the_model_before(folder, 
 @pytest.mark.parametrize("content", [[], {"state_dict": {}, "hyper_parameters": {}}, {"state_dict": [], "hyper_parameters": 1}])
 def test_a_checkpoint_of_something_else_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "other.ckpt")
-    with pytest.raises(WeightsError, match="is no checkpoint"):
+    with pytest.raises(WeightsError, match=r"other.ckpt .*no checkpoint"):
         sll_zoo.publish(str(tmp_path / "other.ckpt"), "zoo/other", dry_run=True)
 
 

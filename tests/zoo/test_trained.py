@@ -50,15 +50,15 @@ def test_the_weights_are_those_that_are_validated_not_those_that_are_stepped(tra
 
 def test_another_head_is_untrained_and_other_sizes_are_refused(trained):
     path, averages = trained
-    with pytest.warns(UntrainedHeadWarning, match="3 classes is untrained"):
-        task = CertifiedClassifier(f"ckpt:{path}", pretrained=True, model_args={"num_classes": 3}, freeze_body=True)
+    with pytest.warns(UntrainedHeadWarning, match=r" 3 .* 10\)"):
+        task = CertifiedClassifier(f"ckpt:{path}", pretrained=True, model_args={"num_classes": 3}, head_only=True)
     assert torch.equal(task.model.convs[0].weight, averages["convs.0.weight"])
     assert task.start == "ckpt:last.ckpt"
     assert task.hparams["model_args"]["num_classes"] == 3
     assert str(path.parent) not in str(task.hparams)
-    with pytest.raises(ConfigError, match=r"images of \(1, 16, 16\)"):
+    with pytest.raises(ConfigError, match=r"\(1, 16, 16\)"):
         sll_zoo.create_model(f"ckpt:{path}", pretrained=True, img_size=16)
-    with pytest.raises(WeightsError, match="does not fit the model"):
+    with pytest.raises(WeightsError, match=r"convs\.3\."):
         sll_zoo.create_model(f"ckpt:{path}", pretrained=True, conv_layers=3)
 
 
@@ -79,18 +79,15 @@ def test_a_folder_and_a_publication_are_made_of_it(trained, tmp_path):
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (lambda c: c["state_dict"]["model.head.bias"].fill_(torch.nan), r"copy.ckpt has NaN or infinity in head\.bias"),
-        (lambda c: c["state_dict"].pop("model.head.bias"), "head.bias is absent in it"),
-        (lambda c: c["state_dict"].update({"model.head.bias": 3}), "head.bias is absent in it"),
-        (lambda c: c["hyper_parameters"].update(name="ckpt:copy.ckpt"), "copy.ckpt is no checkpoint"),
-        (lambda c: c["hyper_parameters"].update(name=3), "copy.ckpt is no checkpoint"),
-        (lambda c: c["hyper_parameters"].update(name="resnet18"), "no model 'resnet18'"),
-        (
-            lambda c: c["hyper_parameters"].update(model_args={"checkpoint_path": "/x"}),
-            "an argument checkpoint_path",
-        ),
-        (lambda c: c["hyper_parameters"].update(model_args={"width": 10**9}), "does not fit the model"),
-        (lambda c: c["hyper_parameters"].update(model_args={"conv_layers": 10**9}), "does not fit the model"),
+        (lambda c: c["state_dict"]["model.head.bias"].fill_(torch.nan), r"copy.ckpt .*NaN.*head\.bias"),
+        (lambda c: c["state_dict"].pop("model.head.bias"), "head.bias .*absent"),
+        (lambda c: c["state_dict"].update({"model.head.bias": 3}), "head.bias .*absent"),
+        (lambda c: c["hyper_parameters"].update(name="ckpt:copy.ckpt"), "copy.ckpt .*no checkpoint"),
+        (lambda c: c["hyper_parameters"].update(name=3), "copy.ckpt .*no checkpoint"),
+        (lambda c: c["hyper_parameters"].update(name="resnet18"), "'resnet18'"),
+        (lambda c: c["hyper_parameters"].update(model_args={"checkpoint_path": "/x"}), "checkpoint_path"),
+        (lambda c: c["hyper_parameters"].update(model_args={"width": 10**9}), "fit .*100000000"),
+        (lambda c: c["hyper_parameters"].update(model_args={"conv_layers": 10**9}), "fit .*100000000"),
         (lambda c: c["hyper_parameters"].update(model_args={"width": "8"}), "width='8'"),
     ],
 )
@@ -103,8 +100,8 @@ def test_a_file_that_is_cut_off_or_runs_code_or_is_not_there_is_refused(trained,
     content = trained[0].read_bytes()
     (tmp_path / "cut.ckpt").write_bytes(content[: len(content) // 2])
     torch.save({"state_dict": {}, "hyper_parameters": {"name": trainer}}, tmp_path / "code.ckpt")
-    for name, words in (("cut", "is no checkpoint, or"), ("code", "is no checkpoint, or"), ("none", "does not exist")):
-        with pytest.raises(WeightsError, match=f"{name}.ckpt {words}.*: give a .ckpt that `sll-zoo fit` wrote"):
+    for name, words in (("cut", "no checkpoint"), ("code", "no checkpoint"), ("none", "exist")):
+        with pytest.raises(WeightsError, match=f"{name}.ckpt .*{words}.*sll-zoo fit"):
             sll_zoo.create_model(f"ckpt:{tmp_path / name}.ckpt", pretrained=True)
 
 

@@ -1,4 +1,4 @@
-"""Certificates that hold in floating point: networks as they are executed, and radii with their rounding taken off."""
+"""Certificates that hold in floating point: networks as they are executed, and radii from which rounding is subtracted."""
 
 from sll_zoo.certificates.soundness.frozen import FrozenNetwork, freeze
 from sll_zoo.certificates.soundness.radius import sound_radius

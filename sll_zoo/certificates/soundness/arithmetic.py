@@ -1,4 +1,4 @@
-"""The standard model of floating-point arithmetic: what a sum of products may be wrong by.
+"""The standard model of floating-point arithmetic: error bounds of sums of products.
 
 Reference: Higham, "Accuracy and Stability of Numerical Algorithms", 2002, chapters 2 and 3.
 """
@@ -16,7 +16,7 @@ class Arithmetic:
 
     Attributes:
         unit: u, the relative error of one operation.
-        tiny: The smallest normal number: no less than the error of an operation that underflows, flushed to zero or not.
+        tiny: The smallest normal number: at least the error of an operation that underflows, flushed to zero or not.
         largest: The largest finite number.
     """
 

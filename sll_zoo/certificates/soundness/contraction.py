@@ -11,9 +11,9 @@ from sll_zoo.certificates.soundness.arithmetic import DOUBLE
 from sll_zoo.errors import WeightsError
 from sll_zoo.functional.convolution import frequencies, torus
 
-# A weight is shrunk by at least four times the error of the proof itself, then by eight times more until the proof succeeds.
+# The shrinkage starts at FIRST times the error of the proof, and is multiplied by NEXT until the proof succeeds, up to LARGEST.
 FIRST, NEXT, LARGEST = 4.0, 8.0, 1e-3
-# Matrices of so many entries are decomposed at a time.
+# Entries of the matrices that are decomposed at a time.
 CHUNK = 2**24
 
 
@@ -21,12 +21,12 @@ def shrunk_until_proved(name: str, matrices: Callable[[float], Tensor], error: f
     """Return the smallest shrinkage δ that was tried for which every matrix is proved to be a contraction.
 
     Args:
-        name: Of the layer, for the error.
-        matrices: Gives the matrices (..., rows, cols) of the layer as it is stored after shrinking by a factor of 1 − δ.
-        error: Of the proof, by its own rounding: see :func:`error_of_proof`.
+        name: Name of the layer, for the error.
+        matrices: Returns, for a δ, the matrices (..., rows, cols) of the layer as it is stored after shrinking by 1 − δ.
+        error: Rounding error of the proof itself: see :func:`error_of_proof`.
 
     Raises:
-        WeightsError: No δ up to 1e-3 will do: the layer breaks its claim, or its condition is too bad for this arithmetic.
+        WeightsError: The proof fails for each δ up to 1e-3: the layer is not 1-Lipschitz, or this arithmetic is too coarse.
     """
     shrinkage = FIRST * error
     while shrinkage <= LARGEST:
@@ -40,11 +40,11 @@ def error_of_proof(bound: Tensor, terms: int) -> float:
     """Return a bound of the proof's own rounding error, for matrices bounded entry by entry by ``bound`` (rows, cols).
 
     Args:
-        bound: |W|, for a kernel summed over its taps.
-        terms: Number of taps that make an entry, 1 for a dense weight.
+        bound: |W|, summed over the taps of a kernel: see :func:`absolute`.
+        terms: Number of taps that are summed in an entry, 1 for a dense weight.
     """
     rows, cols = bound.shape
-    # Entries: 128 units for the square root, the product and the twiddle factors; then the sums, with complex products as four.
+    # Entries are off by 128 units for square root, product and twiddle factors; in the sums a complex product counts as four.
     gram = DOUBLE.gamma(4 * (max(rows, cols) + terms) + 128) * float(bound.square().sum())
     cholesky = DOUBLE.gamma(4 * (min(rows, cols) + 2)) * min(rows, cols)
     return 1.01 * (gram + cholesky)
@@ -66,10 +66,10 @@ def _is_contraction(matrices: Tensor, error: float) -> bool:
 
 
 def operators(weight: Tensor, x: Tensor, padding_mode: str) -> Tensor:
-    """Return the matrices that bound a dense weight or the convolution of images like ``x`` with a kernel."""
+    """Return the matrices whose norms bound that of a dense weight, or of the convolution of images like ``x`` with a kernel."""
     return weight[None] if weight.ndim == 2 else frequencies(weight, torus(weight, x, padding_mode))
 
 
 def absolute(weight: Tensor) -> Tensor:
-    """Return |W| as a matrix (out, in), for a kernel summed over its taps: it bounds every frequency, entry by entry."""
+    """Return |W| as a matrix (out, in), summed over the taps of a kernel: it bounds every frequency, entry by entry."""
     return weight.abs() if weight.ndim == 2 else weight.abs().sum((2, 3))

@@ -1,4 +1,4 @@
-"""A network whose certificates hold for what is executed: its rescalings frozen, its rounding bounded.
+"""A network whose certificates hold as it is executed: its rescalings are stored, and its rounding is bounded.
 
 The theory is in the README beside this file.
 """
@@ -17,6 +17,7 @@ from sll_zoo.certificates.bounds import lipschitz_upper_bound
 from sll_zoo.certificates.soundness.arithmetic import DOUBLE, arithmetic_of
 from sll_zoo.certificates.soundness.contraction import absolute, error_of_proof, operators, shrunk_until_proved
 from sll_zoo.certificates.soundness.rounding import LARGEST_NORM, Rounding, rounding_of, rounding_of_logit
+from sll_zoo.compat import is_compiled
 from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.functional.fast.products import full_precision
 from sll_zoo.functional.finite import require_finite
@@ -26,25 +27,25 @@ from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.chain import Call, random_images, trace
 from sll_zoo.models.structure import attachments, require_structure
 
-# A bound times this is none too small: it covers the rounding of the bounds themselves, some hundred operations in float64.
+# Factor that rounds a bound up: it covers the rounding of the bounds themselves, some hundred float64 operations.
 ROUND_UP = 1 + 1e-9
-# Tensor of each folded form that is shrunk until the layer is proved to be 1-Lipschitz.
+# Name of the tensor of each folded form that is shrunk until the layer is proved to be 1-Lipschitz.
 SHRUNK = {FoldedResidual: "step", FoldedLinearForm: "weight", FoldedCircular: "stored", FoldedSandwich: "stored"}
 
 
 class FrozenNetwork(Sealed):
     """A network in evaluation form whose every layer is proved to be 1-Lipschitz with the weights as they are stored.
 
-    Made by :func:`freeze`. What :func:`~sll_zoo.certify` says of it with ``sound=True`` holds for its ``forward``, on the machine
-    that runs it: execute this network, in this dtype, uncompiled. One that was changed since has no constants any more.
+    It is made by :func:`freeze`. Its certificates by :func:`~sll_zoo.certify` hold for its ``forward`` on the machine that runs
+    it: execute this network, in this dtype, uncompiled. If it is changed, it gives no constants any more.
 
     Args:
         network: The folded network, with a plain linear map for a head.
-        chain: For each layer between the mean and the head, its rounding and the norm of its input at the mean.
+        chain: For each layer between the mean and the head, its rounding, and the norm of its input if the image is the mean.
         head: The same for one logit.
 
     Attributes:
-        dtype: In which it is executed.
+        dtype: Dtype in which the network is executed.
     """
 
     constants: Tensor
@@ -64,8 +65,8 @@ class FrozenNetwork(Sealed):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (batch, num_classes) of images in [0, 1], by kernels that sum products and do nothing else."""
         with ExitStack() as stack:
-            if x.is_cuda:  # first, since it refuses precisions of which some are set anew
-                stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # it may choose Winograd's convolution
+            if x.is_cuda:  # entered first: it fails once full_precision has set a precision
+                stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # cuDNN may choose Winograd's convolution
             stack.enter_context(full_precision(x.device.type))
             stack.enter_context(torch.backends.nnpack.flags(enabled=False))
             logits: Tensor = self.network(x.to(self.dtype))
@@ -94,21 +95,23 @@ class FrozenNetwork(Sealed):
         """Refuse a network that something was attached to since it was frozen.
 
         Raises:
-            ConfigError: A hook, or a replaced method.
+            ConfigError: A hook, a replaced method, or a part that was compiled: rounding is then another.
         """
         for fault in attachments(self):
             raise fault.error()
+        if any(map(is_compiled, self.modules())):
+            raise ConfigError("a frozen network that was compiled", "freeze the original, and execute it as it is")
 
     def errors(self, images: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
         """Return how far features and logits may be from the exact ones, at the images and anywhere in the balls around them.
 
         Args:
             images: (batch, channels, height, width) in float64.
-            radius: Of each ball (batch,), L2 in pixels of [0, 1].
+            radius: Radius of each ball (batch,), L2 in pixels of [0, 1].
 
         Returns:
-            The error of the features, with that of rounding a perturbed image to floats, and the error that the head adds to each
-            logit; both (batch,), in L2.
+            The error of the features, which includes the rounding of a perturbed image to floats, and the error that the head
+            adds to each logit; both (batch,), in L2.
         """
         unit = 2 * arithmetic_of(self.dtype).unit
         far = ROUND_UP * (images - self.network.center.mean.double()).flatten(1).norm(dim=1) + radius
@@ -127,7 +130,7 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
 
     Args:
         model: A network of the zoo; it is not changed.
-        dtype: In which the network will be executed.
+        dtype: Dtype in which the network will be executed.
 
     Raises:
         ConfigError: A network that is not a chain of layers, has no logits, or has a layer of which no bound is known.
@@ -136,7 +139,7 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
     _check(model, dtype)
     network = _proved(cast("LipschitzClassifier", model), dtype)
     calls = _between_mean_and_head(network)
-    # At the mean the layers take what their biases make of 0.
+    # Norms are measured with the mean as the image: the first layer takes 0, and later inputs come from biases only.
     middle = network.center.mean.double().expand(1, *network.config.input_shape)
     at_mean = trace(copy.deepcopy(network).double(), middle).calls
     norms = [ROUND_UP * float(call.x.norm()) for call in at_mean[1:]]
@@ -151,7 +154,7 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
 
 
 def _check(model: nn.Module, dtype: torch.dtype) -> None:
-    """Refuse what cannot be frozen."""
+    """Refuse a model or a dtype that cannot be frozen."""
     if dtype not in (torch.float32, torch.float64):
         raise ConfigError(f"freezing in {dtype}", "choose torch.float64 or torch.float32")
     if not isinstance(model, LipschitzClassifier):
@@ -178,7 +181,7 @@ def _proved(model: LipschitzClassifier, dtype: torch.dtype) -> LipschitzClassifi
 
 
 def _between_mean_and_head(network: LipschitzClassifier) -> list[Call]:
-    """Return the layers with an input each; that they are a chain, ``require_structure`` has found."""
+    """Return the layers with an input each; ``require_structure`` has checked that they are a chain."""
     return trace(network, random_images(network, 1)).calls[1:-1]
 
 
@@ -206,7 +209,7 @@ def _contractions(layer: Any, x: Tensor) -> Tensor:
 
 
 def _error_of_proof(layer: Any) -> float:
-    """Return by how much the proof of these matrices may be wrong."""
+    """Return the rounding error of the proof for the matrices of a folded layer."""
     if isinstance(layer, FoldedCircular | FoldedSandwich):
         entries = layer.matrices().abs()
         return error_of_proof(entries.view(-1, *entries.shape[-2:]).amax(0), terms=1)

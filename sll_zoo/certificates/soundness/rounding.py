@@ -1,4 +1,4 @@
-"""How far a layer's output, as it is computed, may be from the exact one: one bound for each kind of layer.
+"""Bounds of the distance of a layer's computed output from the exact one, for each kind of layer.
 
 The derivations are in the README beside this file.
 """
@@ -32,12 +32,12 @@ class Rounding(NamedTuple):
     offset: float
 
     def at(self, norm: Tensor) -> Tensor:
-        """Return the bound for inputs of a norm, (batch,)."""
+        """Return the bound for inputs of norm ``norm``, (batch,)."""
         return self.slope * norm + self.offset
 
 
 NOTHING = Rounding(0.0, 0.0)
-# Those that move, drop or choose numbers, and make none.
+# Layers without rounding: they only move, drop or choose numbers.
 EXACT = (
     nn.Identity,
     nn.PixelUnshuffle,
@@ -51,12 +51,12 @@ EXACT = (
 
 
 def rounding_of(layer: nn.Module, x: Tensor, arithmetic: Arithmetic) -> Rounding:
-    """Return the bound for a folded layer.
+    """Return the rounding bound of a folded layer.
 
     Args:
-        layer: As it is executed.
-        x: An input, (1, ...), for its shape.
-        arithmetic: In which it is executed.
+        layer: The layer, as it is executed.
+        x: An input, (1, ...), of which only the shape matters.
+        arithmetic: Arithmetic in which the layer is executed.
 
     Raises:
         ConfigError: A layer of which no bound is known.
@@ -71,7 +71,7 @@ def rounding_of(layer: nn.Module, x: Tensor, arithmetic: Arithmetic) -> Rounding
 
 
 def rounding_of_logit(head: FoldedLinearForm, arithmetic: Arithmetic) -> Rounding:
-    """Return the bound for each logit ⟨w̃ᵢ, x⟩ + bᵢ by itself."""
+    """Return the rounding bound of a single logit ⟨w̃ᵢ, x⟩ + bᵢ, valid for each i."""
     gamma, terms = arithmetic.gamma(head.weight.shape[1] + 2), head.weight.shape[1]
     bias = 0.0 if head.bias is None else float(head.bias.double().abs().max())
     longest = 1.001 * float(head.weight.double().norm(dim=1).max())
@@ -89,19 +89,19 @@ def _residual(layer: FoldedResidual, x: Tensor, arithmetic: Arithmetic) -> Round
     into, back = weight[0].numel(), len(weight) * weight[0, 0].numel()
     size = norm_upper_bound(absolute(weight * step.sqrt().view(-1, *(1,) * (weight.ndim - 1))))  # ‖ |S^{1/2} V| ‖
     offset = math.sqrt(pixels * float((step * bias.square()).sum()))  # ‖S^{1/2} b‖ over all pixels
-    # S^{1/2} (V x + b): the error of its sums; then its size, the norm of S^{1/2} V being at most √2.
+    # First product, S^{1/2} (V x + b): ``first`` is its error, ``inner`` its computed size, since ‖S^{1/2} V‖ ≤ √2.
     gamma = arithmetic.gamma(into + 2)
     underflow = into * arithmetic.tiny * math.sqrt(pixels * float(step.sum()))
     first = Rounding(gamma * size, gamma * offset + underflow)
     inner = Rounding(math.sqrt(2) + first.slope, offset + first.offset)
-    # Vᵀ (s ⊙ σ) or (s ⊙ V)ᵀ σ: the product with s and the sums; and what underflows on the way, in either order.
+    # Second product, Vᵀ (s ⊙ σ) or (s ⊙ V)ᵀ σ: rounding of the product with s and of the sums, and underflow, in either order.
     gamma = arithmetic.gamma(back + 4)
     plain = norm_upper_bound(absolute(weight))
     largest = plain * LARGEST_NORM + float(bias.abs().max())
     underflow = arithmetic.tiny * (plain * math.sqrt(units) + back * math.sqrt(features) * (1 + largest))
     second = Rounding(gamma * size * inner.slope, gamma * size * inner.offset + underflow)
     slope, rest = (math.sqrt(2) * one + two for one, two in zip(first, second, strict=True))
-    # The subtraction: one unit of the size of what comes out.
+    # Subtraction from x: one unit of the size of its result.
     unit = 2 * arithmetic.unit
     total = Rounding(slope + unit * (3 + slope), rest + unit * (2 * offset + rest))
     return _safely(total, largest * max(1.0, float(step.max())) * max(1.0, plain), arithmetic)
@@ -120,7 +120,7 @@ def _linear(layer: FoldedLinearForm, x: Tensor, arithmetic: Arithmetic) -> Round
 
 
 def _matrices(matrices: Tensor, x: Tensor, arithmetic: Arithmetic) -> Rounding:
-    """Bound the application of some of a layer's matrices to what is of the size of ``x``."""
+    """Bound the product of some of a layer's matrices with inputs of the image size of ``x``."""
     rows, terms = matrices.shape[-2:]
     pixels = x[0, 0].numel()
     if not matrices.is_complex():
@@ -128,7 +128,7 @@ def _matrices(matrices: Tensor, x: Tensor, arithmetic: Arithmetic) -> Rounding:
         return Rounding(slope, terms * arithmetic.tiny * math.sqrt(rows * pixels))
     size = max(norm_upper_bound(matrix) for matrix in matrices.abs().double().flatten(0, 1))
     fourier = FOURIER * arithmetic.unit * math.log2(2 * pixels)
-    # There, the products, and back; the matrices themselves have norm at most 1.
+    # Errors of transform, products and inverse transform multiply as (1 + each) − 1; the matrices have norm at most 1.
     slope = (1 + fourier) * (1 + arithmetic.gamma(4 * terms + 8) * size) * (1 + fourier) - 1
     return Rounding(1.001 * slope + arithmetic.unit, 16 * terms * pixels * arithmetic.tiny * math.sqrt(terms * pixels))
 
@@ -149,11 +149,11 @@ def _sandwich(layer: FoldedSandwich, x: Tensor, arithmetic: Arithmetic) -> Round
     offset = math.sqrt(pixels) * float((psi * bias).norm())  # ‖Ψ b‖ over all pixels
     factors = layer.matrices()
     first = _matrices(factors[..., out:, :].mH, x, arithmetic)
-    # Ψ relu(√2 Ψ⁻¹ z + b) with z = B x: √2 times the error of z, and five operations.
+    # Hidden vector, Ψ relu(√2 Ψ⁻¹ z + b) with z = B x: √2 times the error of z, and five operations.
     spread = float(psi.max() / psi.min()) + float(psi.max()) + 1
     underflow = 8 * arithmetic.tiny * spread * math.sqrt(out * pixels)
     hidden = Rounding(root * first.slope + unit * root * (1 + first.slope), root * first.offset + unit * offset + underflow)
-    whole = Rounding(root + hidden.slope, offset + hidden.offset)  # ‖Ψ relu‖ as computed
+    whole = Rounding(root + hidden.slope, offset + hidden.offset)  # computed norm of the hidden vector
     second = _matrices(factors[..., :out, :], x.new_zeros(1, out, *x.shape[2:]), arithmetic)
     slope, rest = (root * (one + (second.slope + unit) * two) for one, two in zip(hidden, whole, strict=True))
     total = Rounding(1.001 * slope, 1.001 * rest + root * second.offset)

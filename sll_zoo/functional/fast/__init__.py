@@ -1,1 +1,1 @@
-"""The formulas that are worth their own implementation: the same values, faster or in less memory."""
+"""Formulas with an implementation of their own: the same values, faster or in less memory."""

@@ -1,4 +1,4 @@
-"""Matrix products: the precision that they keep, and the faster of two ways to compute them."""
+"""Matrix products: their precision, and the faster of two ways to compute them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from sll_zoo.compat import functorch_may_be_active, graph_is_captured, is_traced
 def full_precision(device_type: str) -> Iterator[None]:
     """Suspend autocast, TF32 and the bfloat16 products of CPUs, whose errors of 1e-3 would make T too small.
 
-    In a graph that is captured these switches cannot be set and stay as they are; certificates run in float64, which neither
-    touches.
+    In a captured graph these switches cannot be set, and stay as they are. Certificates run in float64, which none of them
+    affects.
     """
     with torch.autocast(device_type, enabled=False):
         if device_type not in ("cuda", "cpu") or graph_is_captured():
@@ -38,7 +38,7 @@ def full_precision(device_type: str) -> Iterator[None]:
 
 
 def _switches(device_type: str) -> tuple[Any, Any]:
-    """Return where PyTorch keeps the precision of float32 products and convolutions."""
+    """Return the objects that hold PyTorch's precision of float32 products and convolutions."""
     backends: Any = torch.backends
     if device_type == "cuda":
         return backends.cuda.matmul, backends.cudnn.conv
@@ -48,11 +48,11 @@ def _switches(device_type: str) -> tuple[Any, Any]:
 def linear(
     x: Float[Tensor, "rows inner"], weight: Float[Tensor, "columns inner"], bias: Float[Tensor, " columns"] | None = None
 ) -> Float[Tensor, "rows columns"]:
-    """Return ``x @ weight.mT + bias``, for code that writes its own derivatives: through this none pass.
+    """Return ``x @ weight.mT + bias``, for code with a hand-written backward: autograd does not pass through it.
 
-    PyTorch takes MKL's product for float32 on a CPU. oneDNN's, which is in PyTorch as well, errs by twice as much (1e-8 of the
-    norms, root mean square, where eps is 12e-8), and is on some processors faster: 0.052 s instead of 0.113 for 2,048 × 2,880
-    by its transpose on two cores of an AMD EPYC (medians of 15).
+    For float32 on a CPU, PyTorch's default is MKL's product. oneDNN's, which PyTorch has as well, has twice the error (1e-8 of
+    the norms, root mean square, where eps is 12e-8), and is faster on some processors: 0.052 s instead of 0.113 s for
+    2,048 × 2,880 by its transpose on two cores of an AMD EPYC (medians of 15).
     """
     if x.device.type != "cpu" or x.dtype != torch.float32 or not x.numel() or graph_is_captured() or not _onednn():
         return F.linear(x, weight, bias)
@@ -65,7 +65,7 @@ def _onednn() -> bool:
 
 
 def derivatives_are_taken_in_reverse(*tensors: Tensor) -> bool:
-    """Return whether derivatives can only be asked for by ``backward``: not in forward mode, by ``torch.func``, or of a trace."""
+    """Return whether only ``backward`` can take derivatives: not forward mode, not ``torch.func``, and not those of a trace."""
     if graph_is_captured():
         return not is_traced()
     unpack: Any = forward_ad.unpack_dual

@@ -1,7 +1,7 @@
-"""Residual layers one after the other, in place and in little memory; the formula is in :mod:`~sll_zoo.functional.residual`.
+"""A stack of residual layers, computed in place and in little memory; the formula is in :mod:`~sll_zoo.functional.residual`.
 
-A layer's input is its output plus what the layer took away, and that is known from the hidden units. So only the hidden units of
-each layer are kept, and the inputs are found again, last layer first, when derivatives are taken.
+A layer's input is its output plus the term that the layer subtracted, and this term follows from the hidden units. So only the
+hidden units of each layer are kept, and backward computes the inputs again, last layer first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sll_zoo.functional.convolution import PaddingMode, same_conv2d, same_conv2d
 from sll_zoo.functional.fast.products import derivatives_are_taken_in_reverse, linear
 from sll_zoo.functional.residual import residual
 
-# So many bytes of images at a time go through all convolutions on a CPU: few enough to stay near the processor on their way.
+# Bytes of images that go through all convolutions at a time on a CPU: few enough to stay in its cache.
 PART = 2**22
 
 
@@ -40,17 +40,16 @@ def residuals(
     activation: str = "relu",
     padding_mode: PaddingMode = "zeros",
 ) -> Float[Tensor, "batch features *space"]:
-    """Return what ``layers`` make of ``x``, the first layer first.
+    """Return ``x`` after all ``layers``, applied in their order.
 
     Args:
         x: (batch, features), or (batch, channels, height, width).
         layers: All dense or all convolutional, at least one.
-        activation: σ. With another than relu, in ``torch.compile``, and where derivatives are taken forward, it is the formula
-            that is executed.
-        padding_mode: Of the convolutions.
+        activation: Name of σ. The plain formula is executed for any σ but relu, in ``torch.compile``, and in forward mode.
+        padding_mode: Padding of the convolutions, ``zeros`` or ``circular``.
 
-    Under autocast the products are taken in its type, and what goes from layer to layer stays as precise as ``x``. It does not
-    touch float64, as everywhere in PyTorch.
+    Under autocast the products are computed in its dtype, and the values between layers keep the dtype of ``x``. Autocast does
+    not affect float64, as everywhere in PyTorch.
     """
     tensors = [tensor for weight, bias, step in layers for tensor in (weight, bias, step.to(weight.dtype))]
     if activation == "relu" and _is_plain(x, tensors):
@@ -76,14 +75,14 @@ def _is_plain(x: Tensor, tensors: Sequence[Tensor | None]) -> bool:
 
 
 class _ReluResiduals(torch.autograd.Function):
-    """A stack of relu layers with derivatives of our own; derivatives of these are taken through the formula.
+    """A stack of relu layers with a hand-written backward; second derivatives go through the formula.
 
-    Products are taken in ``dtype``; x, and what goes from layer to layer, keep theirs.
+    Products are computed in ``dtype``; the values between layers keep the dtype of x.
     """
 
     @staticmethod
     def forward(ctx: Any, padding_mode: PaddingMode, dtype: torch.dtype, x: Tensor, *tensors: Tensor | None) -> Tensor:
-        """Apply the layers; keep nothing where ``ctx`` is None."""
+        """Apply the layers; save nothing for backward if ``ctx`` is None."""
         layers, result, hidden = _operators(tensors, padding_mode, dtype), torch.empty_like(x), []
         kept = ctx is not None and any(ctx.needs_input_grad)
         for part, out in zip(_parts(x), _parts(result), strict=True):
@@ -111,15 +110,15 @@ class _ReluResiduals(torch.autograd.Function):
             for part in zip(_parts(x), _parts(y), _parts(grad), _parts(grad_x), strict=False):
                 found = _derivatives(layers, list(islice(units, len(layers))), *part, of_tensors)
                 sums = [total.add_(more) for total, more in zip(sums, found, strict=True)] if sums else found
-        by_tensors = (None if tensor is None else total for tensor, total in zip(tensors, sums, strict=True))
-        return None, None, grad_x, *(by_tensors if of_tensors else [None] * len(tensors))
+        grad_tensors = (None if tensor is None else total for tensor, total in zip(tensors, sums, strict=True))
+        return None, None, grad_x, *(grad_tensors if of_tensors else [None] * len(tensors))
 
 
 def _parts(images: Tensor | None) -> Iterable[Any]:
-    """Return what goes through all layers at a time; for ever None where there is nothing."""
+    """Split a batch into parts that fit the cache; for None, return endless Nones, so that ``zip`` works."""
     if images is None:
         return repeat(None)
-    # A dense weight is larger than a part, and would be read again for each.
+    # Dense layers take the whole batch: their weight is larger than a part, and would be read again for each part.
     whole = images.device.type != "cpu" or images.ndim == 2
     return torch.split(images, max(1, len(images) if whole else PART // max(1, images[:1].nbytes)))
 
@@ -133,25 +132,25 @@ def _derivatives(
     grad_x: Tensor | None,
     of_tensors: bool,
 ) -> list[Tensor]:
-    """Write the derivative by x over ``grad_x``; return those by weight, bias and step of each layer, the first layer first."""
+    """Write the derivative by x into ``grad_x``; return those by weight, bias and step of each layer, the first layer first."""
     found: list[Tensor] = []
     inputs, grads = None, grad_x
     for index, (layer, units) in reversed(list(enumerate(zip(layers, hidden, strict=True)))):
-        by_taken = layer.product(grad)
-        by_units = torch.ops.aten.threshold_backward(layer.stepped(by_taken), units, 0)  # but for its sign, as all below
+        grad_taken = layer.product(grad)
+        grad_units = torch.ops.aten.threshold_backward(layer.stepped(grad_taken), units, 0)  # minus the derivative
         if of_tensors:
             taken = layer.stepped(units)
-            # The layer's input, found again from its output.
+            # The layer's input is computed again from its output.
             y = inputs = layer.add_adjoint(y, taken, 1, inputs) if index else x
-            by_step = _over_batch(by_taken.to(grad.dtype).mul_(units), grad.dtype)
-            found[:0] = [layer.negative_gradient(y, by_units, grad, taken), -_over_batch(by_units, grad.dtype), -by_step]
+            grad_step = _over_batch(grad_taken.to(grad.dtype).mul_(units), grad.dtype)
+            found[:0] = [layer.negative_gradient(y, grad_units, grad, taken), -_over_batch(grad_units, grad.dtype), -grad_step]
         if index or grad_x is not None:
-            grad = grads = layer.add_adjoint(grad, by_units, -1, grads)
+            grad = grads = layer.add_adjoint(grad, grad_units, -1, grads)
     return found
 
 
 class _Operator(NamedTuple):
-    """V of a layer, in the type that products are taken in, with b and 2/T."""
+    """V, b and 2/T of a layer, V and b in the dtype of its products."""
 
     weight: Tensor
     bias: Tensor | None
@@ -168,7 +167,7 @@ class _Operator(NamedTuple):
     def stepped(self, units: Tensor) -> Tensor:
         """Return step ⊙ units."""
         step = self.step.view(-1, *(1,) * (units.ndim - 2))
-        if units.device.type == "cpu":  # where to multiply along a short axis of channels, the last in memory, is slow
+        if units.device.type == "cpu":  # a full copy: to broadcast over channels that are last in memory is slow
             step = torch.empty_like(units[:1], dtype=step.dtype).copy_(step)
         return (units * step).to(units.dtype)
 

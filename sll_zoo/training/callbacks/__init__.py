@@ -1,4 +1,4 @@
-"""What happens around a training, one Lightning callback a file."""
+"""Lightning callbacks for trainings, one in each file, and the helpers of some."""
 
 from sll_zoo.errors import Interrupted
 from sll_zoo.training.callbacks.certificates import WriteCertificates

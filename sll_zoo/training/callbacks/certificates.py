@@ -1,4 +1,4 @@
-"""Certificates, one image at a time, as a table."""
+"""Writing the certificate of each image into a table."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sll_zoo.reports.samples import write_samples
 class WriteCertificates(BasePredictionWriter):
     """When ``predict`` has ended, write a CSV file with the index, class and radius of each image; one file for each process.
 
-    It is that of :func:`~sll_zoo.reports.samples.write_samples`.
+    The format is that of :func:`~sll_zoo.reports.samples.write_samples`.
 
     Args:
-        path: Where to; with several processes, each puts its rank before the suffix.
+        path: The file; with several processes, each puts its rank before the suffix.
 
     Attributes:
-        written: The path; empty before.
+        written: Path of the file that was written; empty until then.
 
     Raises:
         ConfigError: A path that cannot be written to.
@@ -36,7 +36,7 @@ class WriteCertificates(BasePredictionWriter):
         self.written = ""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
-        """Check, before any image is certified, that there will be somewhere to write."""
+        """Check, before any image is certified, that the file can be written."""
         if stage == "predict" and (problem := obstacle_to_file(self.path)):
             raise ConfigError(problem, "name a file that can be written (path of WriteCertificates)")
 
@@ -49,7 +49,7 @@ class WriteCertificates(BasePredictionWriter):
     ) -> None:
         """Write the file."""
         path = self.path if trainer.world_size == 1 else self.path.with_suffix(f".{trainer.global_rank}{self.path.suffix}")
-        # Indices come by data loader, of which there is one; predictions then come without that level.
+        # batch_indices has a list for each data loader, here for one; predictions of one loader come without such a list.
         index = chain.from_iterable(batch_indices[0])
         prediction, radius = (
             [value for batch in predictions for value in batch[name].tolist()] for name in ("prediction", "radius")

@@ -1,4 +1,4 @@
-"""The checkpoint that an interrupted training goes on from."""
+"""Checkpoints from which an interrupted training is resumed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sll_zoo.files import obstacle
 from sll_zoo.training.callbacks.interruption import Signals, requeue
 from sll_zoo.training.checkpoint_files import TRAINING_KEY, WholeCheckpointIO, has_ended
 
-# What a process wishes at the end of a batch; above these, the number of a signal.
+# Vote of a rank after a batch: NOTHING, SAVE, or the number of a signal.
 NOTHING, SAVE = -1, 0
 
 
@@ -41,15 +41,15 @@ class ResumableCheckpoint(ModelCheckpoint):
     runs, no other can write to its folder.
 
     Args:
-        folder: Where to; by default in that of the logger.
-        minutes: Between two checkpoints in the middle of an epoch.
+        folder: Folder of the checkpoints; by default inside the logger's folder.
+        minutes: Time between two checkpoints in the middle of an epoch.
 
     Attributes:
-        training: What defines the training (:func:`sll_zoo.training.checkpoint_files.defining`), for its checkpoints to
+        training: Options that define the training (:func:`sll_zoo.training.checkpoint_files.defining`), which its checkpoints
             keep; empty for a training from Python.
 
     Raises:
-        CheckpointError: Another training writes to the folder, or nobody can.
+        CheckpointError: Another training writes to the folder, or the folder cannot be written to.
     """
 
     def __init__(self, folder: str | None = None, minutes: float = 10.0) -> None:
@@ -66,7 +66,7 @@ class ResumableCheckpoint(ModelCheckpoint):
         return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take the folder, before any work."""
+        """Lock the folder, before any work."""
         super().setup(trainer, pl_module, stage)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = WholeCheckpointIO()
@@ -76,21 +76,21 @@ class ResumableCheckpoint(ModelCheckpoint):
                 raise CheckpointError(problem, "give this training a folder of its own: --checkpoints.folder FOLDER")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
-        """Let a checkpoint say of which training it is."""
+        """Add the options that define the training to a checkpoint."""
         if self.training:
             checkpoint[TRAINING_KEY] = self.training
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Let a training that had ended end once more with the same weights.
+        """Load the final weights of a training that had already ended.
 
-        Lightning then runs none of a training's hooks, not even the one at whose end its callbacks put averaged weights into the
-        network. They are what the checkpoint has as ``state_dict``.
+        Lightning then runs no hooks of the training, not even the last one, in which callbacks put averaged weights into the
+        network. The ``state_dict`` of the checkpoint has these weights.
         """
         if has_ended(checkpoint, trainer):
             pl_module.load_state_dict(checkpoint["state_dict"])
 
     def ending_at_once(self, trainer: Trainer) -> AbstractContextManager[None]:
-        """Return what lets a signal end at once all that is done within, but for the batches of the training."""
+        """Return a context in which a signal ends the training at once, except during its batches."""
         return self._signals.ending_at_once(partial(self._end, trainer))
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
@@ -98,54 +98,54 @@ class ResumableCheckpoint(ModelCheckpoint):
         self._signals.end_at_once(partial(self._end, trainer))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to listen for signals."""
+        """Start to note signals, which end the training after a batch."""
         super().on_train_start(trainer, pl_module)
         self._step = trainer.global_step
         self._saved = time.monotonic()
         self._signals.listen()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """Write a checkpoint when it is time or when the training is to end; not between gradients that are accumulated."""
+        """Write a checkpoint when it is time or when the training is to end, but not between accumulated gradients."""
         if trainer.is_last_batch or trainer.global_step == self._step:
-            return  # the end of the epoch comes at once, or the step is not made yet
+            return  # the end of the epoch writes one, or gradients are still being accumulated
         self._step = trainer.global_step
-        wish = self._agree(trainer)
-        if wish != NOTHING:
+        vote = self._agree(trainer)
+        if vote != NOTHING:
             self._save(trainer)
-        if wish > SAVE:
-            self._end(trainer, wish)
+        if vote > SAVE:
+            self._end(trainer, vote)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Write a checkpoint, and end the training if it is to end."""
         self._save(trainer)
-        if (wish := self._agree(trainer)) > SAVE:
-            self._end(trainer, wish)
+        if (vote := self._agree(trainer)) > SAVE:
+            self._end(trainer, vote)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write nothing: after the validation comes the end of the epoch or another batch."""
+        """Write nothing: the end of the epoch or of the next batch writes a checkpoint."""
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write nothing: the end of the epoch has been."""
+        """Write nothing: the end of the last epoch has written a checkpoint."""
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
-        """Leave the folder."""
+        """Unlock the folder."""
         self._leave_folder()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
-        """Leave the folder."""
+        """Unlock the folder."""
         self._leave_folder()
 
     def _agree(self, trainer: Trainer) -> int:
-        """Return what the processes wish; the same on all of them, since they write and end together."""
+        """Return the largest vote of all processes, so that they write a checkpoint and end together."""
         due = time.monotonic() - self._saved >= 60 * self.minutes
-        wish = self._signals.received or (SAVE if due else NOTHING)
+        vote = self._signals.received or (SAVE if due else NOTHING)
         if trainer.world_size == 1:
-            return wish
-        return int(trainer.strategy.reduce(torch.tensor(wish, device=trainer.strategy.root_device), reduce_op="max"))
+            return vote
+        return int(trainer.strategy.reduce(torch.tensor(vote, device=trainer.strategy.root_device), reduce_op="max"))
 
     def _save(self, trainer: Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            # Set before saving: it is part of what is saved.
+            # The path is set before saving, since it is part of the checkpoint.
             self.last_model_path = self.last_model_path or self._free_path(trainer)
             trainer.save_checkpoint(self.last_model_path)
             for logger in trainer.loggers if trainer.is_global_zero else ():
@@ -153,7 +153,7 @@ class ResumableCheckpoint(ModelCheckpoint):
             self._saved = time.monotonic()
 
     def _free_path(self, trainer: Trainer) -> str:
-        """Return the first of ``last.ckpt``, ``last-v1.ckpt`` and so on that is no file."""
+        """Return the first of ``last.ckpt``, ``last-v1.ckpt`` and so on that does not exist."""
         version = None
         while self.file_exists(path := self.format_checkpoint_name({}, self.CHECKPOINT_NAME_LAST, ver=version), trainer):
             version = (version or 0) + 1
@@ -169,7 +169,7 @@ class ResumableCheckpoint(ModelCheckpoint):
         raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}; {rest}")
 
     def _take_folder(self) -> str | None:
-        """Lock the folder, and remove what a killed training was writing; return what is in the way."""
+        """Lock the folder and remove files that a killed training left unfinished; return why that fails, or None."""
         folder = Path(str(self.dirpath))
         if problem := obstacle(folder):
             return problem
@@ -179,7 +179,7 @@ class ResumableCheckpoint(ModelCheckpoint):
             self._lock.acquire(timeout=0)
         except Timeout:
             return f"another training is writing to {folder}"
-        except OSError as error:  # such as a lock that is another user's
+        except OSError as error:  # such as a lock file of another user
             return f"{folder} cannot be written to ({error})"
         for left_over in folder.glob(".*.ckpt-*"):
             shutil.rmtree(left_over)

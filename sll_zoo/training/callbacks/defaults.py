@@ -1,4 +1,4 @@
-"""The callbacks of every training by the command line, beside the checkpoints, which have options of their own there."""
+"""The callbacks of every training by the command line, besides ``ResumableCheckpoint``, which has options of its own there."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sll_zoo.training.callbacks.seeding import SeededBatches
 from sll_zoo.training.callbacks.training_report import TrainingReport
 from sll_zoo.training.callbacks.watch import FiniteWatch
 
-# The report comes after what logs.
+# TrainingReport comes after LogDiagnostics, so that it has the logged values.
 DEFAULTS = (LogDiagnostics, TrainingReport, ImageProgressBar, SeededBatches, FiniteWatch, WriteCertificates)
 
 
 def with_defaults(given: Sequence[Callback], progress_bar: bool = True) -> list[Callback]:
-    """Return callbacks and, of ``DEFAULTS``, those of which none is given; any progress bar takes the place of ours.
+    """Return the given callbacks, and each of ``DEFAULTS`` unless one of its kind is given; any progress bar replaces ours.
 
     Args:
-        given: Those of the configuration.
-        progress_bar: Whether there is to be one.
+        given: Callbacks of the configuration.
+        progress_bar: Whether to add a progress bar.
     """
     added = []
     for default in DEFAULTS:

@@ -1,4 +1,4 @@
-"""What tells a training that goes wrong from one that goes well, beside loss and accuracy."""
+"""Logging values that show when a training goes wrong, besides loss and accuracy."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class LogDiagnostics(Callback):
     epoch: where it is 0, q has learned nothing and T is AOL's.
 
     Raises:
-        ConfigError: Another strategy than DDP, under which a process may have a part of the gradient.
+        ConfigError: A strategy other than DDP, under which a process may have only a part of the gradient.
     """
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
-        """Refuse another strategy."""
+        """Refuse a strategy that divides gradients among processes."""
         require_whole_network(trainer, self)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Log the step's norm and rate, if the step is one of those that are logged."""
+        """Log the norm of the gradient and the learning rate, every ``log_every_n_steps``."""
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it without declaring it
         if not every or (trainer.global_step + 1) % every:
             return
@@ -44,7 +44,7 @@ class LogDiagnostics(Callback):
                 for name, log_q in pl_module.named_parameters()
                 if name.endswith(".log_q")
             },
-            sync_dist=True,  # they are the same everywhere: Lightning wants to hear it
+            sync_dist=True,  # without it Lightning warns, although the values are the same on all processes
         )
 
 

@@ -1,4 +1,4 @@
-"""Signals that ask a training to end: heard at once, obeyed where a checkpoint can be written, or where none is needed."""
+"""Signals that ask a training to end: noted at once, and obeyed where a checkpoint can be written or none is needed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 class Signals:
     """Remembers that SIGINT, SIGTERM or, under SLURM, SIGUSR1 has come.
 
-    Lightning acts within its signal handlers: it saves in the middle of a step, and of several processes one talks to the others,
-    which may be talking about something else. Here a handler only takes a note. A second SIGINT (Ctrl-C) raises KeyboardInterrupt
-    at once.
+    Lightning acts inside its signal handlers: it saves in the middle of a step, and one of several processes starts a collective
+    operation while the others may be in another one. Here a handler only notes the signal. A second SIGINT (Ctrl-C) raises
+    KeyboardInterrupt at once.
 
     Attributes:
         received: The signal's number; 0 before there is one.
@@ -32,15 +32,15 @@ class Signals:
         self.received = 0
 
     def listen(self) -> None:
-        """Take the handlers' places. Lightning gives them back when the training ends, however it ends."""
+        """Install handlers that note a signal. Lightning restores the earlier ones when the training ends, however it ends."""
         self.received = 0
         _replace(dict.fromkeys([signal.SIGINT, *_asking()], self._note))
 
     def end_at_once(self, end: Callable[[int], NoReturn]) -> None:
-        """Take the handlers' places where no batch is to end: before the first, and after the last. Ctrl-C needs none there.
+        """Install handlers that end at once, for use before the first batch and after the last; Ctrl-C needs none there.
 
         Args:
-            end: Given the signal's number, raises :class:`~sll_zoo.errors.Interrupted`.
+            end: Takes the signal's number and raises :class:`~sll_zoo.errors.Interrupted`.
         """
         process = os.getpid()
 
@@ -55,7 +55,7 @@ class Signals:
 
     @contextmanager
     def ending_at_once(self, end: Callable[[int], NoReturn]) -> Iterator[None]:
-        """Do the same for a while, around what Lightning and :meth:`listen` put in their place for a shorter one."""
+        """Install the handlers of :meth:`end_at_once` for a block, in which Lightning and :meth:`listen` may replace them."""
         before = {signum: signal.getsignal(signum) for signum in _asking()}
         self.end_at_once(end)
         try:
@@ -71,7 +71,7 @@ class Signals:
 
 
 def _asking() -> list[signal.Signals]:
-    """Return the signals by which not a person but a system asks a training to end."""
+    """Return the signals by which the system, not a person, asks a training to end."""
     return [signal.SIGTERM, *([signal.SIGUSR1] if SLURMEnvironment.detect() else [])]
 
 

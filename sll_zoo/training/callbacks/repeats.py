@@ -1,4 +1,4 @@
-"""Trainings that differ from one another in the seed alone, and are recorded together."""
+"""Trainings that differ only in their seed, and are recorded together."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sll_zoo.zoo.records.record import Accuracies
 
 
 def read_repeats(folders: Sequence[Path], training_yaml: str, seed: int, fingerprint: str) -> dict[int, Accuracies]:
-    """Return what the same training, saved to folders before, has reached with other seeds, by seed.
+    """Return the accuracies that the same training reached with other seeds, by seed, from the folders that it was saved to.
 
     Args:
-        folders: Each of a training by the command line.
-        training_yaml: The configuration of the training that they are to be repeats of.
-        seed: Of that training.
-        fingerprint: Of the images that it will be measured on.
+        folders: Folders, each of a training by the command line.
+        training_yaml: The configuration of the training that they repeat.
+        seed: Seed of that training.
+        fingerprint: Hash of the images that it will be measured on.
 
     Raises:
         WeightsError: A folder without a model.
@@ -49,7 +49,7 @@ def read_repeats(folders: Sequence[Path], training_yaml: str, seed: int, fingerp
 
 
 def _without_seed(training_yaml: str) -> dict[str, Any]:
-    """Return what defines a training, with all that its callbacks may change of the weights, but for the seed."""
+    """Return the options that define a training, and those of its callbacks that may change the weights, without the seed."""
     options = yaml.safe_load(training_yaml)
     given = options["trainer"].get("callbacks") or []
     callbacks = {}

@@ -1,4 +1,4 @@
-"""The trained network, measured and written as the Hub holds it."""
+"""Measuring a trained network and saving it as a folder for the Hub."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from sll_zoo.errors import ConfigError
 from sll_zoo.files import obstacle
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.nearest import NearestNeighbour
+from sll_zoo.reports.attack import name_of
 from sll_zoo.training.callbacks.repeats import read_repeats
 from sll_zoo.training.strategies import require_whole_network
 from sll_zoo.zoo.entries import recipe
@@ -33,22 +34,24 @@ from sll_zoo.zoo.records.record import Accuracies, Measurement, Training
 from sll_zoo.zoo.weights.packing import quantize, require_bits, require_quantizable
 
 PACKAGES = ("sll_zoo", "torch", "lightning", "timm")
+# Steps and restarts of the attack by PGD.
+STEPS, RESTARTS = 100, 5
 
 
 class SavePretrained(Callback):
-    """When training has ended, certify the network on the held-out images and write it as the Hub holds it.
+    """When training has ended, certify the network on the held-out images and save it as a folder for the Hub.
 
     Nothing is written in a ``fast_dev_run`` or after an interruption.
 
     Args:
-        folder: Where to, such as ``outputs/architecture.tag``; ``sll-zoo ship`` takes it from there into a checkout.
-        baseline: Whether to measure the nearest-neighbour margin classifier beside it; for data sets that fit in memory.
+        folder: The folder to write, such as ``outputs/architecture.tag``; ``sll-zoo ship`` takes it from there into a checkout.
+        baseline: Whether to measure the nearest-neighbour margin classifier as well; for data sets that fit in memory.
         attacked: How many of the held-out images, evenly spaced, to attack by PGD of 100 steps and 5 restarts.
-        bits: Of a weight, below 32 to save and measure what :func:`~sll_zoo.quantize` makes of the network.
+        bits: Bits of a weight; below 32, the network that :func:`~sll_zoo.quantize` returns is measured and saved.
         repeats: Folders that the same training was saved to before with other seeds, whose accuracies are recorded as well.
 
     Attributes:
-        written: The folder and what is in it, in one line; empty before.
+        written: The folder and its record in one line; empty until it is written.
     """
 
     def __init__(
@@ -72,10 +75,10 @@ class SavePretrained(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the seconds trained and the images seen before."""
         self._seconds_before = state_dict["seconds"]
-        self._images = state_dict.get("images")  # a checkpoint of a time when nobody counted has none
+        self._images = state_dict.get("images")  # older checkpoints have no number of images
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check, before any work, that there will be something to write and to measure on, and somewhere to write."""
+        """Check, before any work, that the network can be saved, that there are images to measure it on, and the folder."""
         require_whole_network(trainer, self)
         _require_saveable(cast("LipschitzClassifier", pl_module.model), self.bits)
         data = _datamodule(trainer)
@@ -95,7 +98,7 @@ class SavePretrained(Callback):
             self._images += len(batch[0]) * trainer.world_size
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure and write, on one process."""
+        """Measure the network and save it, on one process."""
         if getattr(trainer, "fast_dev_run", False) or trainer.interrupted:
             return
         if not trainer.is_global_zero:
@@ -117,7 +120,7 @@ class SavePretrained(Callback):
         data.setup("test")
         if self.bits < 32:
             model = quantize(model, self.bits)
-        if device.type == "cuda":  # Lightning has moved it to the CPU
+        if device.type == "cuda":  # Lightning has moved the network to the CPU
             model.to(device)
         curves = {"this network": evaluate(model, _all(data.test_dataloader()))}
         if self.baseline:
@@ -145,9 +148,9 @@ class SavePretrained(Callback):
         if self.attacked:
             places = evenly_spaced(evaluation.n, self.attacked)
             images, labels = (torch.cat(parts)[places] for parts in zip(*_all(data.test_dataloader()), strict=True))
-            attacked = attack(model, images, labels, list(evaluation.counts))
+            attacked = attack(model, images, labels, list(evaluation.counts), steps=STEPS, restarts=RESTARTS)
         found = fingerprint(_all(data.test_dataloader()))
-        method = "PGD (100 steps, 5 restarts)"
+        method = name_of("pgd", STEPS, RESTARTS)
         done = getattr(data, "preparation", "")
         return measurement(
             evaluation,
@@ -180,15 +183,15 @@ def _require_saveable(model: LipschitzClassifier, bits: int) -> None:
 
 
 def _training_yaml(trainer: Trainer) -> str:
-    """Return the configuration of the command line, nothing for a training from Python."""
+    """Return the configuration of the command line; an empty text for a training from Python."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it without declaring it
         if isinstance(callback, SaveConfigCallback):
             config = callback.config.clone()
-            config.pop("ckpt_path", None)  # what was interrupted is repeated in one piece
+            config.pop("ckpt_path", None)  # a repetition starts from the beginning
             callbacks = config.trainer.callbacks
             for given in callbacks if isinstance(callbacks, list) else [callbacks]:
                 if given.class_path.endswith(".SavePretrained"):
-                    given.init_args.repeats = []  # who repeats it does not have the others' folders
+                    given.init_args.repeats = []  # the folders of other seeds are on this machine only
             return str(callback.parser.dump(config, skip_none=False))
     return ""
 
@@ -199,10 +202,10 @@ def _datamodule(trainer: Trainer) -> Any:
 
 
 def _baseline(data: Any, num_classes: int) -> Evaluation:
-    images, labels = data.tensors("train")  # the loader leaves the last batch out
+    images, labels = data.tensors("train")  # not by the training loader, which leaves out the last batch
     return evaluate(NearestNeighbour(images, labels, num_classes), _all(data.test_dataloader()))
 
 
 def _all(loader: DataLoader[Any]) -> DataLoader[Any]:
-    """Return all batches of a loader that may give those of one of several processes only."""
+    """Return a loader of all images, in place of one that may give one process's share only."""
     return DataLoader(loader.dataset, batch_size=loader.batch_size)

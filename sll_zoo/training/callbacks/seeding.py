@@ -1,4 +1,4 @@
-"""Random numbers that depend on where a training is, not on how it came there."""
+"""Random numbers that depend on epoch and batch alone, not on whether the training was interrupted before."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from sll_zoo.errors import CheckpointError
 
 
 class SeededBatches(Callback):
-    """Seed torch, numpy and random before every epoch and every batch, and let an interrupted epoch go on where it was.
+    """Seed torch, numpy and random before every epoch and every batch, and resume an interrupted epoch where it was.
 
     Before an epoch the seed is a function of the training's seed and the epoch, and the same on all processes: samplers draw the
-    order of the images from it, and workers their seeds. Before each further batch, and before what becomes of the first once it
-    is read, such as an augmentation, it is one of the batch and the process, too. A training that goes on in the middle of an
-    epoch reads the batches that it has seen once more and drops them, so that those after them are the same whatever reading them
-    draws.
+    order of the images from it, and workers their seeds. Before each later batch it also depends on the batch and the process.
+    For the first batch it depends on the process as soon as the batch is read, before an augmentation. A training that is resumed
+    in the middle of an epoch reads the batches that it has seen once more and drops them, so that the batches after them are the
+    same, however many random numbers reading takes.
 
-    The training's seed is torch's when it begins, and that of the checkpoint when it goes on. After it, torch, numpy and random
-    are as they were before. What is not covered is what workers draw that persist from epoch to epoch.
+    The training's seed is torch's when the training begins, and that of the checkpoint when it is resumed. After the training,
+    torch, numpy and random are as they were before. Random numbers in workers that persist from epoch to epoch are not covered.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class SeededBatches(Callback):
         return dict(self._place)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with a seed, at an epoch and batch."""
+        """Resume with a seed, at an epoch and batch."""
         self._place = dict(state_dict)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
@@ -48,18 +48,18 @@ class SeededBatches(Callback):
         self._place = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
-        """Begin the first epoch anew, now with its seed, at the batch that comes next."""
+        """Start reading the first epoch again, now with its seed, at the batch that comes next."""
         self._isolation.enter_context(isolate_rng())
         place = self._place or {"seed": torch.initial_seed(), "epoch": trainer.current_epoch, "batch": 0}
         self._place = trainer.strategy.broadcast(place)
         self._seed_epoch(trainer)
-        # Lightning has made the iterator already, and has drawn numbers for it; the zoo's own loaders wait for the first batch.
+        # Lightning has already made the iterator, for which loaders draw random numbers; the zoo's wait for the first batch.
         if not begin_anew(trainer.fit_loop, self._place["batch"]) and self._place["batch"]:
             raise CheckpointError(
                 f"this Lightning cannot go on after batch {self._place['batch']} of an epoch",
                 "go on from a checkpoint of the end of an epoch, or install lightning==2.6.*",
             )
-        self._part_processes(trainer)
+        self._seed_by_rank(trainer)
         self._seed_batch(trainer)
         self._isolation.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
@@ -79,16 +79,16 @@ class SeededBatches(Callback):
         self._seed_batch(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Note that the next epoch comes."""
+        """Note that the next epoch comes, at its first batch."""
         self._place |= {"epoch": trainer.current_epoch + 1, "batch": 0}
         self._epoch_is_seeded = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Give back generators and warnings as they were."""
+        """Restore generators and warnings."""
         self._isolation.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
-        """Give back generators and warnings as they were."""
+        """Restore generators and warnings."""
         self._isolation.close()
 
     def _seed_epoch(self, trainer: Trainer) -> None:
@@ -98,15 +98,15 @@ class SeededBatches(Callback):
                 # Lightning counts one epoch too many when a training of max_steps goes on at the end of one.
                 loader.sampler.set_epoch(self._place["epoch"])
             if isinstance(loader, DataLoader):
-                # Starting the workers draws a number, but not in every epoch: from here, not from torch's generator.
+                # Workers take a number when they start, which is not in every epoch: it comes from this generator, not torch's.
                 loader.generator = (loader.generator or torch.Generator()).manual_seed(value)
         _seed(value)
         self._epoch_is_seeded = True
 
-    def _part_processes(self, trainer: Trainer) -> None:
-        """Seed the first batch of an epoch, too, on all processes but one: where all have read it, and before it is augmented.
+    def _seed_by_rank(self, trainer: Trainer) -> None:
+        """On every process but the first, seed the first batch of an epoch by rank, after reading and before augmentation.
 
-        Lightning has no hook there but those of task and data module. The first process goes on with the epoch's numbers.
+        Lightning has no hook at this place for callbacks. The first process keeps the epoch's seed.
         """
 
         def seed() -> None:

@@ -1,4 +1,4 @@
-"""What a training came to: its figures as JSON, and its curves as a picture."""
+"""The report of a training: its figures as JSON, and its curves as a picture."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from sll_zoo.reports.plot import plot_training
 class TrainingReport(Callback):
     """When training ends, well or not, write ``metrics.json`` and ``curves.png``.
 
-    ``metrics.json`` has what was logged, an epoch a row: ``history``, and its last row as ``final``. ``epoch_seconds`` is what
-    went by since the row before. The history is kept in checkpoints, so that a training that is taken up again has all of it. In
-    a ``fast_dev_run`` nothing is written.
+    ``metrics.json`` has the logged values in ``history``, a row for each epoch, and the last row as ``final``. ``epoch_seconds``
+    is the time since the row before. Checkpoints keep the history, so that a resumed training has all of it. Nothing is written
+    in a ``fast_dev_run``.
 
     Args:
-        folder: Where to; by default where the logger writes, and without a logger nowhere.
+        folder: Folder of the two files; by default the logger's, and without a logger nothing is written.
 
     Attributes:
-        written: The two paths; empty before.
+        written: The two paths; empty until they are written.
     """
 
     def __init__(self, folder: str | None = None) -> None:
@@ -38,7 +38,7 @@ class TrainingReport(Callback):
         self._path: Path | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
-        """Settle where to write, which all processes must do together."""
+        """Choose the folder, on all processes, since reading ``log_dir`` takes all of them."""
         folder = self.folder or (trainer.log_dir if trainer.loggers else None)
         self._path = Path(folder) if folder else None
 
@@ -47,15 +47,15 @@ class TrainingReport(Callback):
         self._start = time.perf_counter()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:  # noqa: ARG002
-        """Keep the learning rate of the step: at the end of the epoch it is already that of the next."""
+        """Keep the learning rate of the step: at the end of the epoch the optimizer already has that of the next step."""
         self._rate = max(group["lr"] for group in optimizer.param_groups)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
-        """Remember that the figures of the validation are new."""
+        """Note that this epoch was validated, so that its values go into the next row."""
         self._validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
-        """Add a row, on every process: reading the metrics may take all of them."""
+        """Add a row, on every process, since reading the metrics may take all of them."""
         row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
         for name, value in trainer.callback_metrics.items():
             if self._validated or not name.startswith("val/"):
@@ -71,7 +71,7 @@ class TrainingReport(Callback):
         self._write(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
-        """Write the report of the epochs until then."""
+        """Write the report of the epochs so far."""
         self._write(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:

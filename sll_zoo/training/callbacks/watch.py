@@ -1,4 +1,4 @@
-"""An end to trainings that have nothing to learn from any more, with the layer at which it began."""
+"""Stopping a training when its numbers are no longer finite, and naming the layer where that began."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class FiniteWatch(Callback):
     The layer is the first whose output is not finite when the batch is run once more. If all are finite, it is that of the last
     parameter whose gradient is not, for gradients come from the network's end.
 
-    With several processes one that fails stops all. Gradients in float16 are not looked at: they overflow as a matter of course,
-    and Lightning then leaves out the step.
+    With several processes, a fault on one stops all. Gradients in float16 are not checked: they overflow now and then, and
+    Lightning then skips the step.
 
     Raises:
-        ConfigError: Another strategy than DDP, under which a process may have a part of the gradients.
+        ConfigError: A strategy other than DDP, under which a process may have only a part of the gradients.
         DivergedError: The loss, a gradient or a weight that is to be saved is not finite.
     """
 
@@ -40,7 +40,7 @@ class FiniteWatch(Callback):
         self._loss = torch.zeros(())
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
-        """Refuse another strategy."""
+        """Refuse a strategy that divides gradients among processes."""
         require_whole_network(trainer, self)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
@@ -52,16 +52,16 @@ class FiniteWatch(Callback):
         self._loss = loss.detach()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:  # noqa: ARG002
-        """Look at the loss and all gradients, at once."""
+        """Check that the loss and all gradients are finite, and raise DivergedError if not."""
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None and not _scaled(trainer)]
         if trainer.strategy.reduce_boolean_decision(_finite([self._loss, *gradients])):
             return
-        # The lowest rank of fault wins: a process with finite images and outputs sees only gradients that are not finite.
+        # The fault nearest to its origin counts: a process with finite images and outputs only sees gradients that are not.
         _, found = min(_from_all(trainer, _find(trainer, pl_module, self._batch, self._loss)))
         raise DivergedError(f"{found} (epoch {trainer.current_epoch}, step {trainer.global_step})", REMEDY)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
-        """Refuse a checkpoint of weights that are not finite, before it replaces the one before."""
+        """Refuse a checkpoint of weights that are not finite, before it replaces an earlier one."""
         if not _finite(pl_module.parameters()):
             name = next(name for name, parameter in pl_module.named_parameters() if not _finite([parameter]))
             raise DivergedError(f"the weights of {name} are not finite after step {trainer.global_step}", REMEDY)
@@ -74,12 +74,12 @@ def _scaled(trainer: Trainer) -> bool:
 def _finite(tensors: Iterable[Tensor]) -> bool:
     """Return whether all numbers are finite."""
     tensors = [tensor.detach() for tensor in tensors]
-    # The norm is the quickest, and asks the device once; it may overflow where no number does.
+    # The norm is checked first, since it is quickest and asks the device once; it may overflow where no number does.
     return bool(torch.isfinite(get_total_norm(tensors))) or all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
 def _find(trainer: Trainer, pl_module: LightningModule, batch: Any, loss: Tensor) -> tuple[int, str]:
-    """Return where the fault lies, in words, and how near to its origin that is (0 is nearest)."""
+    """Return how near to its origin the fault was found (0 is nearest), and where, in words."""
     images, found = batch[0], list[str]()
     with ExitStack() as hooks, torch.no_grad(), trainer.precision_plugin.forward_context():
         for name, module in pl_module.named_modules():

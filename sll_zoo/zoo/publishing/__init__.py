@@ -1,1 +1,1 @@
-"""The ways of weights: saved, measured again, shipped with the checkout, sent to the Hub and fetched from it."""
+"""Saving weights, measuring them again, shipping them with the checkout, sending them to the Hub and fetching them."""

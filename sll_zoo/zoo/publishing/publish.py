@@ -43,9 +43,9 @@ def publish(
     """Check weights, and upload them with configuration, card and picture in one commit.
 
     Nothing is uploaded unless the weights are finite, load strictly into a fresh network that gives the same logits bit by bit,
-    every layer keeps its claim (:func:`~sll_zoo.audit`), and the recorded certificates are found again; where the data is not at
-    hand, ``warning`` of what is returned says so. Publishing the same thing again changes nothing, and a tag that exists is never
-    moved.
+    every layer keeps its claim (:func:`~sll_zoo.audit`), and the recorded certificates are found again; where the data is not on
+    this machine, the ``warning`` of the result says so. Publishing the same thing again changes nothing, and a tag that exists is
+    never moved.
 
     Args:
         source: A folder such as ``checkpoints/sll_nano.digits``, a name that ``create_model`` has weights for, or a ``.ckpt``
@@ -53,15 +53,15 @@ def publish(
         repo_id: ``org/name`` on the Hub; the repository is made if there is none.
         private: Whether only its owners can see it.
         revision: The branch; it is made if there is none.
-        tag: To be put on the commit, such as ``v1.0``.
-        data: Held-out images to measure weights on of which nothing is recorded: a data set's name or a folder.
+        tag: A tag for the commit, such as ``v1.0``.
+        data: Held-out images to measure weights on that have no recorded measurement: a data set's name or a folder.
         dry_run: Whether to check and return everything, and send nothing.
         progress: Wraps the list of layers that are audited, such as ``rich.progress.track``.
 
     Raises:
         PublishError: The weights fail a check, or the Hub refuses: nothing, or nothing visible, was uploaded.
         WeightsError: The source does not exist, or cannot be loaded.
-        UnknownNameError, InputError: The same of the data.
+        UnknownNameError, InputError: ``data`` does not exist, or does not fit the network.
     """
     require_names(repo_id, revision, tag)
     if not dry_run:
@@ -87,8 +87,8 @@ def convert(official: Path, folder: Path, data: str | None = None, progress: Pro
     """Write the weights of a checkpoint of the paper's authors as a folder that :func:`publish` takes.
 
     Args:
-        official: Read by :func:`~sll_zoo.zoo.convert.convert_checkpoint`.
-        folder: Where to; it is made.
+        official: The checkpoint, as for :func:`~sll_zoo.zoo.convert.convert_checkpoint`.
+        folder: The folder to write; it is made.
         data: Held-out images to measure the weights on, a data set's name or a folder; None to measure nothing.
         progress: As for :func:`publish`.
 
@@ -108,14 +108,14 @@ def convert(official: Path, folder: Path, data: str | None = None, progress: Pro
 
 
 def _name_of(source: str) -> str:
-    """Return what ``create_model`` calls a source: a folder or a checkpoint may be given by its path alone."""
+    """Return the name by which ``create_model`` loads a source; a folder or checkpoint may be given by its path alone."""
     if Path(source).is_dir():
         return f"local-dir:{source}"
     return f"ckpt:{source}" if ":" not in source and Path(source).suffix == ".ckpt" else source
 
 
 def _measured(folder: ModelFolder, model: LipschitzClassifier, data: str) -> tuple[ModelFolder, LipschitzClassifier]:
-    """Write a folder anew, with what the network reaches on ``data``, and read it."""
+    """Measure a network on ``data``, save it to its folder again with the result, and return both as they are read back."""
     record = folder.record
     if record and record.measured:
         raise PublishError(
@@ -138,11 +138,11 @@ def _measured(folder: ModelFolder, model: LipschitzClassifier, data: str) -> tup
 
 
 def check_publishable(model: LipschitzClassifier, record: Record, progress: Progress) -> str:
-    """Raise PublishError for weights that do not keep what their card will say; return what could not be checked.
+    """Raise PublishError for weights that fail the audit or disagree with their record; return what could not be checked.
 
     Args:
-        model: The network that the weights give.
-        record: Of them.
+        model: The network with the weights.
+        record: The record of the weights.
         progress: As for :func:`publish`.
     """
     counted = (model.config.family, sum(parameter.numel() for parameter in model.parameters()))

@@ -22,11 +22,11 @@ def pull(name: str, to: Path | None = None) -> Path:
         name: As for :func:`~sll_zoo.create_model`.
         to: A folder to copy them to, with configuration, card and picture; ``create_model("local-dir:FOLDER", pretrained=True)``
             loads it anywhere, without a network. By default they stay in ``checkpoints/``, in the installed package, or in the
-            Hub's cache. The network of a checkpoint is saved to it.
+            Hub's cache. The network of a checkpoint is saved to the folder.
 
     Raises:
         UnknownNameError: No such model.
-        WeightsError: Weights that do not exist, cannot be had, or are refused; nothing is copied.
+        WeightsError: Weights that do not exist, cannot be downloaded, or are refused; nothing is copied.
     """
     if to:
         return fetch(name, to)[0].path
@@ -38,23 +38,23 @@ def pull(name: str, to: Path | None = None) -> Path:
 
 
 def fetch(name: str, to: Path) -> tuple[ModelFolder, LipschitzClassifier]:
-    """Fill a folder as :func:`pull` does, and return it with the network in it, in evaluation mode."""
+    """Copy a model's files to a folder as :func:`pull` does, and return the folder and the network, in eval mode."""
     if name.startswith("ckpt:"):
         return _saved(create_model(name, pretrained=True), to)
     if ":" in name:
         folder = ModelFolder.at(locate(name))
         model = load(folder)
-    else:  # of the zoo, whose records pin the weights
+    else:  # a name of the zoo, whose record has the hash of the weights
         model = create_model(name, pretrained=True)
         folder = ModelFolder.at(locate(name))
     return folder.copy(to), model.eval()
 
 
 def locate(name: str) -> Path | Repository:
-    """Return the folder or repository that a model's weights come from; nothing is asked of the network.
+    """Return the folder or repository that a model's weights come from, without using the network.
 
     Raises:
-        WeightsError: They come from a checkpoint, and are in neither.
+        WeightsError: They come from a checkpoint, which is neither.
     """
     kind, _, place = name.partition(":")
     if kind == "ckpt":
@@ -70,7 +70,7 @@ def locate(name: str) -> Path | Repository:
 
 
 def _cached(name: str, repository: Repository) -> Path:
-    """Return the folder in the Hub's cache that a model was loaded from: of the zoo's own, it may have the weights alone."""
+    """Return the folder in the Hub's cache that a model was loaded from; for a name of the zoo it may lack config.json."""
     wanted = CONFIG_FILE if ":" in name else weights_files(read_records()[full_name(name)])[0]
     path = repository.cached(wanted)
     assert path  # noqa: S101 - it was loaded from there
@@ -78,8 +78,8 @@ def _cached(name: str, repository: Repository) -> Path:
 
 
 def _saved(model: LipschitzClassifier, to: Path) -> tuple[ModelFolder, LipschitzClassifier]:
-    """Save the network of a checkpoint, which nobody has measured, nor said what its classes are."""
-    from sll_zoo.zoo.publishing.save import read_back, save_pretrained  # which draws pictures, and needs what draws them
+    """Save the network of a checkpoint, without a measurement, and with numbers as the names of its classes."""
+    from sll_zoo.zoo.publishing.save import read_back, save_pretrained  # imported late, since it imports matplotlib
 
     require_writable(to)
     save_pretrained(model.eval(), to, label_names=[str(label) for label in range(model.num_classes)])

@@ -1,4 +1,4 @@
-"""Weights that the zoo has, written again with fewer bits: what they reach before and after, checked, and the folder."""
+"""Saving a model's weights with fewer bits: measured before and after, audited, and written to a folder."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from sll_zoo.zoo.weights.packing import quantize, require_bits
 
 @dataclass(frozen=True)
 class Quantized:
-    """What fewer bits cost.
+    """The cost of fewer bits.
 
     Attributes:
-        before: What the network reached.
-        after: What it reaches with its weights rounded, on the same images.
-        size_before: Of its files of weights, in bytes.
-        record: Of the weights that were written.
+        before: Evaluation of the network as it was.
+        after: Evaluation of the network with rounded weights, on the same images.
+        size_before: Size of its files of weights as they were, in bytes.
+        record: Record of the weights that were written.
     """
 
     before: Evaluation
@@ -46,11 +46,11 @@ def quantize_weights(
 ) -> Quantized:
     """Write a model's weights with ``bits`` bits each, and measure before and after, in float64.
 
-    The folder keeps what is known of the training. Of a network under attack nothing is known any more.
+    The new record keeps the training. It leaves out earlier attacks, which were made on other weights.
 
     Args:
         source: As for :func:`~sll_zoo.create_model`.
-        folder: Where to; it is made.
+        folder: The folder to write; it is made.
         data: Held-out images, a data set's name or a folder.
         bits: As for :func:`~sll_zoo.quantize`.
         device: Where the network is evaluated.
@@ -59,7 +59,7 @@ def quantize_weights(
     Raises:
         ConfigError: Another number of bits, a file in the folder's place, or a folder of a checkout's shipped weights.
         UnknownNameError, InputError: No such model or data.
-        WeightsError: Weights that do not exist, cannot be had, or are refused.
+        WeightsError: Weights that do not exist, cannot be downloaded, or are refused.
         PublishError: The audit finds a layer that breaks its claim; nothing is written.
     """
     require_bits(bits)
@@ -73,7 +73,7 @@ def quantize_weights(
 def _quantize(
     staged: ModelFolder, model: LipschitzClassifier, folder: Path, data: str, bits: int, device: str, progress: Progress
 ) -> Quantized:
-    """Do so for a copy of the source, which is overwritten."""
+    """Quantise and measure the network of a staged copy, overwrite the copy, check it, and copy it to the folder."""
     known, size = staged.record, sum(path.stat().st_size for path in staged.weights)
     held_out = open_data(data, model.config.input_shape, model.num_classes, label_names(model))
     quantized = quantize(model, bits)
@@ -96,7 +96,7 @@ def _quantize(
 
 
 def _with_baseline(measured: Measurement, known: Record | None) -> Measurement:
-    """Return a measurement with the baseline, which knows nothing of the weights, of an earlier one on the same images."""
+    """Return a measurement with the baseline of an earlier one on the same images: a baseline does not depend on weights."""
     earlier = known.measured if known else None
     if earlier and earlier.fingerprint == measured.fingerprint:
         return replace(measured, baseline=earlier.baseline)

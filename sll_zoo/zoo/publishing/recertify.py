@@ -1,4 +1,4 @@
-"""Recorded certificates, computed again wherever the images are at hand."""
+"""Computing recorded certificates again, where the images are on this machine."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from sll_zoo.models.labels import label_names
 from sll_zoo.zoo.records.data_source import open_recorded
 from sll_zoo.zoo.records.record import Measurement
 
-# Between two machines, radii in float64 differ by rounding only.
+# Tolerance of a radius, relative and absolute: in float64, the radii of two machines differ by rounding only.
 TOLERANCE = 1e-9
 
 
 def remeasure(model: LipschitzClassifier, measured: Measurement) -> str:
-    """Certify the recorded sample again if the images are on this machine; else return that it was not done, and why.
+    """Certify the recorded sample again and return an empty text; if the images are not on this machine, return a warning.
 
     Args:
         model: The network.
-        measured: What is recorded of it.
+        measured: Its recorded measurement.
 
     Raises:
-        PublishError: The images are at hand, and :func:`recertify` finds something else than is recorded.
+        PublishError: :func:`recertify` finds something else than is recorded.
     """
     try:
         held_out = _at_hand(measured, model)
@@ -41,7 +41,7 @@ def _at_hand(measured: Measurement, model: LipschitzClassifier) -> HeldOut:
     about = (model.config.input_shape, model.num_classes, label_names(model))
     if measured.source:
         return open_recorded(measured.source, *about)
-    if measured.dataset in DATA_MODULES:  # records of a time when they did not say how their data is opened
+    if measured.dataset in DATA_MODULES:  # an older record, which does not say how its images are opened
         return open_data(measured.dataset, *about)
     raise InputError("the record does not say how it is opened", "measure again, with the images inside of the current folder")
 
@@ -51,7 +51,7 @@ def recertify(model: LipschitzClassifier, measured: Measurement, held_out: HeldO
 
     Args:
         model: The network.
-        measured: What is recorded of it.
+        measured: Its recorded measurement.
         held_out: The images that it was measured on.
 
     Raises:

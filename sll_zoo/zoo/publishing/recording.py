@@ -1,4 +1,4 @@
-"""What is measured of weights, put into their record."""
+"""Putting measurements and attacks into the record of weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sll_zoo.zoo.folder import INSTALLED, ModelFolder
 from sll_zoo.zoo.publishing.pull import locate
 from sll_zoo.zoo.records.record import Accuracies, AtRadius, Attacked, DataSource, Measurement, Sample
 
-# Certificates that a record keeps, to be computed again wherever the weights go.
+# Number of certificates that a record keeps, so that they can be computed again elsewhere.
 SAMPLE = 32
 
 
@@ -35,18 +35,18 @@ def measurement(
     method: str = "",
     repeats: Sequence[Accuracies] = (),
 ) -> Measurement:
-    """Return what a record says of an evaluation.
+    """Return an evaluation as a record's measurement.
 
     Args:
-        evaluation: Of the network, on the held-out images of a data set in their order.
-        dataset: Its name.
-        fingerprint: Of :func:`~sll_zoo.data.fingerprint`.
-        source: Of :func:`~sll_zoo.data.source_of`.
-        preparation: Of the data module (:class:`~sll_zoo.data.ImageData`).
-        baseline: Of a nearest-neighbour margin classifier on the same images.
-        attacked: Of the network, on some of the images.
-        method: By which attack.
-        repeats: Of networks that the same training gave with other seeds.
+        evaluation: Evaluation of the network on the held-out images of a data set, in their order.
+        dataset: Name of the data set.
+        fingerprint: Hash of the images, from :func:`~sll_zoo.data.fingerprint`.
+        source: How the images are opened, from :func:`~sll_zoo.zoo.records.data_source.source_of`.
+        preparation: ``preparation`` of the data module (:class:`~sll_zoo.data.ImageData`).
+        baseline: Evaluation of a nearest-neighbour margin classifier on the same images.
+        attacked: Result of an attack on some of the images.
+        method: Name of the attack.
+        repeats: Accuracies of networks that the same training gave with other seeds.
     """
     places = evenly_spaced(evaluation.n, SAMPLE)
     return Measurement(
@@ -70,7 +70,7 @@ def measurement(
 
 
 def under_attack(found: Attack, method: str) -> Attacked:
-    """Return what a record says of an attack by a method."""
+    """Return an attack by a method, as a record has it."""
     return Attacked(
         method=method,
         n=found.n,
@@ -91,11 +91,11 @@ def _at_radii(accuracies: Mapping[float, float]) -> tuple[AtRadius, ...]:
 
 
 def recording_folder(model: str, eps: Sequence[float]) -> ModelFolder:
-    """Return the folder of a model's weights, whose record an attack can be added to.
+    """Return the folder of a model's weights, to whose record an attack can be added.
 
     Raises:
-        ConfigError: Weights that are not in a folder, or in the installed package or one that cannot be written to, that nobody
-            has measured, or not at these radii.
+        ConfigError: The weights are not in a folder, or their folder is in the installed package or cannot be written to, or
+            they were not measured at these radii.
         WeightsError: The folder does not exist, or holds no model.
     """
     place = locate(model)
@@ -121,7 +121,7 @@ def require_measured_on(folder: ModelFolder, data: HeldOut) -> None:
 
 def record_attack(path: Path, found: Attack, method: str) -> None:
     """Write an attack into the record and the card of a folder, in place of an earlier one by the same method."""
-    folder = ModelFolder.read(path)  # as it is now: an attack takes long, and another may have been recorded meanwhile
+    folder = ModelFolder.read(path)  # read again, since another attack may have been recorded in the meantime
     measured = _measured(folder)
     others = (attacked for attacked in measured.empirical if attacked.method != method)
     measured = replace(measured, empirical=(*others, under_attack(found, method)))
@@ -133,7 +133,7 @@ def record_attack(path: Path, found: Attack, method: str) -> None:
 
 
 def _measured(folder: ModelFolder) -> Measurement:
-    """Return what a folder's record says was measured."""
+    """Return the measurement in a folder's record, and raise ConfigError if there is none."""
     if not folder.record or not folder.record.measured:
         raise ConfigError(
             f"--record for weights in {folder.path} that nobody has measured", "measure them: `sll-zoo quantize --help`"

@@ -1,4 +1,4 @@
-"""Saving a network as the Hub holds it: config.json, model.safetensors, a card and a picture, from one record."""
+"""Saving a network as a folder for the Hub: config.json, model.safetensors, a card and a picture, from one record."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ def save_pretrained(
 
     Args:
         model: The network, built by ``create_model``, whose name it keeps.
-        folder: Where the files go; each is replaced whole, and what another model has left there goes.
-        label_names: Of the classes, in order.
-        measured: What the network reaches on held-out images, of :func:`measurement`; None if nobody has measured it.
+        folder: Where the files go; each is replaced whole, and files of another model there are removed.
+        label_names: Names of the classes, in order.
+        measured: Accuracies on held-out images, from :func:`~sll_zoo.zoo.publishing.recording.measurement`; None if not measured.
         curves: Evaluations to draw, by the name that the legend shows.
-        training: What it takes to repeat the training; None if it was not this code's.
+        training: How the training was done; None if it was not done by this package.
         training_yaml: The configuration of the command line.
-        origin: Where weights come from that were not trained here, in a sentence.
-        bits: With which weights are packed, which loses nothing: the network must be one of :func:`~sll_zoo.quantize`.
+        origin: A sentence on where the weights come from, if they were not trained here.
+        bits: Bits of a stored weight. Storing loses nothing: below 32, the network must come from :func:`~sll_zoo.quantize`.
 
     Raises:
-        ConfigError: Another number of bits than ``quantize`` takes, or a folder of :func:`require_not_shipped`.
+        ConfigError: Another number of bits than ``quantize`` takes, or a folder that :func:`require_not_shipped` refuses.
         WeightsError: Weights with NaN or infinity, or with more than these bits; nothing is written.
     """
     require_not_shipped(folder)
     weights, about = serialize(_packed(model, bits), bits, LARGEST)
-    described: dict[str, Any] = vars(model)["pretrained_cfg"]  # of timm's factory
+    described: dict[str, Any] = vars(model)["pretrained_cfg"]  # set by timm's factory
     tag = re.sub(r"[^A-Za-z0-9]+", "_", measured.dataset).strip("_") if measured else described["tag"]
     record = Record(
         name=f"{described['architecture']}.{tag}",
@@ -84,10 +84,10 @@ def save_pretrained(
 
 
 def read_back(folder: Path, model: LipschitzClassifier) -> tuple[ModelFolder, LipschitzClassifier]:
-    """Return a folder that a network was saved to, as it is read, and the network in it.
+    """Read the folder that a network was saved to, and return it with the network in it.
 
     Raises:
-        PublishError: That gives other logits.
+        PublishError: The network in the folder gives other logits.
     """
     saved = ModelFolder.read(folder)
     fresh = load(saved).eval()
@@ -99,9 +99,9 @@ def read_back(folder: Path, model: LipschitzClassifier) -> tuple[ModelFolder, Li
 
 
 def _packed(model: LipschitzClassifier, bits: int) -> dict[str, Tensor]:
-    """Return tensors that give the network back, to the bit."""
+    """Return the packed tensors of a network, and raise WeightsError unless they unpack to the same bits."""
     require_bits(bits)
-    # In float32, whatever the training ran in: that is what create_model builds.
+    # Weights are stored in float32 whatever the training ran in, since create_model builds float32.
     state = {key: value.detach().cpu().float().contiguous() for key, value in model.state_dict().items()}
     require_finite("the network", state, "lower the learning rate and train again")
     packed = pack(state, bits)
@@ -111,7 +111,7 @@ def _packed(model: LipschitzClassifier, bits: int) -> dict[str, Tensor]:
 
 
 def _config(described: dict[str, Any], model: LipschitzClassifier, record: Record, label_names: Sequence[str]) -> dict[str, Any]:
-    """Return timm's config.json, with the whole shape of the network."""
+    """Return the content of timm's config.json, with all arguments of the network."""
     kept = ("fixed_input_size", "interpolation", "crop_pct", "classifier", "license", "paper_ids")
     return {
         "architecture": described["architecture"],

@@ -1,4 +1,4 @@
-"""Shipping weights with a checkout: what was saved, checked as for publishing, with the zoo's own record and tables."""
+"""Shipping weights with a checkout: a saved folder is checked, copied to ``checkpoints/``, and entered in records and tables."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Shipped:
     """What a checkout ships from now on.
 
     Attributes:
-        folder: That holds it, ``checkpoints/architecture.tag``.
-        record: Of the weights.
+        folder: The folder of the weights, ``checkpoints/architecture.tag``.
+        record: The record of the weights.
         warning: What could not be checked; empty if everything was.
     """
 
@@ -38,11 +38,11 @@ class Shipped:
 def ship(folder: Path, progress: Progress = iter) -> Shipped:
     """Check saved weights and copy them into ``checkpoints/``, with the zoo's record and the tables made from the records.
 
-    ``create_model(name, pretrained=True)`` loads them from then on. They are divided into files that git hosts take. Shipping a
-    folder of ``checkpoints/`` makes its card, record and tables anew.
+    ``create_model(name, pretrained=True)`` loads them from then on. They are divided into files that git hosts accept. Shipping a
+    folder of ``checkpoints/`` writes its card, record and tables again.
 
     Args:
-        folder: That :class:`~sll_zoo.training.callbacks.SavePretrained` or ``sll-zoo quantize`` wrote; it stays as it is.
+        folder: A folder that :class:`~sll_zoo.training.callbacks.SavePretrained` or ``sll-zoo quantize`` wrote; it is unchanged.
         progress: Wraps the list of layers that are audited, such as ``rich.progress.track``.
 
     Raises:
@@ -77,11 +77,11 @@ def _require_named(name: str, model: LipschitzClassifier) -> None:
 
 
 def _divided(folder: ModelFolder) -> ModelFolder:
-    """Divide the weights of a folder into files that git hosts take, and return it with their record."""
+    """Divide the weights of a folder into files that git hosts accept, and return the folder with their record."""
     record = folder.known()
     if record.size <= LARGEST_SHIPPED:
         return folder
-    # In an order that does not depend on how they were divided before.
+    # Sorted, so that the order does not depend on how the weights were divided before.
     state = dict(sorted(read_weights(folder.weights, record).items()))
     files, about = serialize(state, record.bits, LARGEST_SHIPPED)
     write_weights(folder.path, files)

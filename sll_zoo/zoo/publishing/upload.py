@@ -18,21 +18,21 @@ from sll_zoo.zoo.weights.hub import HUB_ERRORS, endpoint, first_line, redacted
 from sll_zoo.zoo.weights.reading import CONFIG_FILE
 from sll_zoo.zoo.weights.shards import PATTERNS
 
-# All that a repository of the zoo consists of.
+# Names and patterns of all files in a repository of the zoo.
 FILES = (CONFIG_FILE, *PATTERNS, CARD_FILE, CURVE_FILE, TRAINING_FILE)
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What was published, or would be.
+    """A publication on the Hub, or the plan of one in a dry run.
 
     Attributes:
         repo_id: ``org/name``.
         files: The size of each file in bytes, by its name.
         card: The README.md.
         warning: What could not be checked; empty if everything was.
-        url: Of the commit; empty in a dry run.
-        changed: Whether the repository is another than before; in a dry run False.
+        url: Address of the commit; empty in a dry run.
+        changed: Whether the repository was changed; False in a dry run.
     """
 
     repo_id: str
@@ -53,7 +53,7 @@ def require_names(repo_id: str, revision: str, tag: str | None) -> None:
 
 
 def require_login(repo_id: str, private: bool) -> None:
-    """Refuse, before any work, what the Hub would refuse after it."""
+    """Raise PublishError, before any work, if the Hub would refuse the token or the repository afterwards."""
     if not get_token():
         raise PublishError(f"no token for {endpoint()}", "log in with `hf auth login`, or set HF_TOKEN")
     api = HfApi()
@@ -73,7 +73,7 @@ def upload(found: Publication, folder: Path, message: str, private: bool, revisi
     """Send ``folder`` in one commit, unless the repository has it already, and tag that commit.
 
     Raises:
-        PublishError: The Hub or the network refuses, or the tag exists on something else. The branch is as it was, or has it all.
+        PublishError: The Hub or the network refuses, or the tag exists on other files. The branch has all files, or is unchanged.
     """
     api = HfApi(library_name="sll_zoo")
     repo_id = found.repo_id
@@ -92,7 +92,7 @@ def upload(found: Publication, folder: Path, message: str, private: bool, revisi
             revision=revision,
             commit_message=message,
             allow_patterns=list(FILES),
-            delete_patterns=list(FILES),  # of them, what an earlier publication had and this one has not
+            delete_patterns=list(FILES),  # files of an earlier publication that this one does not have
         )
         if tag:
             api.create_tag(repo_id, tag=tag, revision=commit.oid)
@@ -107,14 +107,14 @@ def _tagged(api: HfApi, repo_id: str, tag: str) -> str | None:
 def _same_files(api: HfApi, repo_id: str, revision: str, folder: Path) -> bool:
     """Return whether a revision has the very files of ``folder``."""
     local = {path.name for path in folder.iterdir()}
-    # Other files of weights than these and those of FILES would be described by another config.json.
+    # Shards under other names need no question: with them, config.json would differ as well.
     remote = {entry.path: entry for entry in api.get_paths_info(repo_id, [*local, *FILES], revision=revision)}
     if local != set(remote):
         return False
     for path in folder.iterdir():
         content, entry = path.read_bytes(), remote[path.name]
         lfs, blob_id = getattr(entry, "lfs", None), getattr(entry, "blob_id", None)
-        blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()  # as git names it
+        blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()  # git's hash
         if (hashlib.sha256(content).hexdigest() != lfs.sha256) if lfs else (blob != blob_id):
             return False
     return True
@@ -122,7 +122,7 @@ def _same_files(api: HfApi, repo_id: str, revision: str, folder: Path) -> bool:
 
 @contextmanager
 def _hub_errors(repo_id: str) -> Iterator[None]:
-    """Tell what the Hub or the network refuses in a sentence, without the token."""
+    """Raise errors of the Hub or the network as a PublishError, in a sentence without the token."""
     try:
         yield
     except HUB_ERRORS as error:

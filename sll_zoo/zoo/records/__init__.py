@@ -1,1 +1,1 @@
-"""What is known of each set of weights, and the pages that are made of it."""
+"""Records of all sets of weights, and the model cards and tables made from them."""

@@ -1,4 +1,4 @@
-"""Prose with numbers in it: model cards and tables, generated from the records."""
+"""Model cards and tables, generated from the records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CARD_FILE = "README.md"
 CURVE_FILE = "curve.png"
 TRAINING_FILE = "training.yaml"
 
-# What a reader would otherwise take for something else.
+# Notes on data sets that a reader could take for another one.
 NOTES = {
     "cifar10-jpeg": "They are JPEG-compressed copies of CIFAR-10's images, not CIFAR-10: numbers on the two cannot be compared.",
     "digits": "They are scikit-learn's 8 × 8 handwritten digits.",
@@ -32,9 +32,9 @@ def render_card(record: Record, config: dict[str, Any], load_name: str, files: l
     """Return a model's README.md.
 
     Args:
-        record: Of the weights.
+        record: The record of the weights.
         config: The model's config.json.
-        load_name: What ``create_model`` loads it by.
+        load_name: The name by which ``create_model`` loads the model.
         files: The names of the files beside the card.
     """
     measured, training = record.measured, record.training
@@ -69,7 +69,7 @@ def render_card(record: Record, config: dict[str, Any], load_name: str, files: l
 
 
 def _card_table(name: str, measured: Measurement) -> str:
-    """Return ε against certified accuracy, the mean over seeds, and the baseline's, a line for each ε."""
+    """Return a table with a line for each ε: certified accuracy, its mean over seeds, and that of the baseline."""
     own = _by_radius(measured.accuracy)
     columns = {f"{name}, certified": {eps: percent(value) for eps, value in own.items()}}
     if measured.repeats:
@@ -91,7 +91,7 @@ def _attacked(measured: Measurement, attacked: Attacked) -> str:
 
 
 def _attack_table(attacked: Attacked) -> str:
-    """Return ε against what is certified of the attacked images and what the attack left of them."""
+    """Return a table with a line for each ε: certified and empirical accuracy of the attacked images."""
     if attacked.clean is None or attacked.certified is None:
         return table(["ε", "empirical"], [[row.label, percent(row.accuracy)] for row in attacked.accuracy])
     rows = [["0 (clean)", percent(attacked.clean), percent(attacked.clean)]]
@@ -144,7 +144,7 @@ def refresh_tables(root: Path) -> None:
 
 
 def file_in_words(record: Record) -> str:
-    """Return the size of a file of weights, and how it is packed if it is."""
+    """Return the size of the weights' files in words, with the bits of a weight if they are packed."""
     return size_in_words(record.size) + (f", {record.bits} bits a weight" if record.bits < 32 else "")
 
 

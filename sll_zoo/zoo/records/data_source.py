@@ -1,4 +1,4 @@
-"""How a record says that its images are opened, and opening them: what a stranger's record says, too."""
+"""How a record names the images that it was measured on, and how they are opened again, even for a stranger's record."""
 
 from __future__ import annotations
 
@@ -7,28 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sll_zoo import data as data_sets
 from sll_zoo.data.base import ImageData
-from sll_zoo.data.cifar10 import CIFAR10
-from sll_zoo.data.cifar100 import CIFAR100
-from sll_zoo.data.digits import Digits
 from sll_zoo.data.held_out import DATA_MODULES, HeldOut, open_data
-from sll_zoo.data.image_folder import ImageFolder
-from sll_zoo.data.synthetic import Synthetic
-from sll_zoo.data.tiny_imagenet import TinyImageNet
 from sll_zoo.errors import InputError
 from sll_zoo.zoo.records.record import DataSource
 
-# All that a record may name, beside a folder for open_data.
+# Data modules that a record may name, besides a folder for open_data.
 MODULES_BY_PATH: dict[str, Any] = {
-    f"sll_zoo.data.{module.__name__}": module for module in (CIFAR10, CIFAR100, Digits, ImageFolder, Synthetic, TinyImageNet)
+    f"sll_zoo.data.{name}": module
+    for name, module in vars(data_sets).items()
+    if isinstance(module, type) and issubclass(module, ImageData) and module is not ImageData
 }
 FOLDER = "sll_zoo.data.open_data"
 
 
 def source_of(data: ImageData | HeldOut) -> DataSource | None:
-    """Return how held-out images are opened; None for those of other code, or outside of the current folder.
+    """Return how held-out images are opened; None for images of other code or outside of the current folder.
 
     Example:
+        >>> from sll_zoo.data import ImageFolder
         >>> source_of(ImageFolder("data/images", image_size=8)).init_args
         {'root': 'data/images', 'image_size': (8, 8), 'channels': 3}
     """
@@ -49,7 +47,7 @@ def _source(class_path: str, **arguments: Any) -> DataSource | None:
 
 
 def _relative(value: Any) -> Any:
-    """Return a path as it is reached from the current folder, and any other value as JSON has it."""
+    """Return a path relative to the current folder, and any other value as it is."""
     if not isinstance(value, Path):
         return value
     return Path(os.path.abspath(value)).relative_to(Path.cwd()).as_posix()  # noqa: PTH100 - a link stays one
@@ -61,15 +59,15 @@ def open_recorded(
     """Return the images that a record says it was measured on: a data set of this package, or a folder inside the current one.
 
     Args:
-        source: Of the record.
+        source: The record's data source.
         input_shape: (channels, height, width) that the network takes.
         num_classes: Number of its logits.
-        label_names: Of its classes, as for :func:`~sll_zoo.data.open_data`.
+        label_names: Names of its classes, as for :func:`~sll_zoo.data.open_data`.
 
     Raises:
         InputError: A class or an argument that no record may have, a path that leads out of the current folder, another size
             than the network takes, or files that are missing or damaged.
-        UnknownNameError: A folder that is not there, of what was measured by the command line.
+        UnknownNameError: A folder for ``open_data``, which the command line measures on, that does not exist.
     """
     arguments = source.init_args
     paths = [Path(value) for value in arguments.values() if isinstance(value, str)]

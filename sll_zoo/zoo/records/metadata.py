@@ -1,4 +1,4 @@
-"""What the Hub reads at the head of a model card: what the model is, and its accuracies with norm, ε and number of images."""
+"""The metadata at the head of a model card, for the Hub: the kind of model, and accuracies with norm, ε and number of images."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from sll_zoo.zoo.records.record import Measurement, Record
 
-# Data sets as the Hub names them.
+# Names of data sets on the Hub.
 HUB_DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100", "tiny_imagenet": "zh-plus/tiny-imagenet"}
 
 
 def render_metadata(record: Record) -> str:
-    """Return it as YAML."""
+    """Return the metadata of a record as YAML."""
     measured = record.measured
     hub_dataset = HUB_DATASETS.get(measured.dataset) if measured else None
     data = ModelCardData(
@@ -41,7 +41,7 @@ def _eval_results(measured: Measurement) -> list[EvalResult]:
     for attacked in measured.empirical:
         rows += [("certified", "Lipschitz margin", attacked.n, row) for row in attacked.certified or ()]
         rows += [("empirical", attacked.method, attacked.n, row) for row in attacked.accuracy]
-    for kind, method, n, row in dict.fromkeys(rows):  # two attacks on the same images certify them once
+    for kind, method, n, row in dict.fromkeys(rows):  # two attacks on the same images repeat the certified rows
         results.append(
             EvalResult(
                 **about,

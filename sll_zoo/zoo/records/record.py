@@ -1,4 +1,4 @@
-"""What is known of a set of weights: the one source of every number that is printed about them.
+"""The record of a set of weights: the one source of every number that is printed about them.
 
 A record is checked against its schema whenever it is read, from this package or from a repository on the Hub.
 """
@@ -25,11 +25,11 @@ Argument = str | Size | tuple[Size, ...]
 
 
 class DataSource(Struct, frozen=True, kw_only=True):
-    """How images are opened: what of ``sll_zoo.data`` opens them, and with which arguments.
+    """How images are opened: a name in ``sll_zoo.data``, and its arguments.
 
     Attributes:
-        class_path: As configurations name a data module, ``sll_zoo.data.ImageFolder``; or ``sll_zoo.data.open_data``.
-        init_args: Those on which the held-out images depend; paths are relative to the current folder.
+        class_path: A data module as configurations name it, ``sll_zoo.data.ImageFolder``; or ``sll_zoo.data.open_data``.
+        init_args: The arguments on which the held-out images depend; paths are relative to the current folder.
     """
 
     class_path: Annotated[str, Meta(pattern=r"^sll_zoo\.data\.[A-Za-z0-9_]+$")]
@@ -45,7 +45,7 @@ class AtRadius(Struct, frozen=True, kw_only=True):
 
     Attributes:
         eps: The ball's radius in pixels of [0, 1].
-        label: The same as the literature writes it, ``36/255``.
+        label: The radius as the literature writes it, ``36/255``.
         accuracy: Fraction of images.
     """
 
@@ -54,7 +54,7 @@ class AtRadius(Struct, frozen=True, kw_only=True):
     accuracy: Fraction
 
     def __post_init__(self) -> None:
-        """Refuse a text that says another radius than the number."""
+        """Refuse a label that does not belong to the number."""
         if self.label != radius_label(self.eps):
             raise ValueError(f"eps {self.eps} is written {radius_label(self.eps)}, not {self.label}")
 
@@ -81,14 +81,14 @@ class Accuracies(Struct, frozen=True, kw_only=True):
 
 
 class Attacked(Struct, frozen=True, kw_only=True):
-    """What an attack left of some images, beside what is certified of the same.
+    """Empirical accuracy under an attack on some images, beside the certified accuracy of the same images.
 
     Attributes:
         method: The attack, with its steps and restarts.
         n: Number of images attacked.
-        clean: Fraction of them classified correctly; None in records of a time when nobody noted it.
-        certified: Fractions of them classified correctly throughout each ball; likewise.
-        accuracy: Fractions of them classified correctly of which no image of another class was found in the ball.
+        clean: Fraction of them classified correctly; None in older records.
+        certified: Fractions of them classified correctly throughout each ball; None in older records.
+        accuracy: Fractions of them classified correctly for which the attack found no image of another class in the ball.
     """
 
     method: str
@@ -114,8 +114,8 @@ class Sample(Struct, frozen=True, kw_only=True):
     """Certificates of a few images, to be computed again and compared.
 
     Attributes:
-        index: Of each image in the held-out part.
-        prediction: Its class by the network.
+        index: Place of each image in the held-out part.
+        prediction: The class that the network gives to it.
         radius: Its certified radius; None if it is infinite.
     """
 
@@ -130,22 +130,22 @@ class Sample(Struct, frozen=True, kw_only=True):
 
 
 class Measurement(Struct, frozen=True, kw_only=True):
-    """What weights reach on held-out images.
+    """Accuracies of a network on held-out images.
 
     Attributes:
         dataset: Name of the data set.
         source: How the held-out images are opened; None if they are outside of the folder that they were measured in, or opened
             by code of others.
-        fingerprint: Of the held-out images and labels, by :func:`~sll_zoo.data.fingerprint`.
+        fingerprint: Hash of the held-out images and labels, by :func:`~sll_zoo.data.fingerprint`.
         n: Number of images.
-        preparation: What was done to the images that are certified, after "they were"; empty if nothing was.
-        norm: Of the perturbations.
-        dtype: In which the certificates were computed.
+        preparation: How the images were changed before they were certified, as words that follow "they were"; empty if unchanged.
+        norm: Norm of the perturbations.
+        dtype: Precision in which the certificates were computed.
         sound: Whether rounding was subtracted from each radius.
-        accuracy: Of the network.
-        empirical: Of the network under attack, by each attack that was tried.
-        baseline: Of a nearest-neighbour margin classifier on the same training images, if it was measured.
-        repeats: Of what the same training gave with its other seeds, in their order.
+        accuracy: Clean and certified accuracy of the network.
+        empirical: Its accuracy under each attack that was tried.
+        baseline: Accuracy of a nearest-neighbour margin classifier on the same training images, if it was measured.
+        repeats: Accuracies that the same training reached with its other seeds, in their order.
         sample: Certificates of some of the images.
     """
 
@@ -174,19 +174,19 @@ class Measurement(Struct, frozen=True, kw_only=True):
 
 
 class Training(Struct, frozen=True, kw_only=True):
-    """What it takes to repeat a training.
+    """How a training was done, so that it can be repeated.
 
     Attributes:
         command: The command line; None for a training from Python.
-        start: Name of the model whose weights it started from; None if they were random, or nobody said.
+        start: Name of the model whose weights it started from; None if they were random, or if that is not known.
         seeds: One for each training; the weights are those of the first.
         epochs: Passes over the training images.
-        images: How many were seen in all of them; None where nobody counted.
+        images: Number of images seen in all epochs; None in older records.
         seconds: Wall time, of all runs if the training was resumed.
-        device: On what it ran.
-        commit: Of this project, if it ran in a checkout.
-        versions: Of the packages at work.
-        fingerprint: Of the training images and labels; None where the data module does not tell them in order.
+        device: The device it ran on, in words.
+        commit: Commit of this project, if it ran in a checkout.
+        versions: Versions of the packages that it used.
+        fingerprint: Hash of the training images and labels; None for a data module other than ``ImageData``.
     """
 
     command: str | None
@@ -206,17 +206,17 @@ class Record(Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: ``architecture.tag``.
-        family: Of the layers, a key of ``sll_zoo.layers.FAMILIES``.
-        parameters: Number of trained numbers.
-        sha256: Of the weights' files, one after another, in hexadecimal.
-        size: Of them together, in bytes.
-        files: How many there are; one is ``model.safetensors``.
-        bits: Of a weight in them; fewer than 32 if they are packed. What is measured is the network of these files.
-        license: Of the weights, an SPDX identifier in lower case, as the Hub writes it.
-        origin: Where weights come from that were not trained here, in a sentence.
-        training: How they were trained here.
-        measured: What they reach; None if nobody has measured it.
-        versions: Of the packages that measured and wrote.
+        family: Family of the layers, a key of ``sll_zoo.layers.FAMILIES``.
+        parameters: Number of parameters.
+        sha256: Hash of the weights' files, one after another, in hexadecimal.
+        size: Size of these files together, in bytes.
+        files: Number of these files; a single one is ``model.safetensors``.
+        bits: Bits of a weight in these files; fewer than 32 if they are packed. ``measured`` is about the weights as packed.
+        license: License of the weights, an SPDX identifier in lower case, as the Hub writes it.
+        origin: A sentence on where the weights come from, if they were not trained here.
+        training: How they were trained; None if they were not trained here.
+        measured: Accuracies; None if they were not measured.
+        versions: Versions of the packages that measured and wrote.
     """
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9_]+\.[A-Za-z0-9_-]+$")]
@@ -253,10 +253,10 @@ def from_dict(content: Any) -> Record:
     """Return the record that :func:`to_dict` gave.
 
     Raises:
-        msgspec.ValidationError: What is not one, with the path of the first field that is wrong.
+        msgspec.ValidationError: The content is no record; the message names the first field that is wrong.
     """
     match content:
-        case {"measured": {"empirical": None | {} as one, **measured}, **rest}:  # of one attack, as records were once
+        case {"measured": {"empirical": None | {} as one, **measured}, **rest}:  # an older record, of one attack
             content = {**rest, "measured": {**measured, "empirical": [one] if one else []}}
     return msgspec.convert(content, Record)
 

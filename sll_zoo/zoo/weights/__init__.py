@@ -1,1 +1,1 @@
-"""Files of weights: found, read, checked, packed, divided."""
+"""Files of weights: finding, reading, checking, packing and sharding them."""

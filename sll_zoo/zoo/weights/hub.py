@@ -24,7 +24,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError 
 from sll_zoo.errors import SllZooError, WeightsError
 from sll_zoo.zoo.weights.shards import PICKLE_FILE, WEIGHTS_FILE, convert_pickle
 
-# What the Hub's client raises for what the Hub, the network, the disk or a name does; RuntimeError is hf_xet's.
+# Errors that the Hub's client raises if the Hub, the network, the disk or a name is at fault; RuntimeError comes from hf_xet.
 HUB_ERRORS = (HTTPError, HFValidationError, OSError, RuntimeError)
 ANSWER_SECONDS = 8.0
 OFFLINE_REMEDY = (
@@ -33,7 +33,7 @@ OFFLINE_REMEDY = (
 )
 
 
-# By the first that fits.
+# Remedies by kind of error; the first kind that fits counts.
 REMEDIES: dict[type[Exception], str] = {
     GatedRepoError: "ask for access on its page, and log in with `hf auth login`",
     RepositoryNotFoundError: "check the name; a private repository needs `hf auth login` or HF_TOKEN",
@@ -56,7 +56,7 @@ def first_line(error: BaseException) -> str:
 
 
 def redacted(error: BaseException) -> BaseException:
-    """Return the error, when what it and its causes say, and a traceback shows, no longer has a token or the Hub's password."""
+    """Remove the token and the Hub's password from an error and its causes, so that no traceback shows them, and return it."""
     link: BaseException | None = error
     while link:
         link.args = tuple(_without_secrets(part) if isinstance(part, str) else part for part in link.args)
@@ -71,7 +71,7 @@ def _without_secrets(text: str) -> str:
 
 @contextmanager
 def kept_unless_refused(paths: Sequence[Path]) -> Iterator[None]:
-    """Take files of which something is refused out of the cache: the names in a snapshot, and the content they point to."""
+    """Remove files from the Hub's cache if the block refuses them: the links in a snapshot, and the content they point to."""
     try:
         yield
     except SllZooError:
@@ -83,11 +83,11 @@ def kept_unless_refused(paths: Sequence[Path]) -> Iterator[None]:
 
 
 class Repository:
-    """A model's repository on the Hub, and what the cache has of it.
+    """A model's repository on the Hub, with its files in the Hub's cache.
 
     Args:
         model_id: ``org/name``, or ``org/name@revision`` with a branch, a tag or a commit.
-        cache_dir: Instead of the Hub's own cache.
+        cache_dir: A folder to use instead of the Hub's own cache.
     """
 
     def __init__(self, model_id: str, cache_dir: str | Path | None = None) -> None:
@@ -110,12 +110,12 @@ class Repository:
 
         Args:
             filename: Path inside the repository.
-            size: In bytes, above which the file is not wanted; None for any.
+            size: Largest size to accept, in bytes; None for any.
 
         Raises:
-            WeightsError: The name, revision or file does not exist, it is larger than that, or the Hub cannot be reached and the
-                cache does not have it. Where nothing answers, this takes ``ANSWER_SECONDS``, not the minutes of the client's
-                retries, and only once.
+            WeightsError: The name, revision or file does not exist, the file is too large, or the Hub cannot be reached and the
+                cache does not have it. A Hub that does not answer costs ``ANSWER_SECONDS`` once, not the minutes of the client's
+                retries.
         """
         known = self.cached(filename)
         try:
@@ -143,7 +143,7 @@ class Repository:
             raise self._refused(filename, error) from redacted(error)
 
     def download_if_there(self, filename: str) -> Path | None:
-        """Return what :meth:`download` does, or None if the repository has no such file."""
+        """Return the path that :meth:`download` returns, or None if the repository has no such file."""
         try:
             return self.download(filename)
         except WeightsError as error:
@@ -152,7 +152,7 @@ class Repository:
             raise
 
     def _size(self, filename: str) -> int | None:
-        """Return the size that the Hub states of a file, None where it states none; note where the Hub says nothing in time."""
+        """Return the size that the Hub states of a file, or None; remember it if the Hub does not answer in time."""
         url = hf_hub_url(self.name, filename, revision=self.revision)
         answer = _within(ANSWER_SECONDS, lambda: get_hf_file_metadata(url, timeout=ANSWER_SECONDS).size)
         if isinstance(answer, HfHubHTTPError | FileMetadataError):
@@ -172,7 +172,7 @@ class Repository:
                 f"{self.model_id} has no {filename} but {PICKLE_FILE}, a pickle, which is never loaded",
                 f"{convert_pickle('DIR')} after `hf download {self.name} --local-dir DIR`, for local-dir:DIR",
             )
-        # Without a login the Hub does not say which of the two it is.
+        # A missing and a private repository look the same without a login.
         if isinstance(error, RepositoryNotFoundError) and not isinstance(error, GatedRepoError):
             what = f"the repository {self.name} does not exist on {endpoint()}, or is private"
         else:
@@ -182,17 +182,17 @@ class Repository:
 
 
 def _is_absent(error: BaseException | None) -> bool:
-    """Return whether a repository that is there has no such file."""
+    """Return whether an error says that a repository exists but does not have the file."""
     return isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
 
 
 def _busy(error: Exception) -> bool:
-    """Return whether the client's own patience may help."""
+    """Return whether the Hub is busy, so that the client's own retries may help."""
     return isinstance(error, HfHubHTTPError) and error.response.status_code in (408, 429, 500, 502, 503, 504)
 
 
 def _within(seconds: float, ask: Callable[[], int | None]) -> int | Exception | None:
-    """Return what ``ask`` returns or raises of ``HUB_ERRORS``, or TimeoutError if that takes longer, whatever it waits for."""
+    """Return what ``ask`` returns, or the error of ``HUB_ERRORS`` that it raises, or a TimeoutError after so many seconds."""
     answers: list[int | Exception | None] = [TimeoutError()]
 
     def run() -> None:
@@ -201,7 +201,7 @@ def _within(seconds: float, ask: Callable[[], int | None]) -> int | Exception | 
         except HUB_ERRORS as error:
             answers.append(error)
 
-    thread = threading.Thread(target=run, daemon=True)  # one that still waits for a name server must not keep the process alive
+    thread = threading.Thread(target=run, daemon=True)  # a daemon: waiting for a name server must not keep the process alive
     thread.start()
     thread.join(seconds)
     return answers[-1]

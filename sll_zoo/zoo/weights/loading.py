@@ -1,4 +1,7 @@
-"""Finding and loading a model's weights: safetensors only, hashed where a hash is known, strict always."""
+"""Finding and loading a model's weights: safetensors with the recorded hash, if there is one, or a checkpoint of a training.
+
+Names and shapes of the tensors must be those of the network.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ Config = LipNetConfig | LipConvNetConfig
 class WeightsSource:
     """Where a model's weights are: files, or else a repository on the Hub; and their record, where there is one.
 
-    ``trained`` says that the file is a checkpoint of a training.
+    ``trained`` is True for a checkpoint of a training.
     """
 
     paths: tuple[Path, ...] = ()
@@ -40,27 +43,27 @@ class WeightsSource:
 
 @dataclass
 class FoundCfg(PretrainedCfg):
-    """timm's description of weights that were found before timm's factory was called, which hands it on as it is."""
+    """timm's description of weights that are already found; timm's factory passes it on unchanged."""
 
     found: WeightsSource | None = None
 
 
 def find_weights(cfg: PretrainedCfg, record: Record | None) -> WeightsSource | None:
-    """Return where the weights that ``cfg`` names are to be had, without touching the network; None if there are none.
+    """Return where the weights that ``cfg`` names are, without using the network; None if there are none.
 
     Args:
         cfg: timm's description of the weights.
-        record: That of the weights that the zoo ships under this name, unless others were asked for.
+        record: Record of the weights that the zoo ships under this name; None if there is none, or if others were asked for.
 
     Raises:
         WeightsError: The folder or file that was named does not exist.
     """
     if isinstance(cfg, FoundCfg):
         return cfg.found
-    if cfg.source == "local-dir":  # asked of timm's own factory
+    if cfg.source == "local-dir":  # a name local-dir:PATH that was given to timm.create_model
         folder = ModelFolder.read(Path(str(cfg.file)))
         return WeightsSource(folder.weights, record=folder.record)
-    if cfg.source == "hf-hub":  # before ``file``, which a repository's own config.json could name
+    if cfg.source == "hf-hub":  # tested before ``file``, which a stranger's config.json could set
         return WeightsSource(hub_id=cfg.hf_hub_id)
     if cfg.file:
         return WeightsSource((require_file(Path(cfg.file)),))
@@ -72,16 +75,17 @@ def find_weights(cfg: PretrainedCfg, record: Record | None) -> WeightsSource | N
 def fetch_weights(
     config: Config, source: WeightsSource, num_classes: int, cache_dir: str | Path | None = None
 ) -> tuple[Path, dict[str, Tensor]]:
-    """Return the first file and all tensors, unpacked, compared with a network's sizes before any of it is allocated.
+    """Return the first file and all tensors, unpacked; their shapes are checked before the network is allocated.
 
     Args:
-        config: Of the network. If its number of classes is another than the weights', the head is left out.
-        source: Of :func:`find_weights`.
-        num_classes: That the weights were trained for.
-        cache_dir: Instead of the Hub's own cache.
+        config: Configuration of the network. If it has another number of classes than the weights, the head is left out.
+        source: Where the weights are, from :func:`find_weights`.
+        num_classes: Number of classes that the weights were trained for.
+        cache_dir: A folder to use instead of the Hub's own cache.
 
     Raises:
-        WeightsError: A file that is not safetensors, not the pinned one, not of this network, or that holds NaN or infinity.
+        WeightsError: A file that is neither safetensors nor a checkpoint, is not the recorded one, is of another network, or
+            holds NaN or infinity.
     """
     path, state = _fetch(source, cache_dir)
     expected = _skeleton(config, path, len(state))
@@ -96,35 +100,36 @@ def fetch_weights(
 
 
 def _skeleton(config: Config, path: Path, tensors: int) -> dict[str, Tensor]:
-    """Return a network's tensors without their content, which takes no memory, whatever sizes a stranger's config.json states."""
+    """Return a network's tensors on the meta device: they take no memory, whatever sizes a stranger's config.json states."""
     if config.depth > tensors:
         raise WeightsError(f"{path} does not fit the model: it has {tensors} tensors for {config.depth} layers", RESIZE)
     try:
         with torch.device("meta"):
             return build(config).state_dict()
-    except (RuntimeError, TypeError) as error:  # more numbers than can be counted
+    except (RuntimeError, TypeError) as error:  # a size that overflows
         raise WeightsError(f"{path} does not fit the model: no machine could hold {config}", RESIZE) from error
 
 
 def load_pretrained(config: Config, path: Path, state: dict[str, Tensor], num_classes: int) -> LipschitzClassifier:
-    """Return a network with what :func:`fetch_weights` returned, every tensor of it, in torch's default dtype and device.
+    """Return a network with all tensors that :func:`fetch_weights` returned, in torch's default dtype and device.
 
     Args:
-        config: Of the network. If its number of classes is another than the weights', its head stays untrained, with a warning.
-        path: Of the file.
-        state: Its tensors.
-        num_classes: That the weights were trained for.
+        config: Configuration of the network. If it has another number of classes than the weights, the head is untrained, with
+            a warning.
+        path: The first file of the weights.
+        state: Their tensors.
+        num_classes: Number of classes that the weights were trained for.
 
     Raises:
-        WeightsError: They subtract another mean.
+        WeightsError: The weights are of a network that subtracts another mean.
     """
     mean = tuple(state["center.mean"].flatten().tolist())
-    # A training in bfloat16 has rounded the mean to 8 bits.
+    # The tolerance is for trainings in bfloat16, which round the mean to 8 bits.
     if not all(math.isclose(found, told, abs_tol=2**-8) for found, told in zip(mean, config.channel_means, strict=True)):
         raise WeightsError(
             f"{path} is of a network that subtracts the mean {mean}, not {config.channel_means}", "leave mean= out"
         )
-    with torch.device("meta"):  # no time for random weights, no memory for both
+    with torch.device("meta"):  # random weights would take time and memory
         model = build(config)
     dtype, device, same_head = torch.get_default_dtype(), torch.get_default_device(), config.num_classes == num_classes
     model.load_state_dict({key: value.to(device, dtype) for key, value in state.items()}, strict=same_head, assign=True)
@@ -140,15 +145,15 @@ def load_pretrained(config: Config, path: Path, state: dict[str, Tensor], num_cl
 
 
 def _fetch(source: WeightsSource, cache_dir: str | Path | None) -> tuple[Path, dict[str, Tensor]]:
-    """Return the first file and the tensors of all; files from the Hub that are refused do not stay in the cache."""
+    """Return the first file and the tensors of all files; files from the Hub that are refused leave the cache."""
     if source.trained:
         return source.paths[0], read_trained(source.paths[0])
     if source.paths:
         return source.paths[0], read_weights(source.paths, source.record)
-    assert source.hub_id  # noqa: S101 - one of the two is there, by construction
+    assert source.hub_id  # noqa: S101 - a source has paths or a hub_id
     repository, record = hub.Repository(source.hub_id, cache_dir), source.record
     if record:
-        # Pinned files need not be asked for again: their hash says whether they are the right ones.
+        # Cached files with a record are read without asking the Hub: their hash says whether they are the right ones.
         known = [path for name in weights_files(record) if (path := repository.cached(name))]
         if len(known) == record.files:
             with suppress(WeightsError), hub.kept_unless_refused(known):

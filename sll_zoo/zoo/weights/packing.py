@@ -6,7 +6,7 @@ bfloat16. Integers of 7 bits times scales of 8 are exact in float32. The largest
 scale was rounded, so that rounding once more changes nothing: what a file holds is what was measured, to the bit.
 
 In a file, a row is a stream of unsigned integers, each weight plus L, the highest bit first, filled up to whole bytes; the scales
-lie beside it. 16 bits are bfloat16. What has no rows of several numbers (biases, log q, means) stays float32.
+lie beside it. 16 bits are bfloat16. Tensors without rows of several numbers (biases, log q, means) stay float32.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.layers import FAMILIES, UnitRowsLinear
 from sll_zoo.models import LipschitzClassifier
 
-# Of a weight.
+# Numbers of bits that a weight can be stored with. sll_tiny (8 bits, CIFAR-10 as JPEG, 1,000 test images) loses 0.6 points of
+# certified accuracy at 36/255 with 6 bits, and 4.3 with 4.
 BITS = (4, 6, 8, 16, 32)
-# Of the name under which a row's scales are stored.
+# Suffix of the name under which the scales of a tensor's rows are stored.
 SCALE = ".scale"
-# The smallest that is not subnormal: what is rounded to a multiple of it needs no scale below.
+# Smallest scale: the smallest normal number, also for rows whose largest weight asks for less.
 SMALLEST_SCALE = 2.0**-126
 # The largest product of a scale and an integer: half of what float32 holds.
 LARGEST_PRODUCT = 2.0**127
@@ -37,12 +38,11 @@ def quantize(model: LipschitzClassifier, bits: int = 8) -> LipschitzClassifier:
     """Return a copy of a network with its weights rounded, in float32; the rescalings follow from the rounded weights.
 
     The copy is the network that a packed file of :func:`~sll_zoo.zoo.publishing.save.save_pretrained` gives back, to the bit.
-    What rounding costs is a matter of measuring it: ``sll_zoo.evaluate(sll_zoo.quantize(model), batches)``. It can be trained
-    further.
+    ``sll_zoo.evaluate(sll_zoo.quantize(model), batches)`` measures what rounding costs. The copy can be trained further.
 
     Args:
         model: A network of the zoo, not folded; it is not changed.
-        bits: Of a weight: 4, 6, 8, 16 for bfloat16, or 32, which changes nothing.
+        bits: Bits of a weight: 4, 6, 8, 16 for bfloat16, or 32, which changes nothing.
 
     Raises:
         ConfigError: Another number of bits.
@@ -69,9 +69,9 @@ def require_bits(bits: int) -> None:
 
 
 def require_quantizable(model: LipschitzClassifier, bits: int) -> None:
-    """Raise what :func:`quantize` raises of a network whatever its weights are.
+    """Raise the errors of :func:`quantize` that do not depend on the values of the weights.
 
-    Folded layers are refused: they would keep the rescaling of the weights before.
+    Folded layers are refused: they would keep the rescaling of the weights before rounding.
     """
     require_bits(bits)
     if not isinstance(model, LipschitzClassifier):
@@ -86,14 +86,15 @@ def require_quantizable(model: LipschitzClassifier, bits: int) -> None:
 
 
 def pack(state: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
-    """Return tensors with the weights among them rounded and packed, and their scales under ``NAME.scale``.
+    """Return a network's tensors, with the weights among them rounded and packed, and their scales under ``NAME.scale``.
 
     Args:
-        state: By name, on the CPU in float32.
+        state: Tensors by name, on the CPU in float32.
         bits: One of ``BITS``.
 
     Returns:
-        Of a weight (rows, ...) with n numbers in a row, uint8 (rows, ⌈n bits/8⌉) and bfloat16 (rows,); in bfloat16 for 16 bits.
+        For a weight (rows, ...) with n numbers in a row: uint8 (rows, ⌈n bits/8⌉), and its scales in bfloat16, (rows,). For 16
+        bits: the weight in bfloat16.
 
     Raises:
         WeightsError: Weights that are not finite, or above 1e38.
@@ -114,12 +115,12 @@ def pack(state: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
 
 
 def unpack(packed: Mapping[str, Tensor], expected: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
-    """Return what :func:`pack` was given, rounded, in float32.
+    """Return the rounded tensors that :func:`pack` has packed, in float32.
 
     Args:
         packed: Tensors in which :func:`fault` finds nothing wrong.
         expected: Tensors of the shapes that the unpacked ones have, on any device.
-        bits: Of a weight.
+        bits: Bits of a weight.
     """
     state = dict(packed)
     for key in rounded_keys(expected, bits):
@@ -133,7 +134,7 @@ def unpack(packed: Mapping[str, Tensor], expected: Mapping[str, Tensor], bits: i
 
 
 def fault(packed: Mapping[str, Tensor], expected: Mapping[str, Tensor], bits: int) -> str:
-    """Return in a few words why tensors cannot be unpacked, nothing if they can; the arguments are those of :func:`unpack`."""
+    """Return in a few words why tensors cannot be unpacked, an empty text if they can; arguments as for :func:`unpack`."""
     for key in rounded_keys(expected, bits):
         rows, row = len(expected[key]), prod(expected[key].shape[1:])
         wanted = {key: ((rows, _row_bytes(row, bits)), torch.uint8), key + SCALE: ((rows,), torch.bfloat16)}
@@ -151,7 +152,7 @@ def fault(packed: Mapping[str, Tensor], expected: Mapping[str, Tensor], bits: in
 
 
 def rounded_keys(state: Mapping[str, Tensor], bits: int) -> list[str]:
-    """Return the names of those tensors that are rounded: all with rows of more than one number, which the means do not have."""
+    """Return the names of the tensors that are rounded: those with rows of several numbers, hence not the mean."""
     return [key for key, value in state.items() if bits < 32 and value.ndim >= 2 and prod(value.shape[1:]) > 1]
 
 
@@ -166,12 +167,12 @@ def _scale(rows: Tensor, bits: int) -> Tensor:
 
 def _round(rows: Tensor, scale: Tensor, bits: int) -> Tensor:
     """Return rows (rows, n) as unsigned integers in uint8."""
-    numbers = (rows.double() / scale.double()[:, None]).round()  # in float64 the quotient stays on its side of one half
+    numbers = (rows.double() / scale.double()[:, None]).round()  # float64, so that no quotient crosses one half
     return (numbers + _levels(bits)).to(torch.uint8)
 
 
 def _are_scales(scale: Tensor, bits: int) -> bool:
-    """Return whether each is a normal number that none of the integers that fit in the bits takes out of float32."""
+    """Return whether each scale is a normal number whose product with every integer of so many bits fits in float32."""
     return bool(((scale >= SMALLEST_SCALE) & (scale * (1 << bits - 1) <= LARGEST_PRODUCT)).all())
 
 

@@ -1,4 +1,4 @@
-"""Reading what others may have written: weights and checkpoints, of which nothing is executed."""
+"""Reading weights and checkpoints that a stranger may have written, without executing anything in them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REQUANTIZE = "quantise the network again: `sll-zoo quantize --help`"
 TRAINED = "give a .ckpt that `sll-zoo fit` wrote"
 GIVE_NETWORK = "give one of its shape: CertifiedClassifier.load_from_checkpoint(PATH, name=model)"
 RESTORE = "restore it (in a checkout: git checkout checkpoints sll_zoo/zoo/records), or delete it to load it again from the Hub"
-# What is found in place of weights, by its first bytes, and what to do about it.
+# First bytes of files that are not weights, what kind of file has them, and the remedy.
 NOT_WEIGHTS = (
     (b"<", "an HTML or XML page", "a proxy or a login page may have answered: delete the file and load it again"),
     (b"PK\x03\x04", "a pickle of torch.save, which can run code", "ask its author for model.safetensors"),
@@ -36,11 +36,11 @@ NOT_WEIGHTS = (
 
 
 def read_weights(paths: Sequence[Path], record: Record | None) -> dict[str, Tensor]:
-    """Return the tensors of safetensors files, of which nothing is executed.
+    """Return the tensors of safetensors files; nothing in them is executed.
 
     Args:
-        paths: Of the files, in order.
-        record: That the files must agree with; None for any.
+        paths: The files, in order.
+        record: Record that the files must agree with; None for any files.
 
     Raises:
         WeightsError: A file of another kind or size or hash, or that holds NaN or infinity.
@@ -49,13 +49,13 @@ def read_weights(paths: Sequence[Path], record: Record | None) -> dict[str, Tens
     try:
         if record:
             _require_size(contents, record)
-        with ThreadPoolExecutor(max_workers=1) as aside:  # hashing takes as long, and leaves other threads alone
+        with ThreadPoolExecutor(max_workers=1) as aside:  # hashing takes as long as reading, and in parallel
             hashing = aside.submit(_require_hash, contents, record)
             try:
                 state = _tensors(contents)
                 require_finite(told(paths), state)
             finally:
-                hashing.result()  # if the hash is wrong, that says why anything else is
+                hashing.result()  # a wrong hash is the error to show: it explains the others
     except WeightsError as error:
         for path, content in contents.items():
             for start, kind, remedy in NOT_WEIGHTS:
@@ -66,7 +66,7 @@ def read_weights(paths: Sequence[Path], record: Record | None) -> dict[str, Tens
 
 
 def read_trained(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of the network in a checkpoint, those which validation measures and that are saved.
+    """Return the tensors of the network in a checkpoint: the weights that validation measures and ``SavePretrained`` saves.
 
     They are its ``state_dict``, where Lightning keeps the averages if a training averages its weights.
 
@@ -81,7 +81,7 @@ def read_trained(path: Path) -> dict[str, Tensor]:
 
 
 def told(paths: Sequence[Path]) -> str:
-    """Return in words which files are meant.
+    """Return the names of files for a message: the first one, and how many there are.
 
     Example:
         >>> told([Path("model-00001-of-00002.safetensors"), Path("model-00002-of-00002.safetensors")])
@@ -145,10 +145,10 @@ def require_file(path: Path) -> Path:
 
 
 def read_checkpoint(path: Path, map_location: str = "cpu") -> dict[str, Any]:
-    """Return what a checkpoint of a ``CertifiedClassifier`` holds; nothing of it is executed.
+    """Return the content of a checkpoint of a ``CertifiedClassifier``; nothing in it is executed.
 
     Raises:
-        WeightsError: A file that is no such checkpoint, or not a whole one, or one of a network without a name.
+        WeightsError: A file that is no such checkpoint, is damaged, or is of a network that ``create_model`` did not build.
     """
     if not path.exists():
         raise WeightsError(f"{path} does not exist", TRAINED)
@@ -168,6 +168,6 @@ def _is_of_a_classifier(checkpoint: dict[str, Any]) -> bool:
     if not isinstance(state, dict) or not isinstance(named, dict):
         return False
     name = named.get("name", 0)
-    # None written here names another checkpoint.
+    # A checkpoint that names another checkpoint was not written by this package.
     known = name is None or (isinstance(name, str) and not name.startswith("ckpt:"))
     return known and isinstance(named.get("model_args") or {}, dict)

@@ -17,18 +17,18 @@ from sll_zoo.zoo.records.record import Record
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-# What timm's save_for_hf writes unless it is asked for safetensors.
+# Name of the pickle that timm's save_for_hf writes unless it is asked for safetensors.
 PICKLE_FILE = "pytorch_model.bin"
-# All of them, as the Hub matches names.
+# Patterns of the names of all files of weights, as the Hub's client matches them.
 PATTERNS = (WEIGHTS_FILE, INDEX_FILE, "model-*-of-*.safetensors")
-# What git hosts take without a warning is 50 MB a file; the rest is for the file's header.
+# Size of the tensors in a shipped file, in bytes: git hosts warn above 50 MB, and the file's header needs some of that.
 LARGEST_SHIPPED = 49_000_000
-# The largest file that the Hub recommends.
+# Size of the tensors in any other file, in bytes: the largest that the Hub recommends.
 LARGEST = 5_000_000_000
 
 
 def convert_pickle(folder: str | Path) -> str:
-    """Return how the owner of a folder gets from a pickle of tensors to safetensors, without running what else it may hold."""
+    """Return how to turn a folder's pickle of tensors into safetensors, without running code that the pickle may hold."""
     pickle, weights = Path(folder) / PICKLE_FILE, Path(folder) / WEIGHTS_FILE
     return (
         "save it again by save_for_hf(..., safe_serialization=True), or convert it if you know whose it is: "
@@ -44,12 +44,12 @@ def weights_files(record: Record | None) -> list[str]:
 
 
 def serialize(state: dict[str, Tensor], bits: int, largest: int) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """Return the content of the files of weights and of their index, by name, and what a record says of the weights.
+    """Return the content of the files of weights and of their index, by name, and the record's sha256, size and files.
 
     Args:
-        state: On the CPU, packed.
-        bits: Of a weight, which each file states if they are fewer than 32.
-        largest: Size of the tensors in a file, in bytes; a tensor that is larger has a file of its own.
+        state: Packed tensors on the CPU.
+        bits: Bits of a weight, which each file states if they are fewer than 32.
+        largest: Largest size of the tensors in a file, in bytes; a larger tensor has a file of its own.
     """
     split = split_torch_state_dict_into_shards(state, max_shard_size=largest)
     stated = None if bits == 32 else {"bits": str(bits)}
@@ -66,7 +66,7 @@ def serialize(state: dict[str, Tensor], bits: int, largest: int) -> tuple[dict[s
 
 
 def write_weights(folder: Path, files: dict[str, bytes]) -> None:
-    """Write what :func:`serialize` returns, in place of the files before."""
+    """Write the files that :func:`serialize` returns, and remove those of earlier weights."""
     for filename, content in files.items():
         with atomic_write(folder / filename) as temporary:
             temporary.write_bytes(content)

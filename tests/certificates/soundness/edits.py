@@ -1,4 +1,4 @@
-"""Things that people do to networks, at random: each takes a network of the zoo and returns what is to be certified."""
+"""Random edits that people make to networks: each takes a network of the zoo and returns the one to be certified."""
 
 import copy
 
@@ -10,7 +10,7 @@ import sll_zoo
 from sll_zoo.layers import MaxMin, SLLConv2d, SLLLinear
 from sll_zoo.models import LipNet
 
-GLOBAL_HOOKS = []  # handles, for who undoes them
+GLOBAL_HOOKS = []  # handles of global hooks, for the test that removes them
 
 
 class Scale(nn.Module):
@@ -36,7 +36,7 @@ def _one(random, choices):
 
 
 def _place(net, random):
-    """Return the container, the name in it, the layer and whether it is dense, of any layer of the body."""
+    """Return a random layer of the body: its container, its name there, the layer, and whether it is dense."""
     container = _one(random, [net.convs, net.denses])
     name = str(random.randrange(len(container)))
     return container, name, container[int(name)], container is net.denses
@@ -160,7 +160,7 @@ def hook(net, random):
         [
             lambda: module.register_forward_hook(lambda _, __, y: 10 * y),
             lambda: module.register_forward_pre_hook(lambda _, args: (10 * args[0],)),
-            lambda: module.register_full_backward_hook(lambda *_: None),  # which changes no output
+            lambda: module.register_full_backward_hook(lambda *_: None),  # this hook changes no output
             lambda: GLOBAL_HOOKS.append(nn.modules.module.register_module_forward_hook(lambda _, __, y: 10 * y)),
         ],
     )()

@@ -1,4 +1,4 @@
-"""The networks of the package in exact rational arithmetic, from the stored numbers: what rounding is measured against."""
+"""The networks of the package in exact rational arithmetic, from the stored numbers, to measure rounding against."""
 
 from fractions import Fraction
 from itertools import product
@@ -89,12 +89,12 @@ FORMULAS = {
 
 
 def forward(layer, x):
-    """Return what a layer makes of one input, exactly."""
+    """Return the exact output of a layer for one input."""
     return FORMULAS[type(layer)](layer, x)
 
 
 def chain(layers, image):
-    """Return what a chain of layers makes of one image, exactly."""
+    """Return the exact output of a chain of layers for one image."""
     x = rational(image)
     for layer in layers:
         if getattr(layer, "weight", np.empty(0)).ndim == 2:

@@ -27,7 +27,7 @@ class Louder(nn.Identity):
 
 @pytest.mark.parametrize("kind", [Halved, InPlace])
 def test_a_body_that_is_more_than_its_layers(kind):
-    with pytest.raises(ConfigError, match="does not take what the layer before it gives"):
+    with pytest.raises(ConfigError, match=rf"\({kind.__name__}\): head"):
         sll_zoo.freeze(kind(network().config))
 
 
@@ -37,47 +37,47 @@ def test_a_body_that_is_more_than_its_layers(kind):
 def test_layers_that_are_not_known_to_be_one_lipschitz(name, layer):
     net = network()
     net.set_submodule(name, layer)
-    with pytest.raises(ConfigError, match=rf"{name} \({type(layer).__name__}\): nothing is known of a layer of this kind"):
+    with pytest.raises(ConfigError, match=rf"{name} \({type(layer).__name__}\)"):
         sll_zoo.freeze(net)
 
 
 def test_a_pooling_of_another_norm_and_a_subclass_of_a_layer():
     net = network()
     net.pool.divisor_override = 1
-    with pytest.raises(ConfigError, match=r"pool \(NormOneAvgPool2d\): with these settings"):
+    with pytest.raises(ConfigError, match=r"pool \(NormOneAvgPool2d\): .*settings"):
         sll_zoo.freeze(net)
     net = sll_zoo.fold(network(), torch.float64)
     stretch(net.denses[0])
-    with pytest.raises(ConfigError, match=r"denses\.0 \(Louder\): nothing is known"):
+    with pytest.raises(ConfigError, match=r"denses\.0 \(Louder\)"):
         sll_zoo.freeze(net)
 
 
 def test_hooks_activations_and_weights_without_a_bound():
     net = network()
     net.pool.register_forward_hook(lambda _, __, y: 100 * y)
-    with pytest.raises(ConfigError, match=r"pool \(NormOneAvgPool2d\): it has a hook"):
+    with pytest.raises(ConfigError, match=r"pool \(NormOneAvgPool2d\): .*hook"):
         sll_zoo.freeze(net)
     net = network()
     net.convs[0].activation = "tanh"
-    with pytest.raises(ConfigError, match="rounding of tanh is not bounded"):
+    with pytest.raises(ConfigError, match=r"tanh.*sound=True"):
         sll_zoo.freeze(net)
     net = network()
     net.head.bias.data[0] = torch.nan
-    with pytest.raises(WeightsError, match=r"NaN or infinity in head\.bias"):
+    with pytest.raises(WeightsError, match=r"head\.bias"):
         sll_zoo.freeze(net)
     net = network()
     net.denses[0].bias.data.fill_(1e9)
-    with pytest.raises(WeightsError, match="biases make features of a norm of"):
+    with pytest.raises(WeightsError, match=r"1e\+06"):
         sll_zoo.freeze(net)
 
 
 def test_other_models_and_other_types():
-    with pytest.raises(ConfigError, match="freezing a Linear"):
+    with pytest.raises(ConfigError, match="Linear"):
         sll_zoo.freeze(nn.Linear(2, 2))
     with pytest.raises(ConfigError, match="num_classes=0"):
         sll_zoo.freeze(network(num_classes=0))
     for dtype in (torch.bfloat16, torch.int32):
-        with pytest.raises(ConfigError, match=r"choose torch\.float64 or torch\.float32"):
+        with pytest.raises(ConfigError, match=str(dtype)):
             sll_zoo.freeze(network(), dtype)
 
 

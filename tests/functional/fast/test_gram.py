@@ -59,7 +59,7 @@ def test_an_entry_that_rounding_may_decide_has_the_sign_of_the_exact_product():
     rows, others = weight[:BLOCK], weight[BLOCK:]
     others -= (rows * others).sum(1, keepdim=True) / rows.square().sum(1, keepdim=True) * rows
     weight = weight.float()
-    expected = derivative(formula, weight.double())  # from which that of the formula in float32 is 4 % away on our machine
+    expected = derivative(formula, weight.double())  # the formula in float32 is 4 % off on our machine
     assert (derivative(abs_gram_product, weight) - expected).norm() < tol.DERIVATIVE32 * expected.norm()
 
 

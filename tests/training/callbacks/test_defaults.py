@@ -41,7 +41,7 @@ def test_the_command_line_reports_beside_its_log(capsys):
 def test_what_the_user_switches_off_stays_off(option, capsys):
     assert main([*FIT, option, "--trainer.enable_checkpointing=false"]) == 0
     assert ("images/s" in capsys.readouterr().out) == ("logger" in option)
-    # LightningCLI keeps its configuration in any case.
+    # config.yaml is written by LightningCLI in any case.
     assert [path.name for path in Path().iterdir()] == (["outputs"] if "progress_bar" in option else ["config.yaml"])
 
 

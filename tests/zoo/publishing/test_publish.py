@@ -70,7 +70,7 @@ def test_a_tag_is_never_moved_and_a_new_one_takes_the_new_files(served, client, 
     first = branch(served, "zoo/tagged")
     config = json.loads((folder / CONFIG_FILE).read_text())
     (folder / CONFIG_FILE).write_text(json.dumps(config | {"label_names": list("abcdefghij")}))
-    with pytest.raises(PublishError, match=r"has a tag v1\.0 of something else, and tags are never moved: choose another tag"):
+    with pytest.raises(PublishError, match=r"zoo/tagged .* v1\.0 "):
         client.publish(folder, "zoo/tagged", tag="v1.0")
     assert branch(served, "zoo/tagged") == first
     assert client.publish(folder, "zoo/tagged", tag="v1.1").changed
@@ -84,7 +84,7 @@ def test_branches_and_private_repositories_are_made(served, client, folder):
     assert repository.private
     assert repository.branches["dev"] != repository.branches["main"]
     client.publish(folder, "zoo/public")
-    with pytest.raises(PublishError, match="zoo/public exists and is public: leave --private out"):
+    with pytest.raises(PublishError, match=r"zoo/public .*--private"):
         client.publish(folder, "zoo/public", private=True)
 
 
@@ -100,9 +100,9 @@ def test_a_dry_run_shows_files_and_card_and_asks_nobody(served, client, folder):
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (lambda state: state["head.bias"].fill_(torch.nan), "NaN or infinity"),
-        (lambda state: state.pop("head.bias"), "does not fit the model"),
-        (lambda state: state["head.bias"].add_(torch.arange(10.0)), "the record says"),
+        (lambda state: state["head.bias"].fill_(torch.nan), "NaN.*head.bias"),
+        (lambda state: state.pop("head.bias"), "head.bias .*absent"),
+        (lambda state: state["head.bias"].add_(torch.arange(10.0)), r"image \d+ .*digits .*radius"),
     ],
 )
 def test_weights_that_are_not_what_their_record_says_are_refused_before_anything_is_sent(served, client, folder, edit, words):
@@ -118,19 +118,19 @@ def test_the_audit_comes_before_the_upload(folder, monkeypatch):
 
     truth = sll.residual_step
     monkeypatch.setattr(sll, "residual_step", lambda *args: 4 * truth(*args))
-    with pytest.raises(PublishError, match="the audit found"):
+    with pytest.raises(PublishError, match=r"convs\.0 \(SLLConv2d\)"):
         sll_zoo.publish(str(folder), "zoo/broken", dry_run=True)
 
 
 @pytest.mark.parametrize(
     ("repo_id", "options", "words"),
     [
-        ("name", {}, "give ORGANISATION/NAME"),
-        ("a/b/c", {}, "give ORGANISATION/NAME"),
-        ("zoo/..", {}, "give ORGANISATION/NAME"),
+        ("name", {}, "'name'"),
+        ("a/b/c", {}, "'a/b/c'"),
+        ("zoo/..", {}, r"'zoo/\.\.'"),
         ("zoo/name", {"tag": "v 1"}, "tag 'v 1'"),
         ("zoo/name", {"revision": ""}, "branch ''"),
-        ("stranger/name", {}, "could not be published"),
+        ("stranger/name", {}, "^stranger/name .*http"),
     ],
 )
 def test_names_that_cannot_be_are_refused(served, client, folder, repo_id, options, words):
@@ -143,9 +143,9 @@ def test_names_that_cannot_be_are_refused(served, client, folder, repo_id, optio
 @pytest.mark.parametrize(
     ("token", "words"),
     [
-        (None, "log in with `hf auth login`"),
-        (READ_TOKEN, "the token may only read"),
-        ("hf_unknown", "check name, token and network"),
+        (None, "`hf auth login`"),
+        (READ_TOKEN, "only read"),
+        ("hf_unknown", "zoo/refused "),
     ],
 )
 def test_a_token_that_will_not_do_is_refused_first_and_never_printed(served, client, folder, token, words):
@@ -187,7 +187,7 @@ def test_a_checkpoint_of_lightning_is_measured_and_published(client, tmp_path, d
 
 
 def test_weights_that_were_measured_are_not_measured_anew(client, folder):
-    with pytest.raises(PublishError, match="measured before, on digits: leave --data out"):
+    with pytest.raises(PublishError, match=r"digits.*--data"):
         client.publish(folder, "zoo/name", data="digits", dry_run=True)
 
 
@@ -202,10 +202,10 @@ def test_what_an_earlier_publication_had_and_this_one_has_not_goes(served, clien
 @pytest.mark.parametrize(
     ("part", "change", "words"),
     [
-        ((), {"parameters": 1}, "the record says ('sll', 1)"),
-        (("measured",), {"n": 10_000}, "the record is of 10000 images, 32 of them"),
-        (("measured", "sample"), {"index": [], "prediction": [], "radius": []}, "0 of them to be certified again"),
-        (("measured", "sample"), {"index": [400], "prediction": [0], "radius": [0.1]}, "digits has 400"),
+        ((), {"parameters": 1}, "('sll', 1)"),
+        (("measured",), {"n": 10_000}, "10000 images, 32 "),
+        (("measured", "sample"), {"index": [], "prediction": [], "radius": []}, "400 images, 0 "),
+        (("measured", "sample"), {"index": [400], "prediction": [0], "radius": [0.1]}, "400 images, 1 "),
     ],
 )
 def test_a_record_that_was_written_by_hand_is_refused(folder, part, change, words):

@@ -63,10 +63,10 @@ def test_a_users_repository_is_loaded_at_any_revision(served, client, files, rev
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (faults.wrong_bytes(), "is damaged or another file"),
-        (faults.truncated(500_000), "is truncated: it has 500,000 bytes, not 830,796"),
-        (faults.oversized(10), "has 830,806 bytes on .*, 10 more than it may have: it is another file"),
-        (faults.html_page(), "is an HTML or XML page"),
+        (faults.wrong_bytes(), "sha256"),
+        (faults.truncated(500_000), "500,000 .*830,796"),
+        (faults.oversized(10), "830,806 .* 10 "),
+        (faults.html_page(), "HTML"),
         (faults.wrong_etag(), None),
     ],
 )
@@ -93,14 +93,14 @@ def as_pickle():
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda _: b"<!DOCTYPE html><html>Sign in</html>", "is an HTML or XML page, not a safetensors file"),
-        (lambda _: as_pickle(), "is a pickle of torch.save, which can run code"),
-        (lambda _: b"\x80\x02}q\x00.", "is a pickle, which can run code"),
-        (lambda _: b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of git-lfs"),
-        (lambda content: content[:-1], "is not a safetensors file"),
-        (lambda content: content + b"\0", "is not a safetensors file"),
-        (lambda content: changed(content, lambda state: state["head.bias"].fill_(torch.nan)), "NaN or infinity"),
-        (lambda content: changed(content, lambda state: state.pop("head.bias")), "does not fit the model"),
+        (lambda _: b"<!DOCTYPE html><html>Sign in</html>", "HTML"),
+        (lambda _: as_pickle(), "torch.save, .*code"),
+        (lambda _: b"\x80\x02}q\x00.", "pickle, .*code"),
+        (lambda _: b"version https://git-lfs.github.com/spec/v1\n", "git-lfs"),
+        (lambda content: content[:-1], "not a safetensors file"),
+        (lambda content: content + b"\0", "not a safetensors file"),
+        (lambda content: changed(content, lambda state: state["head.bias"].fill_(torch.nan)), "NaN.*head.bias"),
+        (lambda content: changed(content, lambda state: state.pop("head.bias")), "head.bias .*absent"),
     ],
 )
 def test_what_a_publisher_got_wrong_is_refused_and_does_not_stay(served, client, files, tmp_path, spoil, words):
@@ -117,7 +117,7 @@ def test_what_a_publisher_got_wrong_is_refused_and_does_not_stay(served, client,
 
 def test_a_mistake_in_what_was_asked_for_does_not_cost_a_download(served, client, files):
     served.put("user/fine", files)
-    with pytest.raises(WeightsError, match="does not fit"):
+    with pytest.raises(WeightsError, match=r"\(16,.*\(3,"):
         client.load("hf-hub:user/fine", conv_inner=3)
     assert in_cache(client.cache, "user/fine")
 
@@ -133,12 +133,12 @@ def test_a_spoilt_cache_heals_itself(served, client, files, tmp_path):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("hf-hub:user/absent", "the repository user/absent does not exist on http://127.0.0.1:"),
-        ("hf-hub:user/absent@v1.0", ", or is private: check the name; a private repository needs `hf auth login`"),
+        ("hf-hub:user/absent", "the repository user/absent "),
+        ("hf-hub:user/absent@v1.0", "`hf auth login` or HF_TOKEN"),
         ("hf-hub:user/there@v9", "check the revision"),
-        ("hf-hub:user/empty", "give a repository that `sll-zoo publish` made"),
-        ("hf-hub:user/gated", "ask for access"),
-        ("hf-hub:not a name", "give org/name"),
+        ("hf-hub:user/empty", "`sll-zoo publish`"),
+        ("hf-hub:user/gated", "access"),
+        ("hf-hub:not a name", "org/name@revision"),
     ],
 )
 def test_what_the_hub_does_not_give_has_a_remedy(served, client, files, name, words):
@@ -153,7 +153,7 @@ def test_what_the_hub_does_not_give_has_a_remedy(served, client, files, name, wo
 def test_a_name_of_the_zoo_whose_repository_does_not_exist_is_told_so(served, client, tmp_path):
     if absent := served.store.repositories.get(PINNED):
         served.store.delete(absent)
-    with pytest.raises(WeightsError, match=f"the repository {PINNED} does not exist on http"):
+    with pytest.raises(WeightsError, match=f"the repository {PINNED} .*http"):
         client.load("sll_nano.digits", cache_dir=tmp_path)
 
 

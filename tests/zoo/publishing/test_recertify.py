@@ -51,14 +51,14 @@ def test_it_is_measured_again_from_where_its_record_says(saved, capsys):
     assert f"sll_zoo.data.ImageFolder(root='{ROOT}', channels=3)" in (saved / "README.md").read_text("utf-8")
     Image.new("RGB", (32, 32)).save(Path(ROOT, "test/class 3/63.jpg"))
     assert publish(saved) == 2
-    assert "cifar10-jpeg has fingerprint" in capsys.readouterr().err
+    assert "fingerprint" in capsys.readouterr().err
 
 
 def test_what_cannot_be_measured_again_is_said_loudly(saved, capsys):
     shutil.rmtree(ROOT)
     found = sll_zoo.publish(str(saved), "zoo/mine", dry_run=True)
-    assert found.warning.startswith("the recorded certificates were not computed again, since cifar10-jpeg is not at hand")
-    assert f"{ROOT} is no folder" in found.warning
+    assert "cifar10-jpeg" in found.warning
+    assert f"{ROOT} " in found.warning
     assert publish(saved) == 0
     told = capsys.readouterr()
     assert f"sll-zoo: warning: {found.warning}\n" in told.err
@@ -70,7 +70,7 @@ def test_a_record_of_the_time_before_is_measured_on_a_named_data_set_or_not_at_a
     measured = measurement(evaluation, "digits", fingerprint(digits.test_dataloader()))
     assert measured.source is None
     assert remeasure(pretrained, measured) == ""
-    with pytest.raises(PublishError, match="has fingerprint"):
+    with pytest.raises(PublishError, match=r"0{12}"):
         remeasure(pretrained, msgspec.structs.replace(measured, fingerprint="0" * 64))
     model, before = (
         sll_zoo.create_model(f"local-dir:{saved}", pretrained=True).eval(),
@@ -86,4 +86,4 @@ def test_a_network_that_was_measured_by_the_command_line_is_measured_again(saved
     assert ModelFolder.read(Path("packed")).record.measured.source.init_args == {"source": f"{ROOT}/test"}
     assert not sll_zoo.publish("packed", "zoo/mine", dry_run=True).warning
     Path(ROOT).rename("data/elsewhere")
-    assert "no folder of that name" in sll_zoo.publish("packed", "zoo/mine", dry_run=True).warning
+    assert f"'{ROOT}/test'" in sll_zoo.publish("packed", "zoo/mine", dry_run=True).warning

@@ -18,7 +18,7 @@ from tests.checkouts import checkout, environment
 
 NAME = "sll_nano.digits"
 FIT = ["fit", "--config", "configs/digits/sll_nano.yaml", "--trainer.max_epochs", "2", "--trainer.callbacks.attacked", "2"]
-# The second time, what is shipped already.
+# Code that ships twice: a saved folder, and then the folder that is shipped already.
 DIVIDED = f"""
 from pathlib import Path
 import sll_zoo
@@ -122,11 +122,11 @@ def spoil(folder, **changes):
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"measured": None}, PublishError, "nobody has measured"),
-        ({"name": "sll_nano.mine"}, UnknownNameError, "no model 'sll_nano.mine' to ship weights of: add the name to TAGS"),
-        ({"name": "sll_tiny.cifar10_jpeg"}, PublishError, r"the network is not create_model\('sll_tiny.cifar10_jpeg'\)"),
-        ({"parameters": 1}, PublishError, "the record says"),
-        ({"sha256": "0" * 64}, WeightsError, "damaged or another file"),
+        ({"measured": None}, PublishError, "sll-zoo quantize"),
+        ({"name": "sll_nano.mine"}, UnknownNameError, "'sll_nano.mine'.*TAGS"),
+        ({"name": "sll_tiny.cifar10_jpeg"}, PublishError, r"create_model\('sll_tiny.cifar10_jpeg'\)"),
+        ({"parameters": 1}, PublishError, r"\('sll', 1\)"),
+        ({"sha256": "0" * 64}, WeightsError, "sha256"),
     ],
 )
 def test_what_fails_a_check_is_not_shipped(tmp_path, change, error, words):
@@ -143,7 +143,8 @@ def test_it_says_loudly_what_could_not_be_measured_again(root):
     config = json.loads((root / "outputs" / NAME / CONFIG_FILE).read_text())
     spoil(root / "outputs" / NAME, measured=config["certified"]["measured"] | {"source": None, "dataset": "mine"})
     _, err = run(root, "-m", "sll_zoo", "ship", f"outputs/{NAME}")
-    assert "sll-zoo: warning: the recorded certificates were not computed again, since mine is not at hand" in err
+    assert "sll-zoo: warning: " in err
+    assert " mine " in err
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_it_says_loudly_what_could_not_be_measured_again(root):
 def test_nothing_is_saved_into_the_checkout_beside_ship(command, monkeypatch, capsys):
     monkeypatch.chdir(CHECKPOINTS.parent)
     assert main(command) == 2
-    assert f"is kept for weights that are shipped: save to outputs/{NAME}, and `sll-zoo ship" in capsys.readouterr().err
+    assert f"`sll-zoo ship outputs/{NAME}`" in capsys.readouterr().err
 
 
 def test_an_installed_package_has_no_checkout_to_ship_to(monkeypatch, tmp_path):
@@ -164,5 +165,5 @@ def test_an_installed_package_has_no_checkout_to_ship_to(monkeypatch, tmp_path):
     from sll_zoo.zoo.publishing import ship as shipping
 
     monkeypatch.setattr(shipping, "CHECKPOINTS", tmp_path / "checkpoints")
-    with pytest.raises(ConfigError, match="ship from a checkout of this repository"):
+    with pytest.raises(ConfigError, match="pip install -e"):
         ship(CHECKPOINTS / NAME)

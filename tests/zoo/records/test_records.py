@@ -27,7 +27,7 @@ from tests.checkouts import ROOT
 
 RECORDS = read_records()
 DIGITS = RECORDS["sll_nano.digits"]
-# On all images, as records were when nobody noted what is certified of those that are attacked.
+# An attack on all images as older records have it, without the certified accuracy of the attacked images.
 WEAKER = {"method": "PGD", "n": 400, "accuracy": [{"eps": 36 / 255, "label": "36/255", "accuracy": 0.5}]}
 
 
@@ -57,9 +57,9 @@ def test_the_recorded_sample_is_certified_again(name, monkeypatch):
     assert remeasure(model, measured) == ""
     held_out = open_recorded(measured.source, model.config.input_shape, model.num_classes)
     model.head.bias.data[0] += 1e-3
-    with pytest.raises(PublishError, match=rf"image \d+ of {measured.dataset} has class . and radius .*, the record says"):
+    with pytest.raises(PublishError, match=rf"image \d+ .*{measured.dataset} .*radius"):
         recertify(model, measured, held_out)
-    with pytest.raises(PublishError, match="has fingerprint"):
+    with pytest.raises(PublishError, match=measured.fingerprint[:12]):
         recertify(model, measured, held_out.limited(40))
 
 
@@ -95,7 +95,7 @@ def test_a_record_survives_its_file(tmp_path):
 
 def test_a_record_of_the_form_before_is_read_and_told_apart():
     content = to_dict(DIGITS)
-    attacked = content["measured"]["empirical"][1]  # of which there was one at most
+    attacked = content["measured"]["empirical"][1]  # older records have one attack at most
     del content["files"], content["measured"]["source"], attacked["clean"], attacked["certified"]
     first = msgspec.structs.replace(DIGITS.measured.empirical[1], clean=None, certified=None)
     for before, now in ((attacked, (first,)), (None, ())):
@@ -128,16 +128,16 @@ def test_the_columns_of_an_attack_are_of_the_same_images(pretrained):
     [
         (("sha256",), "0" * 63, "sha256"),
         (("size",), 0, "size"),
-        (("measured", "n"), "400", "Expected `int`"),
-        (("measured", "accuracy", "clean"), 99.25, "clean"),
-        (("measured", "accuracy", "clean"), 0.5, "more images are certified than classified"),
-        (("measured", "accuracy", "certified", 0, "label"), "0.14", "is written 36/255"),
+        (("measured", "n"), "400", "measured.n`"),
+        (("measured", "accuracy", "clean"), 99.25, "accuracy.clean"),
+        (("measured", "accuracy", "clean"), 0.5, "more .*certified"),
+        (("measured", "accuracy", "certified", 0, "label"), "0.14", "36/255"),
         (("measured", "accuracy", "certified", 3, "accuracy"), 0.9, "must fall"),
-        (("measured", "empirical", 1, "accuracy", 0, "accuracy"), 0.1, "lies between certified and clean accuracy of the same"),
-        (("measured", "empirical", 1, "accuracy", 0, "accuracy"), 1.0, "lies between certified and clean accuracy of the same"),
+        (("measured", "empirical", 1, "accuracy", 0, "accuracy"), 0.1, "between"),
+        (("measured", "empirical", 1, "accuracy", 0, "accuracy"), 1.0, "between"),
         (("measured", "empirical", 1, "clean"), None, "go together"),
-        (("measured", "empirical", 1, "certified"), [], "certified at other radii"),
-        (("measured", "empirical"), [WEAKER], "an attack leaves fewer"),
+        (("measured", "empirical", 1, "certified"), [], "attacked .*other radii"),
+        (("measured", "empirical"), [WEAKER], "fewer"),
         (("measured", "source", "class_path"), "os.system", "class_path"),
         (("measured", "norm"), "Linf", "norm"),
         (("measured", "sample", "radius"), [], "differ in length"),
@@ -176,7 +176,7 @@ def test_the_card_tells_machines_what_it_tells_people():
 
 def test_a_network_with_nan_is_not_saved(pretrained, tmp_path):
     pretrained.head.bias.data[0] = float("nan")
-    with pytest.raises(WeightsError, match="NaN or infinity"):
+    with pytest.raises(WeightsError, match=r"NaN.*head\.bias"):
         save_pretrained(pretrained, tmp_path / "out", label_names=[])
     assert not (tmp_path / "out").exists()
 

@@ -85,7 +85,7 @@ def test_only_rows_of_several_numbers_are_rounded():
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -3.4e38])
 @pytest.mark.parametrize("bits", [8, 16])
 def test_weights_that_have_no_scale_are_refused(bits, value):
-    with pytest.raises(WeightsError, match=r"head\.weight holds NaN, infinity, or too large a weight"):
+    with pytest.raises(WeightsError, match=r"head\.weight .*NaN"):
         pack({"head.weight": torch.tensor([[1.0, value]])}, bits)
 
 
@@ -104,15 +104,15 @@ def test_a_quantised_network_keeps_its_claim_and_comes_back_from_its_file_to_the
 
 def test_a_folded_network_is_refused_as_its_rescaling_is_of_other_weights(pretrained):
     for model in (sll_zoo.fold(pretrained), sll_zoo.fold(sll_zoo.create_model("aol_nano.digits"))):
-        with pytest.raises(InputError, match=r"convs\.0.* is a Folded.*, which does not compute its constraint"):
+        with pytest.raises(InputError, match=r"convs\.0.* Folded"):
             sll_zoo.quantize(model)
 
 
 @pytest.mark.parametrize("bits", [1, 5, 0, 8.0, "8", True, None])
 def test_a_number_of_bits_that_there_is_not_is_refused(pretrained, tmp_path, bits):
-    with pytest.raises(ConfigError, match="choose one of 4, 6, 8, 16, 32"):
+    with pytest.raises(ConfigError, match=f"bits={bits!r}: .*4, 6, 8, 16, 32"):
         sll_zoo.quantize(pretrained, bits)
-    with pytest.raises(ConfigError, match="choose one of"):
+    with pytest.raises(ConfigError, match=f"bits={bits!r}:"):
         save_pretrained(pretrained, tmp_path, label_names=LABELS, bits=bits)
 
 
@@ -126,7 +126,7 @@ def test_eight_bits_cost_the_digits_next_to_nothing_and_take_a_quarter_of_the_fi
 
 def test_weights_that_were_not_rounded_are_not_packed(pretrained, tmp_path):
     for bits in (8, 16):
-        with pytest.raises(WeightsError, match=rf"more than {bits} bits: save and measure quantize\(model, bits={bits}\)"):
+        with pytest.raises(WeightsError, match=rf"quantize\(model, bits={bits}\)"):
             save_pretrained(pretrained, tmp_path / "out", label_names=LABELS, bits=bits)
     assert not (tmp_path / "out").exists()
 
@@ -144,25 +144,22 @@ def put(key, change):
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (
-            put("head.weight", lambda w: w[:, 1:].contiguous()),
-            r"head.weight is \(10, 383\) of torch.uint8 in it, not \(10, 384\)",
-        ),
-        (put("head.weight", lambda w: w[1:].contiguous()), r"head.weight is \(9, 384\) of torch.uint8"),
-        (put("head.weight", lambda w: w.float()), r"head.weight is \(10, 384\) of torch.float32"),
-        (put("head.weight.scale", lambda s: s.float()), r"head.weight.scale is \(10,\) of torch.float32"),
-        (put("head.weight.scale", lambda s: s[1:].contiguous()), r"head.weight.scale is \(9,\)"),
-        (put("head.weight.scale", lambda s: s * torch.nan), "NaN or infinity in head.weight.scale"),
-        (put("head.weight.scale", lambda s: s * 0), "head.weight.scale has numbers that are no scales"),
+        (put("head.weight", lambda w: w[:, 1:].contiguous()), r"head.weight .*\(10, 383\) .*torch.uint8 .*\(10, 384\)"),
+        (put("head.weight", lambda w: w[1:].contiguous()), r"head.weight .*\(9, 384\) .*torch.uint8"),
+        (put("head.weight", lambda w: w.float()), r"head.weight .*\(10, 384\) .*torch.float32"),
+        (put("head.weight.scale", lambda s: s.float()), r"head.weight.scale .*\(10,\) .*torch.float32"),
+        (put("head.weight.scale", lambda s: s[1:].contiguous()), r"head.weight.scale .*\(9,\)"),
+        (put("head.weight.scale", lambda s: s * torch.nan), "NaN.*head.weight.scale"),
+        (put("head.weight.scale", lambda s: s * 0), "head.weight.scale .*no scales"),
         (put("head.weight.scale", lambda s: -s), "no scales"),
         (put("head.weight.scale", lambda s: s * 1e-39), "no scales"),
         (put("head.weight.scale", lambda s: s * 0 + 2.0**125), "no scales"),
-        (lambda state: state.pop("head.weight.scale"), "head.weight.scale is absent"),
-        (lambda state: state.pop("head.weight"), "head.weight is absent"),
-        (lambda state: state.pop("head.bias"), "head.bias is absent"),
-        (put("head.bias", lambda b: b.byte()), "head.bias is torch.uint8"),
-        (lambda state: state.update(extra=torch.zeros(1).byte()), "extra is torch.uint8 in it and absent in the model"),
-        (lambda state: state.update({"head.bias.scale": torch.ones(10)}), "head.bias.scale is .* absent in the model"),
+        (lambda state: state.pop("head.weight.scale"), "head.weight.scale .*absent"),
+        (lambda state: state.pop("head.weight"), "head.weight .*absent"),
+        (lambda state: state.pop("head.bias"), "head.bias .*absent"),
+        (put("head.bias", lambda b: b.byte()), "head.bias .*torch.uint8"),
+        (lambda state: state.update(extra=torch.zeros(1).byte()), "extra .*torch.uint8 .*absent"),
+        (lambda state: state.update({"head.bias.scale": torch.ones(10)}), "head.bias.scale .*absent"),
     ],
 )
 def test_a_packed_file_that_is_not_one_is_refused_with_its_reason(packed, edit, words):
@@ -174,13 +171,13 @@ def test_a_packed_file_that_is_not_one_is_refused_with_its_reason(packed, edit, 
 @pytest.mark.parametrize(
     ("bits", "words"),
     [
-        ("8", "of torch.uint8 as 8 bits a weight take"),
-        ("16", "of torch.bfloat16 as 16 bits a weight take"),
-        ("32", "is torch.uint8 in it"),
-        ("5", "'5' bits, not one of 4, 6, 8, 16, 32: quantise the network again"),
-        ("1", "'1' bits, not one of 4, 6"),
-        ("six", "'six' bits, not one of"),
-        ("6" * 10_000, "bits, not one of"),
+        ("8", "torch.uint8 .* 8 bits"),
+        ("16", "torch.bfloat16 .* 16 bits"),
+        ("32", "is torch.uint8 "),
+        ("5", "'5' .*4, 6, 8, 16, 32: .*sll-zoo quantize"),
+        ("1", "'1' .*4, 6, 8"),
+        ("six", "'six' .*4, 6, 8"),
+        ("6" * 10_000, "'6{20}' .*4, 6, 8"),
     ],
 )
 def test_a_file_that_states_other_bits_is_refused(packed, bits, words):
@@ -193,7 +190,7 @@ def test_a_file_that_states_other_bits_is_refused(packed, bits, words):
 def test_a_record_of_other_bits_than_the_files_is_refused(pretrained, tmp_path):
     save(pretrained, tmp_path, 8)
     config = json.loads((tmp_path / CONFIG_FILE).read_text())
-    for bits, words in ((4, "a weight has '8' bits, not the 4 that are recorded"), (5, "bits=5: choose one of 4, 6, 8, 16, 32")):
+    for bits, words in ((4, "'8' .* 4 "), (5, "bits=5: .*4, 6, 8, 16, 32")):
         config["certified"]["bits"] = bits
         (tmp_path / CONFIG_FILE).write_text(json.dumps(config))
         with pytest.raises(WeightsError, match=words):

@@ -19,9 +19,7 @@ CHANGED = {"family": "aol", "num_classes": 4, "in_chans": 3, "img_size": 16, "po
 
 
 def refused(name):
-    with pytest.raises(
-        WeightsError, match=r"no model\.safetensors but pytorch_model\.bin, a pickle, which is never loaded"
-    ) as caught:
+    with pytest.raises(WeightsError, match=r"model\.safetensors .*pytorch_model\.bin") as caught:
         sll_zoo.create_model(name, pretrained=True)
     return str(caught.value)
 
@@ -31,7 +29,7 @@ def test_a_pickle_is_named_and_the_recipe_for_it_works(arguments, tmp_path):
     model = timm.create_model("sll_nano.digits", **arguments)
     save_for_hf(model, tmp_path, model_args=arguments)
     told = refused(f"local-dir:{tmp_path}")
-    assert "save it again by save_for_hf(..., safe_serialization=True), or convert it" in told
+    assert "save_for_hf(..., safe_serialization=True)" in told
     recipe = shlex.split(re.search(r"python -c \".*\"", told)[0])
     assert recipe[0] == "python"
     subprocess.run([sys.executable, *recipe[1:]], check=True)
@@ -57,13 +55,13 @@ def test_a_configuration_that_does_not_say_the_shape_is_refused_by_the_tensors(t
     config = json.loads((tmp_path / CONFIG_FILE).read_text())
     config.get("model_args", {}).pop("conv_inner", None)
     (tmp_path / CONFIG_FILE).write_text(json.dumps(config))
-    with pytest.raises(WeightsError, match=r"convs\.0\.bias is \(3,\) in it and \(16,\) in the model: build the model"):
+    with pytest.raises(WeightsError, match=r"convs\.0\.bias .*\(3,\).*\(16,\)"):
         sll_zoo.create_model(f"local-dir:{tmp_path}", pretrained=True)
 
 
 def test_a_repository_that_holds_a_pickle_alone_is_refused_without_fetching_it(served, client, tmp_path):
     save_for_hf(timm.create_model("sll_nano.digits"), tmp_path)
     served.put("user/pickle", {path.name: path.read_bytes() for path in tmp_path.iterdir()})
-    with pytest.raises(WeightsError, match=r"user/pickle has no model\.safetensors but pytorch_model\.bin, a pickle"):
+    with pytest.raises(WeightsError, match=r"user/pickle .*model\.safetensors .*pytorch_model\.bin"):
         client.load("hf-hub:user/pickle")
     assert served.asked("*/pytorch_model.bin", "GET") == []

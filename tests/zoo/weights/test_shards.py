@@ -48,11 +48,11 @@ def test_the_files_hold_every_tensor_once_and_the_index_says_where(shards, pretr
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda paths: (paths[0].parent / INDEX_FILE).unlink(), r"model\.safetensors\.index\.json does not exist"),
-        (lambda paths: paths[1].unlink(), r"model-00002-of-00003\.safetensors does not exist"),
-        (lambda paths: paths[2].write_bytes(b""), r"model-00001-of-00003\.safetensors \(the first of 3 files\) is truncated"),
-        (lambda paths: paths[2].write_text("<html>"), r"model-00003-of-00003\.safetensors \(6 bytes\) is an HTML"),
-        (lambda paths: paths[0].write_bytes(bytes(paths[0].stat().st_size)), "is damaged or another file"),
+        (lambda paths: (paths[0].parent / INDEX_FILE).unlink(), r"model\.safetensors\.index\.json .*exist"),
+        (lambda paths: paths[1].unlink(), r"model-00002-of-00003\.safetensors .*exist"),
+        (lambda paths: paths[2].write_bytes(b""), r"model-00001-of-00003\.safetensors .* 3 .*truncated"),
+        (lambda paths: paths[2].write_text("<html>"), r"model-00003-of-00003\.safetensors .*6 bytes.*HTML"),
+        (lambda paths: paths[0].write_bytes(bytes(paths[0].stat().st_size)), "sha256"),
     ],
 )
 def test_a_file_that_is_absent_or_damaged_is_refused(shards, damage, words):
@@ -101,7 +101,7 @@ def test_a_damaged_file_does_not_stay_in_the_cache(served, client, shards):
     files = {path.name: path.read_bytes() for path in shards.iterdir()}
     last = split(shards)[2].name
     served.put("user/damaged", files | {last: bytes(len(files[last]))})
-    with pytest.raises(WeightsError, match="is damaged or another file"):
+    with pytest.raises(WeightsError, match="sha256"):
         client.load("hf-hub:user/damaged")
     assert not list(client.cache.glob("models--user--damaged/snapshots/*/*"))
     served.put("user/damaged", files)

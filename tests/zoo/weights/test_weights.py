@@ -42,12 +42,12 @@ def flip_a_byte(path):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (flip_a_byte, "damaged or another file: restore it"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "is truncated: it has 830,795 bytes, not 830,796: restore it"),
-        (lambda path: path.write_bytes(path.read_bytes() + b"0"), "is too large: it has 830,797 bytes"),
-        (lambda path: path.write_bytes(b""), "is truncated: it has 0 bytes"),
-        (lambda path: path.write_text("<html>Not found</html>"), "is an HTML or XML page"),
-        (lambda path: torch.save({}, path), "is a pickle of torch.save"),
+        (flip_a_byte, "sha256"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "830,795 .*830,796"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"0"), "830,797 .*830,796"),
+        (lambda path: path.write_bytes(b""), " 0 .*830,796"),
+        (lambda path: path.write_text("<html>Not found</html>"), "HTML"),
+        (lambda path: torch.save({}, path), "torch.save"),
     ],
 )
 def test_a_file_that_is_not_the_pinned_one_is_refused(checkout, damage, words):
@@ -59,13 +59,13 @@ def test_a_file_that_is_not_the_pinned_one_is_refused(checkout, damage, words):
 
 def test_a_folder_states_the_hash_of_its_weights(folder):
     flip_a_byte(folder / WEIGHTS_FILE)
-    with pytest.raises(WeightsError, match="damaged"):
+    with pytest.raises(WeightsError, match="sha256"):
         sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
 
 
 def test_weights_without_a_record_are_not_published(folder):
     forget_hash(folder)
-    with pytest.raises(PublishError, match="has no record of its weights"):
+    with pytest.raises(PublishError, match="no record"):
         sll_zoo.publish(str(folder), "zoo/name", dry_run=True)
 
 
@@ -81,18 +81,18 @@ def test_a_truncated_file_without_a_hash_is_refused(folder, size):
 def test_nan_weights_are_refused(folder):
     forget_hash(folder)
     change(folder, lambda state: state["head.bias"].__setitem__(0, torch.nan))
-    with pytest.raises(WeightsError, match=r"NaN or infinity in head\.bias"):
+    with pytest.raises(WeightsError, match=r"NaN.*head\.bias"):
         sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
 
 
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (lambda state: state.pop("head.bias"), "head.bias is absent in it"),
-        (lambda state: state.update(extra=torch.zeros(1)), "extra is .* in it and absent in the model"),
-        (lambda state: state.update({"head.bias": torch.zeros(3)}), r"head.bias is \(3,\)"),
-        (lambda state: state.update({"head.bias": state["head.bias"].long()}), "head.bias is torch.int64 in it"),
-        (lambda state: state.update(extra=torch.zeros(1).byte()), "extra is torch.uint8 in it and absent in the model"),
+        (lambda state: state.pop("head.bias"), "head.bias .*absent"),
+        (lambda state: state.update(extra=torch.zeros(1)), "extra .*absent"),
+        (lambda state: state.update({"head.bias": torch.zeros(3)}), r"head.bias .*\(3,\)"),
+        (lambda state: state.update({"head.bias": state["head.bias"].long()}), "head.bias .*torch.int64"),
+        (lambda state: state.update(extra=torch.zeros(1).byte()), "extra .*torch.uint8 .*absent"),
     ],
 )
 def test_tensors_of_another_model_are_refused(folder, edit, words):
@@ -103,7 +103,7 @@ def test_tensors_of_another_model_are_refused(folder, edit, words):
 
 
 def test_weights_of_another_shape_than_asked_for_are_refused():
-    with pytest.raises(WeightsError, match="does not fit the model"):
+    with pytest.raises(WeightsError, match=r"\(16,.*\(8,"):
         sll_zoo.create_model(NAME, pretrained=True, conv_inner=8)
 
 
@@ -114,9 +114,9 @@ def test_weights_of_another_shape_than_asked_for_are_refused():
         ("[]", "no model's config.json"),
         ("[" * 100_000, "no model's config.json"),
         ({"architecture": ["sll_nano"]}, "no model's config.json"),
-        ({"architecture": "resnet18"}, "architecture 'resnet18'"),
-        ({"certified": None}, "states a record that is none"),
-        ({"certified": {"sha256": "0"}}, "states a record that is none"),
+        ({"architecture": "resnet18"}, "'resnet18'"),
+        ({"certified": None}, "config.json .*record"),
+        ({"certified": {"sha256": "0"}}, "config.json .*record"),
         ({"pretrained_cfg": None}, "no model's config.json"),
         ({"pretrained_cfg": {"unknown": 1}}, "no model's config.json"),
         ({"model_args": None}, "no model's config.json"),
@@ -134,7 +134,7 @@ def test_a_config_that_is_not_ours_is_refused(folder, content, words):
 def test_a_folder_without_weights_is_refused(folder):
     (folder / WEIGHTS_FILE).unlink()
     sll_zoo.create_model(f"local-dir:{folder}")
-    with pytest.raises(WeightsError, match=r"model\.safetensors does not exist"):
+    with pytest.raises(WeightsError, match=r"model\.safetensors .*exist"):
         sll_zoo.create_model(f"local-dir:{folder}", pretrained=True)
 
 
@@ -146,7 +146,7 @@ def test_a_named_file_takes_the_place_of_the_published_one(folder):
 
 def test_without_a_checkout_and_without_a_network_the_message_names_the_remedies(tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "CHECKPOINTS", tmp_path)
-    with pytest.raises(WeightsError, match="cannot be reached: connect to the network; or copy a folder"):
+    with pytest.raises(WeightsError, match=f"{NAME}.*cache.*sll-zoo pull"):
         sll_zoo.create_model(NAME, pretrained=True)
 
 
@@ -159,7 +159,7 @@ def test_the_hubs_cache_serves_without_a_network(tmp_path, monkeypatch, folder):
     model = sll_zoo.create_model(NAME, pretrained=True, cache_dir=tmp_path / "cache")
     assert torch.equal(model.head.bias, safetensors.torch.load_file(folder / WEIGHTS_FILE)["head.bias"])
     flip_a_byte(repository / "snapshots" / ("0" * 40) / WEIGHTS_FILE)
-    with pytest.raises(WeightsError, match="not in the cache"):
+    with pytest.raises(WeightsError, match=f"{NAME}.*cache.*sll-zoo pull"):
         sll_zoo.create_model(NAME, pretrained=True, cache_dir=tmp_path / "cache")
 
 
@@ -174,11 +174,11 @@ def test_a_repository_cannot_send_us_to_a_local_file(tmp_path, folder):
     (snapshot / CONFIG_FILE).write_text(json.dumps(config))
     sll_zoo.create_model("hf-hub:org/name", pretrained=True, cache_dir=tmp_path / "cache")
     flip_a_byte(snapshot / WEIGHTS_FILE)
-    with pytest.raises(WeightsError, match="damaged"):
+    with pytest.raises(WeightsError, match="sha256"):
         sll_zoo.create_model("hf-hub:org/name", pretrained=True, cache_dir=tmp_path / "cache")
 
 
 @pytest.mark.parametrize("name", ["org/name", "org/name@v1.0"])
 def test_a_repository_that_cannot_be_had_is_one_sentence(name):
-    with pytest.raises(WeightsError, match="cannot be reached"):
+    with pytest.raises(WeightsError, match=f"{name} .*cache.*sll-zoo pull"):
         sll_zoo.create_model(f"hf-hub:{name}", pretrained=True)

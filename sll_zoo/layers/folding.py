@@ -10,26 +10,27 @@ from typing import Protocol, TypeGuard, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from sll_zoo.compat import is_compiled
 from sll_zoo.errors import ConfigError
 from sll_zoo.layers.attachments import attachment
 from sll_zoo.layers.circular import CircularConv2d
 
 Size = tuple[int, int]
 Sizes = Mapping[CircularConv2d, Size]
-# What is folded without being asked for takes no more than this: the large networks on 32 × 32 images take 3.5 GB.
+# Most bytes of matrices that :func:`fold_what_fits` stores: large orthogonal networks on 32 × 32 images need 3.5 GB.
 UNASKED_BYTES = 4e9
 
 
 @runtime_checkable
 class Foldable(Protocol):
-    """A layer that can compute its rescaling once and for all."""
+    """A layer that can compute its rescaling once and store it."""
 
     def fold(self) -> nn.Module:
         """Return the same map without a rescaling."""
 
 
 class Shaped(Protocol):
-    """What a network is made of."""
+    """A configuration that knows the shape of the images."""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -38,12 +39,12 @@ class Shaped(Protocol):
 
 @runtime_checkable
 class Structured(Protocol):
-    """A network that can tell whether it is what its constants are of, and which images it takes."""
+    """A network that can check its own structure, and knows which images it takes."""
 
     config: Shaped
 
     def require_structure(self) -> None:
-        """Raise if it is not."""
+        """Raise if the network is not a chain of known layers."""
 
 
 def fold(module: nn.Module, dtype: torch.dtype | None = None, size: Size | None = None) -> nn.Module:
@@ -54,10 +55,10 @@ def fold(module: nn.Module, dtype: torch.dtype | None = None, size: Size | None 
     ``forward``, stays as it is.
 
     Orthogonal and sandwich convolutions are stored as one matrix for each frequency of the images that they take, and the copy
-    takes images of this size alone. In float64 a layer takes 16 h (w // 2 + 1) rows cols bytes, with out rows and in columns, for
+    takes images of this size only. In float64 a layer takes 16 h (w // 2 + 1) rows cols bytes, with out rows and in columns, for
     a sandwich in + out rows and out columns. A network of these two families on 32 × 32 images takes 0.4 and 0.7 GB (small), 3.5
-    and 7.1 GB (large), 8.8 and 17.5 GB (xlarge), and nearly four times as much on 64 × 64. A kernel of one pixel is one real
-    matrix.
+    and 7.1 GB (large), 8.8 and 17.5 GB (xlarge), and nearly four times as much on 64 × 64. A kernel of one pixel is stored as
+    one real matrix.
 
     Args:
         module: A network or a layer.
@@ -80,16 +81,17 @@ def fold(module: nn.Module, dtype: torch.dtype | None = None, size: Size | None 
     sizes = _sizes(exact, size)
     if unknown := [layer for layer in _circular(exact) if layer not in sizes]:
         raise ConfigError(
-            f"folding a {type(unknown[0]).__name__}, whose matrices are those of images of one size, for images of no known size",
+            f"folding a {type(unknown[0]).__name__}, whose matrices serve one image size, for images of unknown or several sizes",
             "give that of the images that it takes: fold(module, size=(height, width))",
         )
     return _fold(exact, sizes).to(dtype).eval()
 
 
 def fold_what_fits(module: nn.Module) -> nn.Module:
-    """Return ``module`` folded in float64 as far as that needs neither a size to be given nor memory that nobody asked for.
+    """Return ``module`` folded in float64, except circular convolutions of unknown image size or with too large matrices.
 
-    Circular convolutions of no known size, or that would take more than 4 GB, compute their matrices at every call as before.
+    Those of unknown size, and all of them if their matrices would take more than 4 GB together, compute the matrices at every
+    call as before.
 
     Raises:
         ConfigError: A network of the zoo that is no chain of layers of known kinds, or to which something is attached.
@@ -105,7 +107,7 @@ def is_folded(module: nn.Module, dtype: torch.dtype = torch.float64) -> bool:
     return (
         not module.training
         and all(tensor.dtype == dtype for tensor in _tensors(module))
-        and not any(_is_foldable(child) for child in module.modules())
+        and not any(_is_foldable(child) or is_compiled(child) for child in module.modules())
         and not _circular(module)
     )
 
@@ -123,10 +125,11 @@ def _is_foldable_at_size(module: nn.Module) -> TypeGuard[CircularConv2d]:
 
 
 def _knows_all_that_it_does(module: nn.Module, fold: str) -> bool:
-    """Return whether a layer does nothing that its ``fold`` does not know of, as a subclass may."""
+    """Return whether ``fold`` covers all that a layer computes; a subclass may compute more."""
     if attachment(module):
         return False
-    # The class nearest to the module's own that defines one of these defines all that it changes, fold among them.
+    # The first class in the method resolution order that defines one of these methods must define ``fold``, too: otherwise its
+    # change is missing in the folded form.
     methods = (fold, "forward", "functional")
     return fold in next((vars(kind) for kind in type(module).__mro__ if any(name in vars(kind) for name in methods)), ())
 
@@ -139,7 +142,7 @@ def _exact_copy(module: nn.Module) -> nn.Module:
 
 
 def _fold(module: nn.Module, sizes: Sizes) -> nn.Module:
-    """Return a module with its layers folded, in place; of circular convolutions those whose size is known, or of no account."""
+    """Fold the layers of a module in place and return it; circular convolutions only if their image size is known or unused."""
     if _is_foldable(module):
         return module.fold()
     if _is_foldable_at_size(module):
@@ -158,7 +161,7 @@ def _circular(module: nn.Module) -> list[CircularConv2d]:
 def _sizes(module: nn.Module, size: Size | None) -> dict[CircularConv2d, Size]:
     """Return the size of the images that each circular convolution takes, as far as it is known."""
     sizes: dict[CircularConv2d, Size] = {}
-    for network in reversed([*module.modules()]):  # what wraps a network comes after it, and has nothing new to show
+    for network in reversed([*module.modules()]):  # inner networks first: what contains them adds no new layers
         if isinstance(network, Structured) and not sizes.keys() >= set(_circular(network)):
             sizes |= _sizes_in(network, network.config.input_shape)
     return {**dict.fromkeys(_circular(module), size), **sizes} if size else sizes
@@ -166,12 +169,12 @@ def _sizes(module: nn.Module, size: Size | None) -> dict[CircularConv2d, Size]:
 
 @torch.no_grad()
 def _sizes_in(network: nn.Module, input_shape: tuple[int, int, int]) -> dict[CircularConv2d, Size]:
-    """Return what one image shows, for which the circular convolutions compute nothing and give zeros."""
-    sizes: dict[CircularConv2d, Size] = {}
+    """Return the image size of each circular convolution that has one, by a run of the network in which they return zeros."""
+    seen: dict[CircularConv2d, set[Size]] = {}
     layers = _circular(network)
 
     def note(layer: CircularConv2d, x: Tensor) -> Tensor:
-        sizes[layer] = (x.shape[2], x.shape[3])
+        seen.setdefault(layer, set()).add((x.shape[2], x.shape[3]))
         return x.new_zeros(len(x), layer.out_channels, *x.shape[2:])
 
     for layer in layers:
@@ -179,4 +182,4 @@ def _sizes_in(network: nn.Module, input_shape: tuple[int, int, int]) -> dict[Cir
     network(layers[0].weight.new_zeros(1, *input_shape))
     for layer in layers:
         del vars(layer)["forward"]
-    return sizes
+    return {layer: sizes.pop() for layer, sizes in seen.items() if len(sizes) == 1}
