@@ -31,9 +31,10 @@ def _in_a_folder_with_data(monkeypatch, tmp_path):
     """Work where ``data`` has each data set as it comes out of its archive, and a folder of class folders."""
     monkeypatch.chdir(tmp_path)
     for module, classes in ((CIFAR10, 10), (CIFAR100, 100)):
-        reader = published.cifar(module.reader, tmp_path, classes)
+        reader = published.cifar(module.archive, tmp_path, classes)
         shutil.unpack_archive(tmp_path / reader.filename, "data")
-        monkeypatch.setattr(module, "reader", reader)
+        monkeypatch.setattr(module, "archive", reader)
+        monkeypatch.setattr(module, "counts", {"train": 20, "test": 2})
     shutil.unpack_archive(published.tiny_imagenet(tmp_path), "data")
     for name, value in {"classes": 3, "train_images": 20, "test_images": 2}.items():
         monkeypatch.setattr(TinyImageNet, name, value)
