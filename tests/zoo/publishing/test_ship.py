@@ -157,7 +157,7 @@ def test_it_says_loudly_what_could_not_be_measured_again(root):
 def test_nothing_is_saved_into_the_checkout_beside_ship(command, monkeypatch, capsys):
     monkeypatch.chdir(CHECKPOINTS.parent)
     assert main(command) == 2
-    assert f"`sll-zoo ship outputs/{NAME}`" in capsys.readouterr().err
+    assert f"save to outputs/{NAME}" in capsys.readouterr().err
 
 
 def test_an_installed_package_has_no_checkout_to_ship_to(monkeypatch, tmp_path):
