@@ -15,22 +15,22 @@ from sll_zoo.errors import ConfigError, InputError
 REMEDY = "the first line is file,group; then each image once, its path from the root, and the name of its group"
 
 
-def groups_of(images: Sequence[str], folder: Path, root: Path, groups: str) -> list[str]:
+def groups_of(images: Sequence[str], folder: Path, root: Path, groups: str | Path) -> list[str]:
     """Return the group of each image.
 
     Args:
-        images: Their paths.
-        folder: That holds the class folders of these images.
+        images: Paths of the images.
+        folder: Folder that holds the class folders of these images.
         root: ``folder``, or what it is a part of.
-        groups: A CSV file, its name ending in ``.csv``, with paths from ``root``; or a regular expression, and the group is what
-            it finds in an image's path from ``folder``: ``[^_]*`` finds ``cat/0007`` in ``cat/0007_3.png``.
+        groups: A CSV file with paths from ``root``; or, as text, a regular expression, and the group is what it finds in an
+            image's path from ``folder``: ``[^_]*`` finds ``cat/0007`` in ``cat/0007_3.png``.
 
     Raises:
         ConfigError: No regular expression.
         InputError: An image without a group, a CSV file that is missing or damaged, or that names an image twice.
     """
-    if groups.lower().endswith(".csv"):
-        return _listed(Path(groups), [Path(image).relative_to(root).as_posix() for image in images])
+    if isinstance(groups, Path):
+        return _listed(groups, [Path(image).relative_to(root).as_posix() for image in images])
     return _found(groups, [Path(image).relative_to(folder).as_posix() for image in images])
 
 

@@ -31,16 +31,18 @@ class HeldOut:
     """Images with labels that a network is measured on, in a fixed order.
 
     Attributes:
-        name: Name of the data set, or the folder's path as it was given.
+        name: Name of the data set, as of its data module, or the folder's path as it was given.
         class_names: Names of the network's classes, in the order of the labels.
         samples: All pairs of an image (channels, height, width) in [0, 1] and its label.
         indices: Positions in ``samples`` of the images that are measured.
+        source: What :func:`open_data` was given; empty if it did not open them.
     """
 
     name: str
     class_names: tuple[str, ...]
     samples: Any
     indices: Sequence[int]
+    source: str = ""
 
     def __len__(self) -> int:
         """Return how many images are measured."""
@@ -112,16 +114,17 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int, 
     if source in DATA_MODULES:
         data = DATA_MODULES[source]()
         samples: Images = data.part("test")
-        found = data.class_names
+        name, found = data.name, data.class_names
     else:
         folder, found, listed = _held_out_images(Path(source))
+        name = source
         samples = Files(listed, ImageReader(input_shape))
         log_skipped([folder])
     class_names, labels = _among(tuple(label_names), found, num_classes, source)
     shape = tuple(samples[0][0].shape)
     if shape != input_shape:
         raise InputError(f"{source} has images of {shape}, the model takes {input_shape}", "choose a model for this data set")
-    return HeldOut(source, class_names, samples.relabelled(labels), range(len(samples)))
+    return HeldOut(name, class_names, samples.relabelled(labels), range(len(samples)), source)
 
 
 def _among(

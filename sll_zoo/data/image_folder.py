@@ -46,8 +46,8 @@ class ImageFolder(ImageData):
         in_memory: Whether to read all images once and hold them in memory, on the device that trains.
         num_workers: Processes that read files ahead if not ``in_memory``; by default as many as there are processors, up to 8.
         groups: Images of one group (frames of a video, pictures of a patient) are never divided among the parts. A regular
-            expression, and the group is what it finds in CLASS/NAME: ``[^_]*`` finds ``cat/0007`` in ``cat/0007_3.png``. Or a CSV
-            file with the columns ``file``, the path from ROOT, and ``group``.
+            expression, and the group is what it finds in CLASS/NAME: ``[^_]*`` finds ``cat/0007`` in ``cat/0007_3.png``. Or the
+            name of a ``.csv`` file with the columns ``file``, the path from ROOT, and ``group``.
 
     Raises:
         ConfigError: A batch or image size below 1, a negative number of workers, or groups that are no regular expression.
@@ -77,7 +77,7 @@ class ImageFolder(ImageData):
         self.image_size = (size[0], size[1]) if size else None
         self.channels = channels
         self.in_memory = in_memory
-        self.groups = groups
+        self.groups = Path(groups) if groups and groups.lower().endswith(".csv") else groups
         self.preparation = ", ".join(filter(None, (fitting(*size) if size else "", "made grey" if channels == 1 else "")))
 
     def prepare_data(self) -> None:

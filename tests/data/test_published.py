@@ -11,6 +11,7 @@ from torchvision import datasets
 from sll_zoo.cli.main import main
 from sll_zoo.data import CIFAR10, CIFAR100, DATA_MODULES, TinyImageNet, open_data, tiny_imagenet
 from sll_zoo.errors import InputError
+from sll_zoo.zoo.records.data_source import source_of
 from tests.data import published
 
 ROOT = "data"  # where data modules look unless they are told otherwise
@@ -142,6 +143,11 @@ def test_other_images_are_named_so_and_train_all_the_same(cifar10, there, caplog
     assert name == f"not-genuine-{cifar10.name}"
     assert "the test images in" in caplog.text
     assert {part for part in parts if parts[part] != cifar10.genuine[part]} == {"test"}
+    # So they are on the command line, which opens them again by the name of the data set.
+    shutil.copytree(there[0] / "folders", ROOT)
+    opened = open_data("cifar10", (3, 32, 32), 10)
+    assert (opened.name, source_of(opened).class_path) == ("not-genuine-cifar10", "sll_zoo.data.CIFAR10")
+    shutil.rmtree(ROOT)
     # Renamed, an image may take another place.
     caplog.clear()
     names = sorted((there[0] / "folders" / "train" / "class_03").iterdir())

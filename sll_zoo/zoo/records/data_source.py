@@ -31,7 +31,8 @@ def source_of(data: ImageData | HeldOut) -> DataSource | None:
         {'root': 'data/images', 'image_size': (8, 8), 'channels': 3}
     """
     if isinstance(data, HeldOut):
-        return source_of(DATA_MODULES[data.name]()) if data.name in DATA_MODULES else _source(FOLDER, source=Path(data.name))
+        module = DATA_MODULES.get(data.source)
+        return source_of(module()) if module else _source(FOLDER, source=Path(data.source))
     class_path = f"sll_zoo.data.{type(data).__name__}"
     if MODULES_BY_PATH.get(class_path) is not type(data):
         return None

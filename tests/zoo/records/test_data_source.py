@@ -26,6 +26,8 @@ def _images(monkeypatch, tmp_path):
         part = "train" if index < 30 else "test"
         write_image(Path("data/divided", part, "ab"[index % 2], f"{index}.png"), random, size=(8, 8))
         write_image(Path("data/mine", "ab"[index % 2], f"{index}.png"), random, size=(9, 10 + index % 2))
+    rows = [f"{'ab'[index % 2]}/{index}.png,{index // 2}" for index in range(40)]
+    Path("data/groups.csv").write_text("\n".join(["file,group", *rows]))
 
 
 def contents(held_out):
@@ -43,6 +45,8 @@ def through_json(source):
         lambda: ImageFolder("data/divided"),
         lambda: ImageFolder("data/mine", image_size=8),
         lambda: ImageFolder(str(Path("data/mine").resolve()), image_size=8, channels=1),
+        lambda: ImageFolder("data/mine", image_size=8, groups=r"[ab]/\d"),
+        lambda: ImageFolder("data/mine", image_size=8, groups=str(Path("data/groups.csv").resolve())),
         lambda: Synthetic(60, 2, SHAPE),
         Digits,
     ],
