@@ -18,7 +18,7 @@ from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.publishing.pull import fetch
 from sll_zoo.zoo.publishing.recertify import remeasure
 from sll_zoo.zoo.publishing.recording import measurement
-from sll_zoo.zoo.publishing.save import read_back, save_pretrained
+from sll_zoo.zoo.publishing.save import read_back, save_again, save_pretrained
 from sll_zoo.zoo.publishing.upload import Publication, require_login, require_names, upload
 from sll_zoo.zoo.records.card import CARD_FILE
 from sll_zoo.zoo.records.data_source import source_of
@@ -123,18 +123,14 @@ def _measured(folder: ModelFolder, model: LipschitzClassifier, data: str) -> tup
         )
     held_out = open_data(data, model.config.input_shape, model.num_classes, label_names(model))
     evaluation = evaluate(model, held_out.batches())
-    save_pretrained(
+    return save_again(
+        folder,
         model,
-        folder.path,
         label_names=held_out.class_names,
         measured=measurement(evaluation, Path(held_out.name).name, fingerprint(held_out.batches()), source=source_of(held_out)),
         curves={"this network": evaluation},
-        training=record.training if record else None,
-        training_yaml=folder.training_yaml,
-        origin=record.origin if record else None,
         bits=record.bits if record else 32,
     )
-    return read_back(folder.path, model)
 
 
 def check_publishable(model: LipschitzClassifier, record: Record, progress: Progress) -> str:

@@ -18,7 +18,7 @@ from sll_zoo.zoo.folder import ModelFolder, require_not_shipped
 from sll_zoo.zoo.publishing.publish import Progress, check_publishable
 from sll_zoo.zoo.publishing.pull import fetch
 from sll_zoo.zoo.publishing.recording import measurement
-from sll_zoo.zoo.publishing.save import read_back, save_pretrained
+from sll_zoo.zoo.publishing.save import save_again
 from sll_zoo.zoo.records.data_source import source_of
 from sll_zoo.zoo.records.record import Measurement, Record
 from sll_zoo.zoo.weights.packing import quantize, require_bits
@@ -79,18 +79,14 @@ def _quantize(
     quantized = quantize(model, bits)
     before, after = (evaluate(one.to(device), held_out.batches()) for one in (model, quantized))
     about = (Path(held_out.name).name, fingerprint(held_out.batches()))
-    save_pretrained(
+    saved, fresh = save_again(
+        staged,
         quantized.cpu(),
-        staged.path,
         label_names=held_out.class_names,
         measured=_with_baseline(measurement(after, *about, source=source_of(held_out)), known),
         curves={f"{bits} bits a weight": after, "before": before},
-        training=known.training if known else None,
-        training_yaml=staged.training_yaml,
-        origin=known.origin if known else None,
         bits=bits,
     )
-    saved, fresh = read_back(staged.path, quantized)
     check_publishable(fresh, saved.known(), progress)
     return Quantized(before, after, size, saved.copy(folder).known())
 

@@ -83,6 +83,43 @@ def save_pretrained(
     return record
 
 
+def save_again(
+    folder: ModelFolder,
+    model: LipschitzClassifier,
+    *,
+    label_names: Sequence[str],
+    measured: Measurement,
+    curves: Mapping[str, Evaluation],
+    bits: int,
+) -> tuple[ModelFolder, LipschitzClassifier]:
+    """Save a newly measured network to a folder, which keeps what it knows of training and origin, and :func:`read_back`.
+
+    Args:
+        folder: The folder; its files of weights, card and record are replaced.
+        model: The network: the one in the folder, or the same with fewer bits.
+        label_names: As for :func:`save_pretrained`.
+        measured: As for :func:`save_pretrained`.
+        curves: As for :func:`save_pretrained`.
+        bits: As for :func:`save_pretrained`.
+
+    Raises:
+        ConfigError, WeightsError, PublishError: As for :func:`save_pretrained` and :func:`read_back`.
+    """
+    known = folder.record
+    save_pretrained(
+        model,
+        folder.path,
+        label_names=label_names,
+        measured=measured,
+        curves=curves,
+        training=known.training if known else None,
+        training_yaml=folder.training_yaml,
+        origin=known.origin if known else None,
+        bits=bits,
+    )
+    return read_back(folder.path, model)
+
+
 def read_back(folder: Path, model: LipschitzClassifier) -> tuple[ModelFolder, LipschitzClassifier]:
     """Read the folder that a network was saved to, and return it with the network in it.
 
