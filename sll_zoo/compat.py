@@ -6,6 +6,7 @@ or the caller is told that the name is missing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -39,10 +40,16 @@ def is_traced() -> bool:
 
 @cache
 def onednn_linear() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
-    """Return ``F.linear`` for float32 on a CPU by oneDNN; None where this PyTorch has none, or one with other results.
+    """Return ``F.linear`` for float32 on a CPU by oneDNN; None where this PyTorch has none, a damaging one, or other results.
+
+    Before 3.11.2, oneDNN lets the stack pointer point into the heap during a product, and the handler of a signal (such as
+    Ctrl-C, or the end of a process that reads images) overwrites numbers there: https://github.com/uxlfoundation/oneDNN/issues/4845.
 
     Slices of a transposed matrix are copied: torch 2.14.1 takes a thousand times as long for them.
     """
+    version = re.search(r"MKL-DNN v(\d+)\.(\d+)\.(\d+)", torch.__config__.show())
+    if not version or tuple(map(int, version.groups())) < (3, 11, 2):
+        return None
 
     def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x, weight = (matrix if matrix.mT.is_contiguous() else matrix.contiguous() for matrix in (x, weight))

@@ -1,6 +1,8 @@
 """Without an interface that nobody has promised to keep, the plain way gives the same."""
 
 import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -60,6 +62,31 @@ def test_onednns_product_is_that_of_pytorch_whatever_the_defaults_are():
         pytest.skip("this PyTorch has none")
     x, weight, bias = torch.randn(5, 7), torch.randn(3, 7), torch.randn(3)
     torch.testing.assert_close(found(x, weight, bias), F.linear(x, weight, bias), rtol=0, atol=tol.FLOAT32)
+
+
+@pytest.mark.processes
+def test_a_signal_during_a_product_damages_nothing():
+    # Without an alternative stack, as in a user's process, unlike pytest's.
+    program = """
+import signal, time, torch
+from sll_zoo.functional.fast.products import linear
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+x, weight = torch.randn(43, 512), torch.randn(128, 512)
+expected, end = linear(x, weight), time.monotonic() + 2
+while time.monotonic() < end:
+    assert torch.equal(linear(x, weight), expected)
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("version", ["v3.7.1", "v3.11.1", "none"])
+@pytest.mark.usefixtures("forget")
+def test_a_onednn_that_damages_memory_is_not_taken(version, monkeypatch):
+    monkeypatch.setattr(torch.__config__, "show", lambda: f"  - Intel(R) MKL-DNN {version} (Git Hash 8d26)")
+    assert compat.onednn_linear() is None
 
 
 def test_where_transforms_cannot_be_seen_the_formula_is_executed(monkeypatch):
