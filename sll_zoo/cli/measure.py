@@ -15,9 +15,11 @@ from rich.progress import track
 from sll_zoo.certificates.attacking import attack
 from sll_zoo.certificates.auditing import audit
 from sll_zoo.certificates.evaluation import evaluate
-from sll_zoo.data import check_source, fingerprint, open_data
+from sll_zoo.data import HeldOut, check_source, fingerprint, open_data
+from sll_zoo.errors import ConfigError
 from sll_zoo.functional.certificate import RADII
 from sll_zoo.layers import FAMILIES
+from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.labels import label_names
 from sll_zoo.reports.attack import name_of, render_attack, require_npz, write_violations
 from sll_zoo.reports.certification import check_folder, describe_run, write_report
@@ -27,26 +29,47 @@ from sll_zoo.reports.tables import print_evaluation
 from sll_zoo.zoo import create_model
 from sll_zoo.zoo.entries import TAGS, full_name
 from sll_zoo.zoo.factory import load
+from sll_zoo.zoo.folder import ModelFolder
+from sll_zoo.zoo.publishing.pull import locate
+from sll_zoo.zoo.publishing.recertify import recorded_images
 from sll_zoo.zoo.publishing.recording import record_attack, recording_folder, require_measured_on
 from sll_zoo.zoo.records.record import read_records
 
 
-def run_certify(model: str, data: str, *, sound: bool, limit: int | None, device: str, out: Path | None, command: str) -> None:
+def run_certify(
+    model: str, data: str | None, *, sound: bool, limit: int | None, device: str, out: Path | None, command: str
+) -> None:
     """Measure a model on held-out images."""
     # Cheap checks come before loading the model, and all images are read before any is certified, to find damaged ones.
-    check_source(data)
+    if data:
+        check_source(data)
     if out:
         check_folder(out)
     network = create_model(model, pretrained=True).eval().to(device)
-    held_out = open_data(data, network.config.input_shape, network.num_classes, label_names(network))
-    if limit:
-        held_out = held_out.limited(limit)
+    held_out = _held_out(model, network, data, limit)
     data_sha256 = fingerprint(track_images(held_out.batches(), len(held_out), "reading"))
     evaluation = evaluate(network, track_images(held_out.batches(), len(held_out), "certifying"), sound=sound)
     print_evaluation(evaluation)
     if out:
         report = describe_run(network, evaluation, held_out, command, model, data_sha256)
         print(f"report: {write_report(out, report, evaluation, held_out)}")
+
+
+def _held_out(name: str, network: LipschitzClassifier, data: str | None, limit: int | None = None) -> HeldOut:
+    """Return the images to measure on; without ``data``, those that the model's record was measured on.
+
+    Raises:
+        ConfigError: Neither data nor a record.
+        SllZooError: The images are missing, damaged, or do not fit the network.
+    """
+    if data:
+        held_out = open_data(data, network.config.input_shape, network.num_classes, label_names(network))
+    else:
+        record = ModelFolder.at(locate(name)).record
+        if not record or not record.measured:
+            raise ConfigError(f"{name} has no record of what it was measured on", "name the images: `sll-zoo certify --help`")
+        held_out = recorded_images(record.measured, network)
+    return held_out.limited(limit) if limit else held_out
 
 
 def run_classify(model: str, images: Sequence[Path], *, as_json: bool, out: Path | None) -> None:
@@ -63,7 +86,7 @@ def run_classify(model: str, images: Sequence[Path], *, as_json: bool, out: Path
 
 def run_attack(
     model: str,
-    data: str,
+    data: str | None,
     *,
     method: str,
     eps: Sequence[float] | None,
@@ -77,16 +100,17 @@ def run_attack(
     """Look for images that refute a certificate."""
     radii = eps or RADII
     require_npz(out)
-    check_source(data)
+    if data:
+        check_source(data)
     folder = recording_folder(model, radii) if record else None
     network = (load(folder) if folder else create_model(model, pretrained=True)).eval().to(device)
-    held_out = open_data(data, network.config.input_shape, network.num_classes, label_names(network))
+    held_out = _held_out(model, network, data)
     if folder:
         require_measured_on(folder, held_out)
     if limit:
         held_out = held_out.limited(limit)
     images, labels = (torch.cat(part) for part in zip(*held_out.batches(), strict=True))
-    progress = partial(track, description=f"attacking {data}")
+    progress = partial(track, description=f"attacking {held_out.name}")
     found = attack(network, images, labels, radii, method=method, steps=steps, restarts=restarts, progress=progress)
     print(render_attack(found))
     if found.violations.any():

@@ -72,7 +72,7 @@ MODEL = _shared(
 )
 # Names of data sets and of other choices are repeated here, since their modules import torch; a test compares them.
 IMAGES = "held-out images of digits, cifar10, cifar100, tiny_imagenet; or a folder with a folder of images for each class"
-DATA = _shared("data", metavar="DATA", help=IMAGES)
+DATA = _shared("data", nargs="?", metavar="DATA", help=f"{IMAGES}; by default the images that the model's record was measured on")
 UNRECORDED = _shared("--data", metavar="DATA", help=f"to measure on, if nothing is recorded: {IMAGES}")
 LIMIT = _shared("--limit", type=_positive, metavar="N", help="take N images only, evenly spaced, always the same")
 DEVICE = _shared("--device", type=_device, choices=("cpu", "cuda"), default="cpu", help="where to compute (%(default)s)")

@@ -5,7 +5,7 @@ It holds all that is needed to repeat the measurement: the command, the sha256 o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,42 @@ TEMPLATE = "certification.html.jinja"
 PACKAGES = ("sll_zoo", "torch", "timm", "numpy")
 # Number of images shown with the largest radius, and with the smallest: two rows of six, or four of three on a phone.
 SHOWN = 12
+# Number of confusions shown, each by one image.
+CONFUSIONS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassResult:
+    """What a network makes of the images of one class.
+
+    Attributes:
+        name: The class.
+        n: Number of its images.
+        correct: How many are classified correctly.
+        counts: For each radius of the report, how many are classified correctly throughout that ball.
+    """
+
+    name: str
+    n: int
+    correct: int
+    counts: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """One class taken for another.
+
+    Attributes:
+        label: The class of the images.
+        prediction: The class that they are taken for.
+        n: How many images are.
+        index: The index of the one with the largest radius.
+    """
+
+    label: str
+    prediction: str
+    n: int
+    index: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +88,8 @@ class Report:
         correct: How many images are classified correctly.
         radii: L2 radii in pixels of [0, 1].
         counts: For each of them, how many images are classified correctly throughout that ball.
+        classes: The same for each class that has images, in the order of the labels.
+        confusions: Classes that are taken for others, the most frequent ones first.
         mean_radius: Mean certified radius; a wrong prediction counts as 0. Infinite numbers are null in JSON.
         slack: The most that was subtracted from a radius for rounding.
         seconds: Wall time of the certification.
@@ -73,6 +111,8 @@ class Report:
     correct: int
     radii: list[float]
     counts: list[int]
+    classes: list[ClassResult]
+    confusions: list[Confusion]
     mean_radius: float
     slack: float
     seconds: float
@@ -108,10 +148,41 @@ def describe_run(
         correct=int(evaluation.correct.sum()),
         radii=list(evaluation.counts),
         counts=list(evaluation.counts.values()),
+        classes=results_by_class(evaluation, data.class_names),
+        confusions=confusions(evaluation, data),
         mean_radius=evaluation.mean_radius,
         slack=evaluation.slack.max().item(),
         seconds=evaluation.seconds,
     )
+
+
+def results_by_class(evaluation: Evaluation, class_names: Sequence[str]) -> list[ClassResult]:
+    """Return the results of each class that has images."""
+    everything = torch.ones_like(evaluation.correct)
+    chosen = [everything, evaluation.correct, *(evaluation.radius > eps for eps in evaluation.counts)]
+    totals, correct, *counts = (evaluation.label[some].bincount(minlength=len(class_names)).tolist() for some in chosen)
+    return [
+        ClassResult(name=name, n=totals[label], correct=correct[label], counts=[count[label] for count in counts])
+        for label, name in enumerate(class_names)
+        if totals[label]
+    ]
+
+
+def confusions(evaluation: Evaluation, data: HeldOut) -> list[Confusion]:
+    """Return which classes are taken for which, the most frequent confusions first."""
+    wrong = evaluation.proved.argsort(descending=True)
+    wrong = wrong[~evaluation.correct[wrong]]
+    places: dict[tuple[int, int], list[int]] = {}
+    for place, label, prediction in zip(
+        *(column.tolist() for column in (wrong, evaluation.label[wrong], evaluation.prediction[wrong])), strict=True
+    ):
+        places.setdefault((label, prediction), []).append(place)
+    return [
+        Confusion(
+            label=data.class_names[label], prediction=data.class_names[prediction], n=len(found), index=data.indices[found[0]]
+        )
+        for (label, prediction), found in sorted(places.items(), key=lambda pair: -len(pair[1]))
+    ]
 
 
 def check_folder(folder: Path, files: Iterable[str] = FILES) -> None:
@@ -154,6 +225,7 @@ def render_page(report: Report, evaluation: Evaluation, data: HeldOut, curve: by
         curve: PNG of certified accuracy against radius.
     """
     order = evaluation.proved.argsort(stable=True).tolist()
+    place_of = {index: place for place, index in enumerate(data.indices)}
     lines = [("clean", report.correct), *zip(map(radius_label, report.radii), report.counts, strict=True)]
     return render(
         TEMPLATE,
@@ -161,10 +233,20 @@ def render_page(report: Report, evaluation: Evaluation, data: HeldOut, curve: by
         rows=[(label, count, percent(count / report.n)) for label, count in lines],
         versions=", ".join(f"{package} {number}" for package, number in report.versions.items()),
         curve=data_uri(curve),
+        classes=_class_rows(report),
+        confused=_tiles([place_of[confusion.index] for confusion in report.confusions[:CONFUSIONS]], evaluation, data),
         largest=_tiles(order[: -SHOWN - 1 : -1], evaluation, data),
         smallest=_tiles(order[:SHOWN], evaluation, data),
         files=(NUMBERS, SAMPLES, CURVE),
     )
+
+
+def _class_rows(report: Report) -> list[list[str]]:
+    """Return name, number of images and accuracies of each class, the least certified at the first radius first."""
+    order = sorted(report.classes, key=lambda found: ([*found.counts, found.correct][0] / found.n, found.name))
+    return [
+        [found.name, str(found.n), *(percent(count / found.n) for count in (found.correct, *found.counts))] for found in order
+    ]
 
 
 def render(template: str, **values: Any) -> str:

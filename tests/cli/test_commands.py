@@ -1,6 +1,7 @@
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,6 +197,21 @@ def test_an_interrupted_training_says_so_and_saves_nothing(tmp_path):
     assert "SIGINT" in told
     assert f"{checkpoint} with --ckpt_path last" in told
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_without_data_the_images_of_the_record_are_measured_and_without_a_record_it_is_said(tmp_path, capsys):
+    assert main(["certify", "sll_nano.digits", "--limit", "20"]) == 0
+    measured = capsys.readouterr().out
+    assert main(["certify", "sll_nano.digits", "digits", "--limit", "20"]) == 0
+    table = measured.partition("mean")[0]
+    assert "clean" in table
+    assert table in capsys.readouterr().out
+    shutil.copytree(ROOT / "checkpoints/sll_nano.digits", tmp_path / "bare")
+    config = json.loads((tmp_path / "bare/config.json").read_text("utf-8"))
+    (tmp_path / "bare/config.json").write_text(json.dumps(config | {"certified": config.pop("certified") | {"measured": None}}))
+    for command in ("certify", "attack"):
+        assert main([command, "local-dir:bare"]) == 2
+        assert "local-dir:bare has no record of what it was measured on" in capsys.readouterr().err
 
 
 @pytest.mark.slow

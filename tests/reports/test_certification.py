@@ -12,10 +12,19 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 import sll_zoo
+from sll_zoo.certificates.evaluation import Evaluation
 from sll_zoo.data import HeldOut, fingerprint, open_data
 from sll_zoo.environment import weights_sha256
 from sll_zoo.errors import ConfigError
-from sll_zoo.reports.certification import FILES, check_folder, describe_run, render_page, write_report
+from sll_zoo.reports.certification import (
+    FILES,
+    check_folder,
+    confusions,
+    describe_run,
+    render_page,
+    results_by_class,
+    write_report,
+)
 from sll_zoo.zoo.records.record import read_records
 
 COMMAND = "sll-zoo certify sll_nano.digits digits --out out"
@@ -86,7 +95,8 @@ def test_the_page_needs_nothing_but_itself(pretrained, data, tmp_path):
     assert all(address.startswith("data:") for address in page.addresses)
     curve, *tiles = [address.partition("base64,")[2] for address in page.addresses if address.startswith("data:image/png")]
     assert base64.b64decode(curve) == (tmp_path / "curve.png").read_bytes()
-    assert len(tiles) == 24
+    confused, tiles = tiles[: len(tiles) - 24], tiles[-24:]
+    assert len(confused) == len(report.confusions) == 2
     order = evaluation.proved.argsort(stable=True).tolist()
     for tile, index in zip(tiles, [*order[:-13:-1], *order[:12]], strict=True):
         with Image.open(io.BytesIO(base64.b64decode(tile))) as image:
@@ -183,3 +193,20 @@ def test_a_folder_that_cannot_hold_a_report_is_refused_before_any_work(tmp_path)
     (tmp_path / "curve.png").mkdir()
     with pytest.raises(ConfigError, match=r"curve\.png "):
         check_folder(tmp_path)
+
+
+def test_classes_and_confusions_are_those_of_the_images(data):
+    label = torch.tensor([0, 0, 0, 2, 2, 5])
+    prediction = torch.tensor([0, 3, 3, 2, 1, 5])
+    proved = torch.tensor([0.5, 0.1, 0.2, 0.1, 0.3, 2.0], dtype=torch.float64)
+    some = dataclasses.replace(data, indices=[10, 11, 12, 13, 14, 15])
+    evaluation = Evaluation(label, prediction, proved, torch.zeros(6), {0.25: 2, 1.0: 1}, sound=False, seconds=1.0)
+    assert [(row.name, row.n, row.correct, row.counts) for row in results_by_class(evaluation, data.class_names)] == [
+        ("0", 3, 1, [1, 0]),
+        ("2", 2, 1, [0, 0]),
+        ("5", 1, 1, [1, 1]),
+    ]
+    assert [(found.label, found.prediction, found.n, found.index) for found in confusions(evaluation, some)] == [
+        ("0", "3", 2, 12),
+        ("2", "1", 1, 14),
+    ]

@@ -27,7 +27,7 @@ def remeasure(model: LipschitzClassifier, measured: Measurement) -> str:
         PublishError: :func:`recertify` finds something else than is recorded.
     """
     try:
-        held_out = _at_hand(measured, model)
+        held_out = recorded_images(measured, model)
     except (UnknownNameError, InputError) as error:
         return (
             f"the recorded certificates were not computed again, since {measured.dataset} is not at hand in this folder ({error})"
@@ -36,8 +36,12 @@ def remeasure(model: LipschitzClassifier, measured: Measurement) -> str:
     return ""
 
 
-def _at_hand(measured: Measurement, model: LipschitzClassifier) -> HeldOut:
-    """Return the images that a record was measured on."""
+def recorded_images(measured: Measurement, model: LipschitzClassifier) -> HeldOut:
+    """Return the images that a network was measured on.
+
+    Raises:
+        UnknownNameError, InputError: They are not at hand in this folder, or the record does not say how they are opened.
+    """
     about = (model.config.input_shape, model.num_classes, label_names(model))
     if measured.source:
         return open_recorded(measured.source, *about)
