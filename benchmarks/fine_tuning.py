@@ -1,10 +1,10 @@
 """A worked example, "your own images": photographs of traffic signs, from a folder to a certified network.
 
-Each training is the README's command with ``configs/imagefolder/fine_tune.yaml``. The page tells what a division by image instead of by
-sign would have promised, what is certified of each class, and which confusion costs most.
+Each training is the README's command with ``configs/imagefolder/fine_tune.yaml``. The page tells what a division by image instead
+of by sign would have promised, what is certified of each class, and which confusion costs most.
 
-Run: .venv/bin/python benchmarks/fine_tuning.py FOLDER (writes fine_tuning.md and fine_tuning.png), where FOLDER has the training images
-of the German Traffic Sign Recognition Benchmark in a folder for each class, such as the one that torchvision's GTSRB downloads.
+Run: .venv/bin/python benchmarks/fine_tuning.py FOLDER (writes fine_tuning.md and fine_tuning.png), where FOLDER has the training
+images of the German Traffic Sign Recognition Benchmark in a folder for each class, as torchvision's GTSRB downloads them.
 """
 
 import argparse
@@ -19,17 +19,18 @@ from typing import Any
 import matplotlib.pyplot as plt
 import torch
 from record import HERE, environment, write_page
-
 from sll_zoo.class_names import TRAFFIC_SIGNS
+
 from sll_zoo.data import ImageFolder
 from sll_zoo.data.groups import groups_of
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.reports.words import percent, table
 
 PAGE = """# Your own images: traffic signs
-{images:,} photographs of {signs} traffic signs in {classes} classes, 30 frames of each sign as a car drove by: the training images of the
-German Traffic Sign Recognition Benchmark (Stallkamp et al. 2012){lacking}, in a folder for each class. They were resized to the
-32 × 32 pixels of the shipped weights, and certificates are about the resized images: float64, L2, ε in pixels of [0, 1].
+{images:,} photographs of {signs} traffic signs in {classes} classes, 30 frames of each sign as a car drove by: the training
+images of the German Traffic Sign Recognition Benchmark (Stallkamp et al. 2012){lacking}, in a folder for each class. They were
+resized to the 32 × 32 pixels of the shipped weights, and certificates are about the resized images: float64, L2, ε in pixels of
+[0, 1].
 
     .venv/bin/python -c "import torchvision; torchvision.datasets.GTSRB('data', download=True)"
     .venv/bin/sll-zoo fit --config configs/imagefolder/fine_tune.yaml --model.model_args.num_classes 43 \\
@@ -39,14 +40,14 @@ German Traffic Sign Recognition Benchmark (Stallkamp et al. 2012){lacking}, in a
     .venv/bin/sll-zoo publish outputs/sll_tiny.imagefolder ORG/NAME --dry-run
 
 ## Hold out signs, not images
-`groups` is a pattern; what it finds in CLASS/NAME is the group of an image, here the sign: `00014/00003` of `00014/00003_00029.ppm`. No
-sign is in two parts. Without it, the tenth that is held out has frames of signs whose other frames were trained on, and measures how
-well the network knows these signs. The same training, {epochs} epochs, seed 0:
+`groups` is a pattern; what it finds in CLASS/NAME is the group of an image, here the sign: `00014/00003` of
+`00014/00003_00029.ppm`. No sign is in two parts. Without it, the tenth that is held out has frames of signs whose other frames
+were trained on, and measures how well the network knows these signs. The same training, {epochs} epochs, seed 0:
 
 {leak}
 
-"{promised}" is no accuracy on signs that the network has never seen. A division by image promises {inflation:.1f} points more clean accuracy than there
-is, and {certified_inflation:.1f} points more certified accuracy at 36/255.
+{promised} is no accuracy on signs that the network has never seen. A division by image promises {inflation:.1f} points more
+clean accuracy than there is, and {certified_inflation:.1f} points more certified accuracy at 36/255.
 
 ## What pretraining gives
 Divided by sign; the second row starts with random weights, at the same rate in all layers.
