@@ -19,9 +19,12 @@ from sll_zoo.data.image_folder import class_folders, divided, list_images, log_s
 from sll_zoo.data.images import Files, Images, evenly_spaced
 from sll_zoo.data.reading import ImageReader
 from sll_zoo.data.tiny_imagenet import TinyImageNet
+from sll_zoo.data.traffic_signs import TrafficSigns
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError
 
-DATA_MODULES: dict[str, Callable[[], ImageData]] = {data.name: data for data in (Digits, CIFAR10, CIFAR100, TinyImageNet)}
+DATA_MODULES: dict[str, Callable[[], ImageData]] = {
+    data.name: data for data in (Digits, CIFAR10, CIFAR100, TinyImageNet, TrafficSigns)
+}
 # Number of images in a batch: enough to keep the processors busy, few enough for a progress bar that moves.
 BATCH_SIZE = 64
 
