@@ -24,14 +24,14 @@ from sll_zoo.errors import InputError
 
 log = logging.getLogger(__name__)
 Samples = list[tuple[str, int]]
-# Where class folders are looked for in a root: there, where torchvision unpacks, and where the subset lies in its repository.
+# Where the layouts are looked for in a root: there, where torchvision unpacks, and where training images alone are handed out.
 PLACES = (".", "gtsrb", "traffic/gtsrb")
 # Folders of the published archives, from one of these places.
 TRAINING, ALL_TRAINING, TEST = "GTSRB/Training", "GTSRB/Final_Training/Images", "GTSRB/Final_Test/Images"
 TABLE = "GT-final_test.csv"
 COLUMNS = ["Filename", "Width", "Height", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "ClassId"]
 # Name of a training image: the number of the sign in its class, and the number of the frame.
-FRAME = re.compile(r"(\d+)_\d+\.ppm")
+FRAME = re.compile(r"\d+_\d+\.ppm")
 LABELS = {str(label): label for label in range(len(TRAFFIC_SIGNS))}
 
 
@@ -102,7 +102,7 @@ class TrafficSigns(ImageData):
         place, training = self._require_layout()
         reader = ImageReader(self.shape, resize=True)
         rest, given = Files(_training_samples(place / training), reader), self._test_samples(place)
-        self._take_name((len(rest), len(given)), (self.published.get(training), self.published_test))
+        self._take_name(place, (len(rest), len(given)), (self.published.get(training), self.published_test))
         test = Files(given, reader)
         if not given:
             rest, test = split(rest, _signs(rest))
@@ -139,11 +139,11 @@ class TrafficSigns(ImageData):
         require(tables[0] if tables else place / TABLE, self.url)
         return _listed(tables[0], folder)
 
-    def _take_name(self, found: tuple[int, int], published: tuple[int | None, int]) -> None:
+    def _take_name(self, place: Path, found: tuple[int, int], published: tuple[int | None, int]) -> None:
         """Take another name if the numbers of images to train on and to test are not the published ones, and say so once."""
         name = type(self).name if found == published else f"{type(self).name}-subset-{sum(found)}"
         if name not in (self.name, type(self).name):
-            log.warning("%s: %s has %d images to train on and %d to test, not the published ones", name, self.root, *found)
+            log.warning("%s: %s has %d images to train on and %d to test, not the published ones", name, place, *found)
         self.name = name
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+import sll_zoo
 from sll_zoo.data import TrafficSigns, open_data
 from sll_zoo.errors import InputError
 from sll_zoo.zoo.entries import DATA_OF_TAG
+from sll_zoo.zoo.publishing.recording import measurement_on
 from tests.data import published
 
 PARTS = ("train", "validation", "test")
@@ -96,6 +98,10 @@ def test_the_name_on_the_command_line_is_that_of_the_images():
     write(ALONE, "data/traffic")
     opened = open_data("gtsrb", (3, 32, 32), 43)
     assert (opened.name, len(opened)) == (f"gtsrb-subset-{N}", 43 * FRAMES)
+    small = {"width": 12, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dense_inner": 8}
+    measured = measurement_on(opened, sll_zoo.evaluate(sll_zoo.create_model("sll_tiny.gtsrb", **small).eval(), opened.batches()))
+    assert (measured.dataset, measured.n) == (opened.name, len(opened))
+    assert (measured.preparation, measured.division) == (TrafficSigns.preparation, TrafficSigns.division)
 
 
 def _folder_of_another_class(folder):

@@ -26,8 +26,8 @@ TRAINING_FILE = "training.yaml"
 NOTES = {
     "cifar10-jpeg": "They are JPEG-compressed copies of CIFAR-10's images, not CIFAR-10: numbers on the two cannot be compared.",
     "digits": "They are scikit-learn's 8 × 8 handwritten digits.",
-    "gtsrb-subset": "They are not the test images of the German Traffic Sign Recognition Benchmark, or its training images were "
-    "others in number: numbers on the two cannot be compared.",
+    "gtsrb-subset": "They come from a part of the German Traffic Sign Recognition Benchmark, not from all of its images: numbers "
+    "on the two cannot be compared.",
 }
 
 
