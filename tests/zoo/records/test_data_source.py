@@ -57,6 +57,7 @@ def test_a_data_module_is_opened_again_from_its_record(make):
     held_out = open_recorded(through_json(source_of(data)), tuple(images.shape[1:]), len(data.class_names))
     assert all(map(torch.equal, contents(held_out), (images, labels)))
     assert (held_out.name, held_out.class_names) == (data.name, data.class_names)
+    assert (held_out.preparation, held_out.division) == (data.preparation, data.division)
 
 
 def test_what_the_command_line_names_is_opened_again_from_its_record():
