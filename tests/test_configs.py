@@ -38,6 +38,8 @@ def _in_a_folder_with_data(monkeypatch, tmp_path):
     shutil.unpack_archive(published.tiny_imagenet(tmp_path), "data")
     for name, value in {"classes": 3, "train_images": 20, "test_images": 2}.items():
         monkeypatch.setattr(TinyImageNet, name, value)
+    published.traffic_signs(Path("data/gtsrb/GTSRB/Training"))
+    published.traffic_signs_to_test(Path("data/gtsrb/GTSRB/Final_Test/Images"), Path("data/gtsrb/GT-final_test.csv"))
     random = np.random.default_rng(0)
     for index in range(40):
         published.write_image(Path("data/images", "ab"[index % 2], f"{index}.png"), random, size=(40, 50))

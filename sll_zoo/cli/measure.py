@@ -49,6 +49,7 @@ def run_certify(
     held_out = _held_out(model, network, data, limit)
     data_sha256 = fingerprint(track_images(held_out.batches(), len(held_out), "reading"))
     evaluation = evaluate(network, track_images(held_out.batches(), len(held_out), "certifying"), sound=sound)
+    print(": ".join(filter(None, (held_out.name, held_out.about))))
     print_evaluation(evaluation)
     if out:
         report = describe_run(network, evaluation, held_out, command, model, data_sha256)

@@ -11,6 +11,7 @@ from sll_zoo.data.loading import EvaluationLoader, UnpaddedSampler, evaluation_l
 from sll_zoo.data.reading import load_images
 from sll_zoo.data.synthetic import Synthetic
 from sll_zoo.data.tiny_imagenet import TinyImageNet
+from sll_zoo.data.traffic_signs import TrafficSigns
 
 __all__ = [
     "CIFAR10",
@@ -23,6 +24,7 @@ __all__ = [
     "ImageFolder",
     "Synthetic",
     "TinyImageNet",
+    "TrafficSigns",
     "UnpaddedSampler",
     "check_source",
     "evaluation_loader",

@@ -17,8 +17,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-# Augmentations by name: nothing; a flip; crop and flip; crop, flip and the paper's colours.
-Augmentation = Literal["none", "flip", "crop_flip", "paper"]
+# Augmentations by name: nothing; a flip; a crop; crop and flip; crop, flip and the paper's colours.
+Augmentation = Literal["none", "flip", "crop", "crop_flip", "paper"]
 
 PADDING = 4
 # Smallest and largest factor of brightness, contrast and saturation; smallest and largest shift of the hue in full turns.
@@ -37,7 +37,7 @@ def augment(images: Tensor, how: Augmentation = "paper") -> Tensor:
 
     Args:
         images: (batch, 3 or 1, height, width) in [0, 1]. Of grey images, only brightness and contrast change.
-        how: ``paper`` does all of this, ``crop_flip`` keeps the colours, ``flip`` only flips, ``none`` changes nothing.
+        how: ``paper`` does all of this, ``crop_flip`` keeps the colours, ``crop`` and ``flip`` do one of both, ``none`` nothing.
 
     Returns:
         Images of the same shape, dtype and device, in [0, 1].
@@ -47,6 +47,8 @@ def augment(images: Tensor, how: Augmentation = "paper") -> Tensor:
     offsets, flipped, factors, order = draw(len(images))
     if how == "flip":
         offsets.zero_()
+    if how == "crop":
+        flipped.zero_()
     moved = crop_and_flip(images.float(), offsets, flipped)
     return (jitter(moved, factors, order) if how == "paper" else moved).to(images.dtype)
 

@@ -32,8 +32,8 @@ class ImageData(LightningDataModule, ABC):
 
     Args:
         batch_size: Images in a training batch, of all processes together.
-        augment: Random changes of training images: ``none``, ``flip``, ``crop_flip``, or ``paper`` (crop, flip and colours)
-            (:mod:`sll_zoo.data.augmentation`).
+        augment: Random changes of training images: ``none``, ``flip``, ``crop``, ``crop_flip``, or ``paper`` (crop, flip and
+            colours) (:mod:`sll_zoo.data.augmentation`).
         num_workers: Processes that read files ahead; by default as many as there are processors, up to 8. Images held in memory
             need none.
 
@@ -41,6 +41,7 @@ class ImageData(LightningDataModule, ABC):
         name: Name of the data set, as in records and tables.
         class_names: Names in the order of the labels; for some data sets known only after ``setup``.
         preparation: How images are changed before a network sees them, in words to follow "they were"; empty if unchanged.
+        division: Which images are never divided among the parts, in a clause; empty if each is alone.
         held_out_arguments: Names of the arguments, and of the attributes that hold them, on which the test part depends.
 
     Raises:
@@ -50,6 +51,7 @@ class ImageData(LightningDataModule, ABC):
     name: str
     class_names: tuple[str, ...]
     preparation: str = ""
+    division: str = ""
     held_out_arguments: tuple[str, ...] = ()
 
     def __init__(self, batch_size: int, augment: Augmentation = "none", num_workers: int | None = None) -> None:

@@ -41,7 +41,7 @@ class CIFAR10(ImageData):
     Args:
         root: Folder in which the published archive is unpacked, or with the class folders.
         batch_size: Images in a training batch, of all processes together.
-        augment: Random changes of training images: ``none``, ``flip``, ``crop_flip``, or ``paper`` (crop, flip and colours).
+        augment: Random changes of training images: ``none``, ``flip``, ``crop``, ``crop_flip``, or ``paper`` (and colours).
         download: Whether to fetch the archive (170 MB) if there are no images.
 
     Raises:

@@ -5,14 +5,24 @@ A network that was trained on one image of a group knows the others: they are te
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sll_zoo.data.tables import read_rows
 from sll_zoo.errors import ConfigError, InputError
 
 REMEDY = "the first line is file,group; then each image once, its path from the root, and the name of its group"
+
+
+def never_divided(group: str) -> str:
+    """Return what is said of images in groups: a clause, as data modules have it in ``division``.
+
+    Example:
+        >>> never_divided("sign")
+        'images of one sign are never divided among train, validation and test'
+    """
+    return f"images of one {group} are never divided among train, validation and test"
 
 
 def groups_of(images: Sequence[str], folder: Path, root: Path, groups: str | Path) -> list[str]:
@@ -61,11 +71,7 @@ def _found(pattern: str, names: Sequence[str]) -> list[str]:
 
 def _listed(path: Path, names: Sequence[str]) -> list[str]:
     """Return the group of each image that a CSV file lists."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read ({error})", REMEDY) from error
+    rows = read_rows(path, REMEDY)
     if not rows or rows[0] != ["file", "group"] or any(len(row) != 2 or not all(row) for row in rows):
         wrong = next((number for number, row in enumerate(rows, 1) if len(row) != 2 or not all(row)), 1)
         raise InputError(f"line {wrong} of {path} is not what it should be", REMEDY)

@@ -19,9 +19,12 @@ from sll_zoo.data.image_folder import class_folders, divided, list_images, log_s
 from sll_zoo.data.images import Files, Images, evenly_spaced
 from sll_zoo.data.reading import ImageReader
 from sll_zoo.data.tiny_imagenet import TinyImageNet
+from sll_zoo.data.traffic_signs import TrafficSigns
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError
 
-DATA_MODULES: dict[str, Callable[[], ImageData]] = {data.name: data for data in (Digits, CIFAR10, CIFAR100, TinyImageNet)}
+DATA_MODULES: dict[str, Callable[[], ImageData]] = {
+    data.name: data for data in (Digits, CIFAR10, CIFAR100, TinyImageNet, TrafficSigns)
+}
 # Number of images in a batch: enough to keep the processors busy, few enough for a progress bar that moves.
 BATCH_SIZE = 64
 
@@ -36,6 +39,8 @@ class HeldOut:
         samples: All pairs of an image (channels, height, width) in [0, 1] and its label.
         indices: Positions in ``samples`` of the images that are measured.
         source: What :func:`open_data` was given; empty if it did not open them.
+        preparation: As of the data module (:class:`~sll_zoo.data.ImageData`); empty for a folder, whose images keep their pixels.
+        division: As of the data module; empty for a folder.
     """
 
     name: str
@@ -43,6 +48,14 @@ class HeldOut:
     samples: Any
     indices: Sequence[int]
     source: str = ""
+    preparation: str = ""
+    division: str = ""
+
+    @property
+    def about(self) -> str:
+        """How the images were changed, and which were never divided among the parts, in words; empty if neither."""
+        changed = f"images were {self.preparation}" if self.preparation else ""
+        return "; ".join(filter(None, (changed, self.division)))
 
     def __len__(self) -> int:
         """Return how many images are measured."""
@@ -99,8 +112,8 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int, 
     Args:
         source: A key of ``DATA_MODULES``, whose files are looked for where its data module looks by default; or a folder of class
             folders, all of whose images are taken. If it has ``train/``, the images of ``test/`` are taken, or else of ``val/``,
-            or else of ``train/``. (Write ``./digits`` for a folder with the name of a data set.) Images keep their pixels:
-            nothing is resized or cropped, since a radius is a statement about the image that the network saw.
+            or else of ``train/``. (Write ``./digits`` for a folder with the name of a data set.) Images of a folder keep their
+            pixels: nothing is resized or cropped, since a radius is a statement about the image that the network saw.
         input_shape: (channels, height, width) that the network takes.
         num_classes: Number of its logits.
         label_names: Names of its classes. The classes of the data, which may be fewer, are found among them by name; without
@@ -114,17 +127,17 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int, 
     if source in DATA_MODULES:
         data = DATA_MODULES[source]()
         samples: Images = data.part("test")
-        name, found = data.name, data.class_names
+        name, found, about = data.name, data.class_names, (data.preparation, data.division)
     else:
         folder, found, listed = _held_out_images(Path(source))
-        name = source
+        name, about = source, ("", "")
         samples = Files(listed, ImageReader(input_shape))
         log_skipped([folder])
     class_names, labels = _among(tuple(label_names), found, num_classes, source)
     shape = tuple(samples[0][0].shape)
     if shape != input_shape:
         raise InputError(f"{source} has images of {shape}, the model takes {input_shape}", "choose a model for this data set")
-    return HeldOut(name, class_names, samples.relabelled(labels), range(len(samples)), source)
+    return HeldOut(name, class_names, samples.relabelled(labels), range(len(samples)), source, *about)
 
 
 def _among(

@@ -12,7 +12,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_datas
 
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
-from sll_zoo.data.groups import groups_of, require_apart
+from sll_zoo.data.groups import groups_of, never_divided, require_apart
 from sll_zoo.data.images import Files, Images, split
 from sll_zoo.data.reading import ImageReader, fitting, size_of
 from sll_zoo.errors import ConfigError, InputError
@@ -42,7 +42,7 @@ class ImageFolder(ImageData):
             antialias), cropped at their middle to these proportions first. A certificate then holds for the resized image, not
             for the file. Without it, all images must have the same size.
         channels: 3 for colour, 1 for grey.
-        augment: Random changes of training images: ``none``, ``flip``, ``crop_flip``, or ``paper`` (crop, flip and colours).
+        augment: Random changes of training images: ``none``, ``flip``, ``crop``, ``crop_flip``, or ``paper`` (and colours).
         in_memory: Whether to read all images once and hold them in memory, on the device that trains.
         num_workers: Processes that read files ahead if not ``in_memory``; by default as many as there are processors, up to 8.
         groups: Images of one group (frames of a video, pictures of a patient) are never divided among the parts. A regular
@@ -79,6 +79,7 @@ class ImageFolder(ImageData):
         self.in_memory = in_memory
         self.groups = Path(groups) if groups and groups.lower().endswith(".csv") else groups
         self.preparation = ", ".join(filter(None, (fitting(*size) if size else "", "made grey" if channels == 1 else "")))
+        self.division = never_divided("group") if groups else ""
 
     def prepare_data(self) -> None:
         """Check the folders, and the files if they will be read later; log how many files are left out, by their names.

@@ -134,7 +134,8 @@ def in_threads(function: Callable[[In], Out], items: Sequence[In]) -> Iterator[O
 def split(images: Held, groups: Sequence[str] | None = None) -> tuple[Held, Held]:
     """Return nine tenths of the images and the other tenth, of each class alike: always the same, whatever torch's seed.
 
-    Both parts keep the order of the images. Images of one group are never divided; the classes are then as alike as that allows.
+    Both parts keep the order of the images. Images of one group are never divided; the classes are then as alike as that allows,
+    and each that has two groups has images in both parts.
 
     Args:
         images: :class:`Pixels` or :class:`Files`.
@@ -155,16 +156,27 @@ def _tenth_of_classes(labels: np.ndarray) -> np.ndarray:
 
 
 def _tenth_of_groups(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return which images are taken (n,): of groups in a fixed random order, each that brings the classes nearer to a tenth."""
+    """Return which images are taken (n,): of groups in a fixed random order, each that brings the classes nearer to a tenth.
+
+    Then one group of each class of which nothing was taken, where every class of that group has another group left.
+    """
     names, group = np.unique(groups, return_inverse=True)
     counts = np.zeros((len(names), labels.max() + 1))
     np.add.at(counts, (group, labels), 1)
     missing = counts.sum(0) / SHARE
     chosen = np.zeros(len(names), dtype=bool)
-    for place in np.random.default_rng(0).permutation(len(names)):
+    order = np.random.default_rng(0).permutation(len(names))
+    for place in order:
         if ((missing - counts[place]) ** 2).sum() < (missing**2).sum():
             chosen[place] = True
             missing -= counts[place]
+    has = counts > 0
+    groups_taken, groups_left = has[chosen].sum(0), has[~chosen].sum(0)
+    for place in order[~chosen[order]]:
+        if not groups_taken[has[place]].all() and (groups_left[has[place]] > 1).all():
+            chosen[place] = True
+            groups_taken += has[place]
+            groups_left -= has[place]
     taken: np.ndarray = chosen[group]
     return taken
 

@@ -28,7 +28,7 @@ class TinyImageNet(ImageData):
     Args:
         root: Folder in which the published archive is unpacked: it holds ``tiny-imagenet-200``.
         batch_size: Images in a training batch, of all processes together.
-        augment: Random changes of training images: ``none``, ``flip``, ``crop_flip``, or ``paper`` (crop, flip and colours).
+        augment: Random changes of training images: ``none``, ``flip``, ``crop``, ``crop_flip``, or ``paper`` (and colours).
         download: Whether to fetch the archive (248 MB) if its folder is not there.
         in_memory: Whether to read all images once and hold them in memory (1.4 GB), on the device that trains.
         num_workers: Processes that read files ahead if not ``in_memory``; by default as many as there are processors, up to 8.

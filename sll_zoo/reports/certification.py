@@ -77,6 +77,7 @@ class Report:
         parameters: Number of trained numbers.
         weights_sha256: Sha256 of the weights, by :func:`~sll_zoo.environment.weights_sha256`.
         data: Name of the data set, or the folder.
+        about: How the images were changed, and which were never divided among the parts, in words; empty if neither.
         data_sha256: Sha256 of the measured images and labels, by :func:`~sll_zoo.data.fingerprint`.
         n: Number of images measured.
         available: Number of images in the data set.
@@ -100,6 +101,7 @@ class Report:
     parameters: int
     weights_sha256: str
     data: str
+    about: str
     data_sha256: str
     n: int
     available: int
@@ -137,6 +139,7 @@ def describe_run(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         weights_sha256=weights_sha256(model),
         data=data.name,
+        about=data.about,
         data_sha256=data_sha256,
         n=evaluation.n,
         available=len(data.samples),

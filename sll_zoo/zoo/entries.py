@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs, get_pretrained_cfg, register_model
 
+from sll_zoo.class_names import CIFAR10_CLASSES, TRAFFIC_SIGNS
 from sll_zoo.errors import ConfigError, UnknownNameError, WeightsError
 from sll_zoo.layers import FAMILIES
 from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig, LipschitzClassifier, NetworkConfig, build
@@ -58,21 +59,22 @@ class TagData:
     label_names: tuple[str, ...] | None = None
 
 
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # Means of CIFAR and Tiny-ImageNet: those of the paper's released code. Digits: of the 1,200 training images.
-# cifar10_jpeg: JPEG copies of CIFAR-10's images.
+# gtsrb: of 26,638 of the 26,640 training images in torchvision's layout, resized. cifar10_jpeg: JPEG copies of CIFAR-10's images.
 DATA_OF_TAG = {
     "digits": TagData((1, 8, 8), 10, (0.3051,), tuple("0123456789")),
     "cifar10": TagData((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
     "cifar100": TagData((3, 32, 32), 100, (0.5071, 0.4865, 0.4409)),
     "cifar10_jpeg": TagData((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
     "tiny_imagenet": TagData((3, 64, 64), 200, (0.485, 0.456, 0.406)),
+    "gtsrb": TagData((3, 32, 32), 43, (0.3363, 0.3198, 0.3224), TRAFFIC_SIGNS),
 }
 
 # Tags (data sets) that each architecture is registered for; the first is the default, for a name without a tag.
-_SMALL = {"nano": ("digits",), "tiny": ("cifar10_jpeg", "cifar10")}
+_SMALL = {"nano": ("digits",), "tiny": ("cifar10_jpeg", "cifar10", "gtsrb")}
 TAGS = {
-    name: _SMALL.get(name.partition("_")[2], ("cifar10", "cifar100", "tiny_imagenet", "cifar10_jpeg")) for name in ARCHITECTURES
+    name: _SMALL.get(name.partition("_")[2], ("cifar10", "cifar100", "tiny_imagenet", "cifar10_jpeg", "gtsrb"))
+    for name in ARCHITECTURES
 }
 
 

@@ -105,6 +105,30 @@ def tiny_imagenet(root):
     return archive
 
 
+TABLE = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n"
+
+
+def traffic_signs(folder, name="{:05}", signs=3, frames=2):
+    """Write class folders of traffic signs, some frames of each sign, and the table that each published one has.
+
+    The first two channels of an image are the numbers of class and sign, the last one is that of the frame.
+    """
+    for label in range(43):
+        of_class = folder / name.format(label)
+        of_class.mkdir(parents=True)
+        (of_class / f"GT-{label:05}.csv").write_text(TABLE)
+        for sign, frame in np.ndindex(signs, frames):
+            Image.new("RGB", (20 + frame, 18 + sign), (label, sign, frame)).save(of_class / f"{sign:05}_{frame:05}.ppm")
+
+
+def traffic_signs_to_test(folder, table):
+    """Write the test images of traffic signs, one of each class, and the table of the classes, which count down."""
+    folder.mkdir(parents=True)
+    for number in range(43):
+        Image.new("RGB", (30, 31), (42 - number, 255, 0)).save(folder / f"{number:05}.ppm")
+    table.write_text(TABLE + "".join(f"{number:05}.ppm;30;31;5;5;25;26;{42 - number}\n" for number in range(43)))
+
+
 def write_image(path, random, size=(64, 64), grey=False):
     """Write an image of noise; the file's name decides on the format."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -88,6 +88,8 @@ def test_crop_and_flip_leave_the_colours_as_they_are():
     assert torch.equal(moved, crop_and_flip(images, offsets, flipped))
     torch.manual_seed(1)
     assert torch.equal(augment(images, "flip"), images.flip(3).where(flipped[:, None, None, None], images))
+    torch.manual_seed(1)
+    assert torch.equal(augment(images, "crop"), crop_and_flip(images, offsets, torch.zeros_like(flipped)))
     assert torch.equal(augment(images, "none"), images)
 
 

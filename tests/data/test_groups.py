@@ -64,6 +64,17 @@ def test_groups_of_several_classes_are_kept_together():
     assert counts.max() - counts.min() <= 2
 
 
+@pytest.mark.parametrize("groups", [2, 3, 5, 8])
+def test_a_class_of_few_groups_is_in_every_part_as_long_as_there_are_groups(signs, groups):
+    for path in signs.glob("yield/*.png"):
+        if int(path.name[:3]) >= groups:
+            path.unlink()
+    data = ImageFolder(str(signs), groups=PATTERN)
+    parts = {part: groups_in(data, part) for part in ("train", "validation", "test")}
+    of_few = [sum("yield" in name for name in names) for names in parts.values()]
+    assert of_few == [max(1, groups - 2), int(groups > 2), 1]
+
+
 def test_a_group_in_two_given_parts_is_refused(signs, tmp_path):
     for part, frames in (("train", (0, 1)), ("test", (2, 3))):
         for path in signs.rglob("*.png"):

@@ -5,10 +5,10 @@ import timm
 import torch
 
 import sll_zoo
+from sll_zoo.class_names import CIFAR10_CLASSES
 from sll_zoo.data import Digits, check_source, fingerprint, open_data
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError, UntrainedHeadWarning
 from sll_zoo.models.labels import label_names
-from sll_zoo.zoo.entries import CIFAR10_CLASSES
 from sll_zoo.zoo.folder import CHECKPOINTS, ModelFolder
 from sll_zoo.zoo.publishing.save import save_pretrained
 from sll_zoo.zoo.records.record import read_records

@@ -56,3 +56,11 @@ def test_images_that_keep_their_pixels_need_no_words(tmp_path):
     assert prepared == ["", RESIZED.removesuffix(", made grey"), "made grey", RESIZED]
     wide = ImageFolder(str(tmp_path), image_size=(24, 48)).preparation
     assert wide == "cropped to 48:24 at the middle, resized to 48 × 24 pixels (bicubic)"
+
+
+def test_the_card_tells_that_groups_are_never_divided(photographs, tmp_path):
+    data = ImageFolder(str(photographs.root), batch_size=4, image_size=8, channels=1, in_memory=True, groups=r"[a-z]+/\d")
+    record, card = saved(tmp_path / "out", data, model_args={"num_classes": 2})
+    assert record.measured.division == data.division
+    assert "\n\nImages of one group are never divided among train, validation and test.\n\n|" in card
+    assert photographs.division == Digits.division == ""

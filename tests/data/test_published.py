@@ -272,7 +272,7 @@ def test_a_training_image_of_another_size_is_named(tiny):
 
 
 def test_a_data_set_that_is_not_there_is_a_mistake_of_one_line_before_the_model_is_looked_for(capsys):
-    for name in ("cifar10", "cifar100", "tiny_imagenet"):
+    for name in ("cifar10", "cifar100", "tiny_imagenet", "gtsrb"):
         assert main(["certify", "nothing", name]) == 2
         assert "download=True" in capsys.readouterr().err
 

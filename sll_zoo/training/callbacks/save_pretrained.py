@@ -151,13 +151,13 @@ class SavePretrained(Callback):
             attacked = attack(model, images, labels, list(evaluation.counts), steps=STEPS, restarts=RESTARTS)
         found = fingerprint(_all(data.test_dataloader()))
         method = name_of("pgd", STEPS, RESTARTS)
-        done = getattr(data, "preparation", "")
         return measurement(
             evaluation,
             data.name,
             found,
             source=source_of(data) if isinstance(data, ImageData) else None,
-            preparation=done,
+            preparation=getattr(data, "preparation", ""),
+            division=getattr(data, "division", ""),
             baseline=baseline,
             attacked=attacked,
             method=method,

@@ -9,7 +9,7 @@ from typing import Any
 
 from sll_zoo.certificates.auditing import audit
 from sll_zoo.certificates.evaluation import evaluate
-from sll_zoo.data import fingerprint, open_data
+from sll_zoo.data import open_data
 from sll_zoo.errors import PublishError
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.labels import label_names
@@ -17,11 +17,10 @@ from sll_zoo.zoo.convert import convert_checkpoint
 from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.publishing.pull import fetch
 from sll_zoo.zoo.publishing.recertify import remeasure
-from sll_zoo.zoo.publishing.recording import measurement
+from sll_zoo.zoo.publishing.recording import measurement_on
 from sll_zoo.zoo.publishing.save import read_back, save_again, save_pretrained
 from sll_zoo.zoo.publishing.upload import Publication, require_login, require_names, upload
 from sll_zoo.zoo.records.card import CARD_FILE
-from sll_zoo.zoo.records.data_source import source_of
 from sll_zoo.zoo.records.record import Record
 
 Progress = Callable[[list[Any]], Iterable[Any]]
@@ -127,7 +126,7 @@ def _measured(folder: ModelFolder, model: LipschitzClassifier, data: str) -> tup
         folder,
         model,
         label_names=held_out.class_names,
-        measured=measurement(evaluation, Path(held_out.name).name, fingerprint(held_out.batches()), source=source_of(held_out)),
+        measured=measurement_on(held_out, evaluation),
         curves={"this network": evaluation},
         bits=record.bits if record else 32,
     )

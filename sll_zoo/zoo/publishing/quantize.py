@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from msgspec.structs import replace
 
 from sll_zoo.certificates.evaluation import Evaluation, evaluate
-from sll_zoo.data import fingerprint, open_data
+from sll_zoo.data import open_data
 from sll_zoo.errors import ConfigError
 from sll_zoo.files import obstacle
 from sll_zoo.models import LipschitzClassifier
@@ -17,9 +17,8 @@ from sll_zoo.models.labels import label_names
 from sll_zoo.zoo.folder import ModelFolder, require_not_shipped
 from sll_zoo.zoo.publishing.publish import Progress, check_publishable
 from sll_zoo.zoo.publishing.pull import fetch
-from sll_zoo.zoo.publishing.recording import measurement
+from sll_zoo.zoo.publishing.recording import measurement_on
 from sll_zoo.zoo.publishing.save import save_again
-from sll_zoo.zoo.records.data_source import source_of
 from sll_zoo.zoo.records.record import Measurement, Record
 from sll_zoo.zoo.weights.packing import quantize, require_bits
 
@@ -78,12 +77,11 @@ def _quantize(
     held_out = open_data(data, model.config.input_shape, model.num_classes, label_names(model))
     quantized = quantize(model, bits)
     before, after = (evaluate(one.to(device), held_out.batches()) for one in (model, quantized))
-    about = (Path(held_out.name).name, fingerprint(held_out.batches()))
     saved, fresh = save_again(
         staged,
         quantized.cpu(),
         label_names=held_out.class_names,
-        measured=_with_baseline(measurement(after, *about, source=source_of(held_out)), known),
+        measured=_with_baseline(measurement_on(held_out, after), known),
         curves={f"{bits} bits a weight": after, "before": before},
         bits=bits,
     )

@@ -17,6 +17,7 @@ from sll_zoo.files import json_number, obstacle
 from sll_zoo.functional.certificate import radius_label
 from sll_zoo.zoo.folder import INSTALLED, ModelFolder
 from sll_zoo.zoo.publishing.pull import locate
+from sll_zoo.zoo.records.data_source import source_of
 from sll_zoo.zoo.records.record import Accuracies, AtRadius, Attacked, DataSource, Measurement, Sample
 
 # Number of certificates that a record keeps, so that they can be computed again elsewhere.
@@ -30,6 +31,7 @@ def measurement(
     *,
     source: DataSource | None = None,
     preparation: str = "",
+    division: str = "",
     baseline: Evaluation | None = None,
     attacked: Attack | None = None,
     method: str = "",
@@ -43,6 +45,7 @@ def measurement(
         fingerprint: Hash of the images, from :func:`~sll_zoo.data.fingerprint`.
         source: How the images are opened, from :func:`~sll_zoo.zoo.records.data_source.source_of`.
         preparation: ``preparation`` of the data module (:class:`~sll_zoo.data.ImageData`).
+        division: ``division`` of the data module.
         baseline: Evaluation of a nearest-neighbour margin classifier on the same images.
         attacked: Result of an attack on some of the images.
         method: Name of the attack.
@@ -55,6 +58,7 @@ def measurement(
         fingerprint=fingerprint,
         n=evaluation.n,
         preparation=preparation,
+        division=division,
         dtype="float64",
         sound=evaluation.sound,
         accuracy=_accuracies(evaluation),
@@ -66,6 +70,18 @@ def measurement(
             prediction=tuple(evaluation.prediction[places].tolist()),
             radius=tuple(map(json_number, evaluation.proved[places].tolist())),
         ),
+    )
+
+
+def measurement_on(held_out: HeldOut, evaluation: Evaluation) -> Measurement:
+    """Return an evaluation on images of :func:`~sll_zoo.data.open_data` as a record's measurement."""
+    return measurement(
+        evaluation,
+        Path(held_out.name).name,
+        fingerprint(held_out.batches()),
+        source=source_of(held_out),
+        preparation=held_out.preparation,
+        division=held_out.division,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from statistics import mean, stdev
@@ -25,6 +26,8 @@ TRAINING_FILE = "training.yaml"
 NOTES = {
     "cifar10-jpeg": "They are JPEG-compressed copies of CIFAR-10's images, not CIFAR-10: numbers on the two cannot be compared.",
     "digits": "They are scikit-learn's 8 × 8 handwritten digits.",
+    "gtsrb-subset": "They come from a part of the German Traffic Sign Recognition Benchmark, not from all of its images: numbers "
+    "on the two cannot be compared.",
 }
 
 
@@ -52,7 +55,7 @@ def render_card(record: Record, config: dict[str, Any], load_name: str, files: l
             shape_arguments=f"{channels}, {height}, {width}",
             metadata=render_metadata(record),
             n=f"{measured.n:,}" if measured else "",
-            note=NOTES.get(measured.dataset, "") if measured else "",
+            note=_note(measured.dataset) if measured else "",
             table=_card_table(record.name, measured) if measured else "",
             attacks=[(_attacked(measured, one), _attack_table(one), one) for one in measured.empirical] if measured else [],
             mean_radius=_radius(measured.accuracy.mean_radius) if measured else "",
@@ -66,6 +69,11 @@ def render_card(record: Record, config: dict[str, Any], load_name: str, files: l
         )
         + "\n"
     )
+
+
+def _note(dataset: str) -> str:
+    """Return the note on a data set, whose name may end in its number of images."""
+    return NOTES.get(re.sub(r"-\d+$", "", dataset), "")
 
 
 def _card_table(name: str, measured: Measurement) -> str:

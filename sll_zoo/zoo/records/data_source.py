@@ -81,7 +81,14 @@ def open_recorded(
         return open_data(str(arguments["source"]), input_shape, num_classes, label_names)
     data = _module(source)
     images = data.part("test")
-    return HeldOut(data.name, data.class_names, images, range(len(images)))
+    return HeldOut(
+        data.name,
+        data.class_names,
+        images,
+        range(len(images)),
+        preparation=data.preparation,
+        division=data.division,
+    )
 
 
 def _module(source: DataSource) -> ImageData:

@@ -139,6 +139,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
         fingerprint: Hash of the held-out images and labels, by :func:`~sll_zoo.data.fingerprint`.
         n: Number of images.
         preparation: How the images were changed before they were certified, as words that follow "they were"; empty if unchanged.
+        division: Which images are never divided among train, validation and test, in a clause; empty if each is alone.
         norm: Norm of the perturbations.
         dtype: Precision in which the certificates were computed.
         sound: Whether rounding was subtracted from each radius.
@@ -154,6 +155,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
     fingerprint: Sha256
     n: Count
     preparation: str = ""
+    division: str = ""
     norm: Literal["L2"] = "L2"
     dtype: Literal["float32", "float64"] = "float64"
     sound: bool = False

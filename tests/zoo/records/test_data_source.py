@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sll_zoo.data import CIFAR10, CIFAR100, Digits, ImageFolder, Synthetic, TinyImageNet, open_data
+from sll_zoo.data import CIFAR10, CIFAR100, Digits, ImageFolder, Synthetic, TinyImageNet, TrafficSigns, open_data
 from sll_zoo.errors import InputError
 from sll_zoo.zoo.records.data_source import open_recorded, source_of
 from sll_zoo.zoo.records.record import DataSource
@@ -57,6 +57,7 @@ def test_a_data_module_is_opened_again_from_its_record(make):
     held_out = open_recorded(through_json(source_of(data)), tuple(images.shape[1:]), len(data.class_names))
     assert all(map(torch.equal, contents(held_out), (images, labels)))
     assert (held_out.name, held_out.class_names) == (data.name, data.class_names)
+    assert (held_out.preparation, held_out.division) == (data.preparation, data.division)
 
 
 def test_what_the_command_line_names_is_opened_again_from_its_record():
@@ -73,7 +74,7 @@ def test_a_record_has_what_the_held_out_images_depend_on_and_no_path_of_this_mac
     assert source_of(ImageFolder(str(tmp_path / "data/mine"), image_size=8, batch_size=7, augment="none")) == DataSource(
         class_path="sll_zoo.data.ImageFolder", init_args={"root": "data/mine", "image_size": (8, 8), "channels": 3}
     )
-    for module in (CIFAR10, CIFAR100, TinyImageNet):
+    for module in (CIFAR10, CIFAR100, TinyImageNet, TrafficSigns):
         source = source_of(module(download=True))
         assert source == DataSource(class_path=f"sll_zoo.data.{module.__name__}", init_args={"root": "data"})
     for outside in ("/nowhere/images", "../images", "data/../../images"):

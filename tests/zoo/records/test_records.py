@@ -109,6 +109,14 @@ def test_a_record_of_the_form_before_is_read_and_told_apart():
         )
 
 
+def test_a_subset_of_any_number_of_images_is_told_apart_from_the_data_set():
+    config = json.loads((CHECKPOINTS / DIGITS.name / CONFIG_FILE).read_text())
+    for name, told in (("gtsrb-subset-26638", True), ("gtsrb", False)):
+        measured = msgspec.structs.replace(DIGITS.measured, dataset=name)
+        card = render_card(msgspec.structs.replace(DIGITS, measured=measured), config, "local-dir:.", [])
+        assert (f"held-out images of {name}, certified in float64. They " in card) == told
+
+
 def test_the_columns_of_an_attack_are_of_the_same_images(pretrained):
     held_out = open_recorded(DIGITS.measured.source, (1, 8, 8), 10)
     card = (CHECKPOINTS / DIGITS.name / "README.md").read_text("utf-8").split("### Under attack")[1]
