@@ -19,8 +19,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import torch
 from record import HERE, environment, write_page
-from sll_zoo.class_names import TRAFFIC_SIGNS
 
+from sll_zoo.class_names import TRAFFIC_SIGNS
 from sll_zoo.data import ImageFolder
 from sll_zoo.data.groups import groups_of
 from sll_zoo.functional.certificate import radius_label
