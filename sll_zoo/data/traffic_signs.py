@@ -24,8 +24,8 @@ from sll_zoo.errors import InputError
 
 log = logging.getLogger(__name__)
 Samples = list[tuple[str, int]]
-# Where the layouts are looked for in a root: there, where torchvision unpacks, and where training images alone are handed out.
-PLACES = (".", "gtsrb", "traffic/gtsrb")
+# Where the layouts are looked for in a root: there, and where torchvision unpacks.
+PLACES = (".", "gtsrb")
 # Folders of the published archives, from one of these places.
 TRAINING, ALL_TRAINING, TEST = "GTSRB/Training", "GTSRB/Final_Training/Images", "GTSRB/Final_Test/Images"
 TABLE = "GT-final_test.csv"
@@ -40,8 +40,8 @@ class TrafficSigns(ImageData):
 
     Of each physical sign there are about 30 images, taken as the car drove by; they are never divided among the parts, and every
     class is in every part. Images of 15 × 15 to 250 × 250 pixels are resized to 32 × 32, with the margin around the sign that was
-    published; the boxes in the published tables are not used. They are read from one of three layouts, in ROOT, ROOT/gtsrb or
-    ROOT/traffic/gtsrb, and held in memory:
+    published; the boxes in the published tables are not used. They are read from one of three layouts, in ROOT or ROOT/gtsrb, and
+    held in memory:
 
     - torchvision's, ``GTSRB/Training/00000/00000_00000.ppm``: 26,640 images, and 12,630 to test in ``GTSRB/Final_Test/Images/``,
       whose classes are in ``GT-final_test.csv``, there or beside ``GTSRB``;
