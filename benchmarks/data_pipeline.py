@@ -1,12 +1,14 @@
-"""How many images a second do the training batches come at? Whole batches against one image after another, side by side.
+"""How many images a second do the training batches come at, and what share of a training step do they take?
 
-Run: .venv/bin/python benchmarks/data_pipeline.py (writes data_pipeline.md, in about two minutes; with kornia, if it is installed)
+Run: .venv/bin/python benchmarks/data_pipeline.py (writes data_pipeline.md, in about three minutes; with kornia, if it is
+installed, and with the images of CIFAR-10, if they are in data/)
 or, on a GPU: .venv/bin/python benchmarks/data_pipeline.py --device cuda (writes data_pipeline_cuda.md)
 """
 
 import argparse
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from statistics import median
@@ -19,11 +21,16 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 import sll_zoo
-from sll_zoo.data import Synthetic, training_loader
+from sll_zoo.data import CIFAR10, ImageData, Synthetic, training_loader
 from sll_zoo.data.augmentation import PADDING, augment, crop_and_flip, draw, jitter
 from sll_zoo.data.images import Pixels
+from sll_zoo.errors import InputError
+from sll_zoo.losses import OffsetCrossEntropy
+from sll_zoo.training.products import change_products
 
 SIZE, BATCH, ROUNDS = 32, 256, 9
+# The network whose training step is the measure, its batch size, and the number of steps.
+MODEL, MODEL_BATCH, STEPS = "sll_tiny.cifar10", 128, 30
 # Number of images in a round, and how often the fast pipelines go through them.
 IMAGES, REPEATS = 2048, {"cpu": 2, "cuda": 50}
 COLOURS = {"brightness": 0.1, "contrast": (0.5, 2.0), "saturation": (0.3, 2.0), "hue": 0.02}
@@ -43,6 +50,18 @@ kornia puts the four colour steps in the same order for all images of a batch, a
 through the images one by one.
 
 {environment}{kornia}, sll_zoo {version}. `benchmarks/data_pipeline.py` makes this page.
+"""
+SHARES = """
+## Share of a training step
+`{model}` as `configs/cifar10/sll_tiny.yaml` trains it, in batches of {batch} and in bfloat16; a step is forward, loss, backward
+and optimizer. The images are the {images} training images of {data}, held in memory as 8-bit values. Medians of {steps} rounds,
+each of one batch from the loader, a batch augmented in both ways, and a step; "%" is the median of the rounds' own ratios. This
+is processor time, which depends little on what else runs. From one thread to two, a step takes half the time at best: then the
+shares double, if the rest is no faster.
+
+{table}
+
+{environment}.
 """
 
 
@@ -106,13 +125,13 @@ def one_after_another(steps: Iterable[Callable[[Tensor], Tensor]]) -> Callable[[
     return apply
 
 
-def seconds(work: Callable[[], None], device: str) -> float:
+def seconds(work: Callable[[], object], device: str, clock: Callable[[], float]) -> float:
     """Return the time of one call."""
-    start = time.perf_counter()
+    start = clock()
     work()
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def passes(loader: Iterable[tuple[Tensor, Tensor]], apply: Callable[[Tensor], Tensor], times: int) -> Callable[[], None]:
@@ -126,9 +145,11 @@ def passes(loader: Iterable[tuple[Tensor, Tensor]], apply: Callable[[Tensor], Te
     return work
 
 
-def in_turn(works: dict[str, Callable[[], None]], device: str) -> list[dict[str, float]]:
+def in_turn(
+    works: dict[str, Callable[[], object]], device: str, number: int = ROUNDS, clock: Callable[[], float] = time.perf_counter
+) -> list[dict[str, float]]:
     """Return the seconds of each piece of work, in rounds; a first one warms up."""
-    rounds = [{name: seconds(work, device) for name, work in works.items()} for _ in range(ROUNDS + 1)]
+    rounds = [{name: seconds(work, device, clock) for name, work in works.items()} for _ in range(number + 1)]
     return rounds[1:]
 
 
@@ -163,6 +184,65 @@ def parts(pixels: Pixels, device: str) -> list[str]:
     return lines + [f"| {name} | {1e6 * median(round_[name] for round_ in rounds) / IMAGES:.1f} |" for name in works]
 
 
+def share_page() -> str:
+    """Return the section on the share of a training step, on the CPU."""
+    data = cifar10()
+    return SHARES.format(
+        model=MODEL,
+        batch=MODEL_BATCH,
+        images=f"{len(data.part('train')):,}",
+        data=data.name,
+        steps=STEPS,
+        table="\n".join(shares(data)),
+        environment=environment(),
+    )
+
+
+def cifar10() -> ImageData:
+    """Return CIFAR-10, or made-up images of the same size where it is missing."""
+    data = CIFAR10(batch_size=MODEL_BATCH)
+    try:
+        data.setup("fit")
+    except InputError:
+        return Synthetic(images=10_000, shape=(3, SIZE, SIZE), batch_size=MODEL_BATCH)
+    return data
+
+
+def shares(data: ImageData) -> list[str]:
+    """Return a table of the time of a batch, of its augmentation and of a training step."""
+    batches = iter(data.train_dataloader())
+    images, labels = next(batches)
+    works = {
+        "batch from the loader": partial(next, batches),
+        "crop and flip": partial(augment, images, "crop_flip"),
+        "crop, flip and colours": partial(augment, images, "paper"),
+        "training step": partial(training_step(), images, labels),
+    }
+    rounds = in_turn(works, "cpu", STEPS, time.process_time)
+    lines = ["| work | ms | % |", "|" + " --- |" * 3]
+    for name in works:
+        share = median(round_[name] / round_["training step"] for round_ in rounds)
+        lines.append(f"| {name} | {1e3 * median(round_[name] for round_ in rounds):.2f} | {100 * share:.2f} |")
+    return lines
+
+
+def training_step() -> Callable[[Tensor, Tensor], None]:
+    """Return a function that trains the network once, on a batch."""
+    network, loss = sll_zoo.create_model(MODEL).train(), OffsetCrossEntropy(offset=1.0)
+    change_products(network, compute_dtype=torch.bfloat16)
+    optimizer = torch.optim.NAdam(network.parameters(), lr=0.02)
+
+    @torch.enable_grad()
+    def step(images: Tensor, labels: Tensor) -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network(images)
+        loss(logits.float(), labels).backward()
+        optimizer.step()
+
+    return step
+
+
 @torch.no_grad()
 def main() -> None:
     """Measure and write the page."""
@@ -175,21 +255,22 @@ def main() -> None:
     pixels = Synthetic(images=IMAGES * 100 // 81 + 9, shape=(3, SIZE, SIZE)).part("train").select(range(IMAGES))
     table = pipelines(pixels, options.device)
     device = f"{torch.cuda.get_device_name()}, " if options.device == "cuda" else ""
-    write_page(
-        "data_pipeline.md" if options.device == "cpu" else f"data_pipeline_{options.device}.md",
-        PAGE.format(
-            size=SIZE,
-            batch=BATCH,
-            rounds=ROUNDS,
-            images=f"{IMAGES:,}",
-            many=f"{IMAGES * REPEATS[options.device]:,}",
-            table="\n".join(table),
-            parts="\n".join(parts(pixels, options.device)),
-            environment=device + environment(),
-            kornia=f", kornia {version('kornia')}" if find_spec("kornia") else ", kornia not installed",
-            version=sll_zoo.__version__,
-        ),
+    text = PAGE.format(
+        size=SIZE,
+        batch=BATCH,
+        rounds=ROUNDS,
+        images=f"{IMAGES:,}",
+        many=f"{IMAGES * REPEATS[options.device]:,}",
+        table="\n".join(table),
+        parts="\n".join(parts(pixels, options.device)),
+        environment=device + environment(),
+        kornia=f", kornia {version('kornia')}" if find_spec("kornia") else ", kornia not installed",
+        version=sll_zoo.__version__,
     )
+    if options.device == "cpu":
+        write_page("data_pipeline.md", text + share_page())
+    else:
+        write_page(f"data_pipeline_{options.device}.md", text)
 
 
 if __name__ == "__main__":

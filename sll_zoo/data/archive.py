@@ -21,10 +21,17 @@ def download(url: str, root: Path, md5: str) -> None:
         raise InputError(f"{url} cannot be downloaded ({error})", f"fetch it by other means and unpack it in {root}") from error
 
 
-def require(path: Path, url: str, md5: str | None = None) -> None:
-    """Raise InputError unless a file is there, and has the checksum that was published if one is given."""
+def require(path: Path, url: str, md5: str | None = None, instead: str = "") -> None:
+    """Raise InputError unless a file is there, and has the checksum that was published if one is given.
+
+    Args:
+        path: A file of an archive.
+        url: Where the archive is.
+        md5: Checksum of the file.
+        instead: What is read, too, if there is no archive.
+    """
     remedy = f"give download=True, or unpack {url} in the folder given as root"
     if not path.exists():
-        raise InputError(f"{path} does not exist", remedy)
+        raise InputError(f"{path} does not exist", f"{remedy}, or give {instead}" if instead else remedy)
     if md5 and not check_integrity(path, md5):
         raise InputError(f"{path} is damaged: its md5 is not {md5}", f"remove it, then {remedy}")

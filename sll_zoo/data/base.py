@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, get_args
 
 import torch
@@ -153,7 +154,7 @@ class ImageData(LightningDataModule, ABC):
             return self.num_workers
         return min(MOST_WORKERS, suggested_max_num_workers(self.trainer.num_devices if self.trainer else 1))
 
-    def _in_order(self, name: str) -> DataLoader[Any]:
+    def _in_order(self, name: str) -> Iterable[tuple[Tensor, Tensor]]:
         """Return all batches of a part, whatever the number of processes."""
         part = self.part(name)
-        return DataLoader(part, batch_size=self.batch_size, num_workers=self._workers(part))
+        return part.batches(self.batch_size, self._workers(part))

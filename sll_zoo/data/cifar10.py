@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
@@ -82,12 +83,14 @@ class CIFAR10(ImageData):
         if self.download and not all(path.exists() for path, _ in files):
             download(self.archive.url, self.root, self.archive.tgz_md5)
         for path, _ in files:
-            require(path, self.archive.url)
+            self._require(path)
 
     def read(self, train: bool) -> dict[str, Images]:
         """Return the images: as many of each class as were published, each once."""
-        folder = self._folder()
-        read = self._from_archive if folder is None else lambda part: self._from_folders(folder / part, self.counts[part])
+        read, folder = self._from_archive, self._folder()
+        if folder:
+            self.class_names = self._class_folders([folder / "test", *([folder / "train"] if train else [])])
+            read = partial(self._from_folders, folder)
         parts: dict[str, Images] = {"test": read("test")}
         if train:
             parts["train"], parts["validation"] = split(read("train"))
@@ -95,10 +98,12 @@ class CIFAR10(ImageData):
         return parts
 
     def _folder(self) -> Path | None:
-        """Return the folder with train/ and test/; None for the archive, which may not be there yet."""
+        """Return the folder with train/ or test/, in whatever case; None for the archive, which may not be there yet."""
         archive = self.root / self.archive.base_folder
-        folders = (folder for folder in (self.root, self.root / type(self).name))
-        found = [folder for folder in folders if any((folder / part).is_dir() for part in self.counts)]
+        folders = [folder for folder in (self.root, self.root / type(self).name) if folder.is_dir()]
+        found = [
+            folder for folder in folders if any(path.name.lower() in self.counts and path.is_dir() for path in folder.iterdir())
+        ]
         if len(both := [*found, *([archive] if archive.exists() else [])]) > 1:
             raise InputError(f"{both[0]} and {both[1]} both hold images", "remove one, or give a root that holds one")
         return found[0] if found else None
@@ -109,11 +114,16 @@ class CIFAR10(ImageData):
         listed = [*self.archive.train_list, *self.archive.test_list, (meta["filename"], meta["md5"])]
         return [(self.root / self.archive.base_folder / name, md5) for name, md5 in listed]
 
+    def _require(self, path: Path, md5: str | None = None) -> None:
+        """Raise InputError unless a file of the archive is there, with this checksum."""
+        class_folders = f"class folders, {self.root / type(self).name / 'train' / 'CLASS' / 'NAME.png'}"
+        require(path, self.archive.url, md5, instead=class_folders)
+
     def _from_archive(self, part: str) -> Pixels:
         """Return the images of a part, once the checksums of all files are right."""
         contents = {}
         for path, md5 in self._archived():
-            require(path, self.archive.url, md5)
+            self._require(path, md5)
             contents[path.name] = pickle.loads(path.read_bytes(), encoding="latin1")  # noqa: S301 - of a known checksum
         self.class_names = tuple(contents[self.archive.meta["filename"]][self.archive.meta["key"]])
         batches = [contents[name] for name, _ in (self.archive.train_list if part == "train" else self.archive.test_list)]
@@ -124,11 +134,20 @@ class CIFAR10(ImageData):
         images = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
         return Pixels(torch.from_numpy(images[order]), torch.tensor(labels)[order])
 
-    def _from_folders(self, folder: Path, count: int) -> Pixels:
-        """Return the images in class folders, ``count`` in each."""
-        self.class_names = tuple(class_folders(folder))
-        if len(self.class_names) != self.classes:
-            raise InputError(f"{folder} has {len(self.class_names)} class folders, not {self.classes}", self.remedy)
+    def _class_folders(self, folders: Sequence[Path]) -> tuple[str, ...]:
+        """Return the names of the class folders, the same in each of the folders, so that a label means the same."""
+        for folder in folders:
+            if not folder.is_dir():
+                raise InputError(f"{folder} is no folder", f"{self.remedy} in a folder of this name, in lower case")
+            if len(names := class_folders(folder)) != self.classes:
+                raise InputError(f"{folder} has {len(names)} class folders, not {self.classes}", self.remedy)
+            if other := set(names) ^ set(class_folders(folders[0])):
+                raise InputError(f"{folders[0]} and {folder} differ in the class {min(other)!r}", self.remedy)
+        return tuple(names)
+
+    def _from_folders(self, root: Path, part: str) -> Pixels:
+        """Return the images of a part in class folders, once there are as many in each as were published."""
+        folder, count = root / part, self.counts[part]
         samples = [(path, label) for label, name in enumerate(self.class_names) for path in self._files(folder / name, count)]
         reader = ImageReader((3, 32, 32), remedy=f"{self.remedy}: all images have 32 x 32 pixels")
         return Files([(str(path), label) for path, label in samples], reader).decoded()
@@ -146,7 +165,8 @@ class CIFAR10(ImageData):
 
     def _compare(self, parts: dict[str, Images]) -> None:
         """Take another name if the images are not those that were published."""
-        other = [name for name, images in parts.items() if fingerprint(DataLoader(images, batch_size=500)) != self.genuine[name]]
+        # Of batches as small as this, torch converts the values without threads, and they stay in the processor's cache.
+        other = [name for name, images in parts.items() if fingerprint(images.batches(8)) != self.genuine[name]]
         self.name = f"not-genuine-{type(self).name}" if other else type(self).name
         if other:
             log.warning("%s: the %s images in %s are not the published ones", self.name, " and ".join(other), self.root)

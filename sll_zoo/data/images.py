@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from sll_zoo.data.reading import ImageReader
 
@@ -51,6 +51,11 @@ class Pixels(Dataset[Sample]):
         images = self.images[chosen.to(self.images.device)].float() / self.white
         return list(zip(images.unbind(), self.labels[chosen].unbind(), strict=True))
 
+    def batches(self, size: int, num_workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:  # noqa: ARG002 - as that of Files
+        """Yield all images and labels in order, ``size`` at a time: cut from the whole, not collated from pairs."""
+        for images, labels in zip(torch.split(self.images, size), torch.split(self.labels, size), strict=True):
+            yield images.float() / self.white, labels
+
     def select(self, indices: Sequence[int]) -> Pixels:
         """Return some of the images."""
         return Pixels(self.images[indices], self.labels[indices], self.white)
@@ -84,6 +89,10 @@ class Files(Dataset[Sample]):
         """Return an image (channels, height, width) in [0, 1] and its label."""
         path, label = self.samples[index]
         return self.reader(path).float() / 255, label
+
+    def batches(self, size: int, num_workers: int = 0) -> DataLoader[Any]:
+        """Return all images and labels in order, ``size`` at a time, read ahead by so many processes."""
+        return DataLoader(self, batch_size=size, num_workers=num_workers)
 
     @property
     def labels(self) -> list[int]:

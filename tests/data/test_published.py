@@ -83,7 +83,7 @@ def tiny(monkeypatch, there):
 
 
 def test_cifar_is_downloaded_on_request_only_then_read_whole(cifar):
-    with pytest.raises(InputError, match=r"(batch_1|train) .*exist.*download=True"):
+    with pytest.raises(InputError, match=r"(batch_1|train) .*exist.*download=True.*train/CLASS/NAME.png"):
         cifar().prepare_data()
     data = cifar(download=True)
     data.prepare_data()
@@ -169,6 +169,9 @@ def _image(folder, number=0):
         (lambda folder: _cut(_image(folder)), "cannot be read"),
         (lambda folder: published.write_image(_image(folder), np.random.default_rng(0), (32, 31)), "has 31 x 32 pixels"),
         (lambda folder: shutil.rmtree(folder / "test" / "class_01"), "class folders, not"),
+        (lambda folder: shutil.rmtree(folder / "train"), "train is no folder"),
+        (lambda folder: [(folder / part).rename(folder / part.title()) for part in COUNTS], "test is no folder.*lower case"),
+        (lambda folder: _image(folder).parent.rename(folder / "train" / "class_4"), "differ in the class 'class_04'"),
     ],
 )
 def test_what_is_wrong_with_class_folders_is_named(cifar10, there, change, told):

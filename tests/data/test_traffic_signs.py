@@ -95,7 +95,7 @@ def test_the_name_on_the_command_line_is_that_of_the_images():
     assert opened.about == f"images were {TrafficSigns.preparation}; {TrafficSigns.division}"
     shutil.rmtree(folder.parent)
     Path("data/gtsrb/GT-final_test.csv").unlink()
-    write(ALONE, "data/traffic")
+    write(ALONE, "data")
     opened = open_data("gtsrb", (3, 32, 32), 43)
     assert (opened.name, len(opened)) == (f"gtsrb-subset-{N}", 43 * FRAMES)
     small = {"width": 12, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dense_inner": 8}
