@@ -11,6 +11,7 @@ from pathlib import Path
 from sll_zoo.data.archive import download, require
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
+from sll_zoo.data.image_folder import is_litter
 from sll_zoo.data.images import Files, Images, split
 from sll_zoo.data.reading import ImageReader
 from sll_zoo.errors import InputError
@@ -108,25 +109,24 @@ class TinyImageNet(ImageData):
 
     def _train_samples(self, numbers: list[str]) -> list[tuple[str, int]]:
         """Return path and class of each training image: ``train/n01443537/images/n01443537_0.JPEG``."""
+        _require_exactly(self.folder / "train", numbers)
         samples = []
         for label, number in enumerate(numbers):
-            folder = self.folder / "train" / number / "images"
-            paths = sorted(str(path) for path in folder.glob("*.JPEG"))
-            if strays := [path for path in paths if not Path(path).name.startswith(f"{number}_")]:
-                raise InputError(f"{strays[0]} is not an image of the class {number}", _AGAIN)
-            self._check_count(folder, "images", len(paths), self.train_images)
-            samples += [(path, label) for path in paths]
+            folder, names = self.folder / "train" / number / "images", [f"{number}_{i}.JPEG" for i in range(self.train_images)]
+            _require_exactly(folder, names)
+            samples += [(str(folder / name), label) for name in sorted(names)]
         return samples
 
     def _test_samples(self, numbers: list[str]) -> list[tuple[str, int]]:
         """Return path and class of each image that ``val_annotations.txt`` lists: name, class and a box, between tabs."""
+        images = self.folder / "val" / "images"
         annotations, label_of = self.folder / ANNOTATIONS, {number: i for i, number in enumerate(numbers)}
         samples: dict[str, int] = {}
         for place, line in enumerate(self._text(ANNOTATIONS).splitlines(), 1):
             name, number, *_ = [*line.split("\t"), ""]
             if number not in label_of:
                 raise InputError(f"line {place} of {annotations} names the class {number!r}, which wnids.txt does not", _AGAIN)
-            path = self.folder / "val" / "images" / name
+            path = images / name
             if not path.is_file():
                 raise InputError(f"{path} does not exist, but {annotations.name} lists it", _AGAIN)
             if str(path) in samples:
@@ -135,6 +135,7 @@ class TinyImageNet(ImageData):
         counts = Counter(samples.values())
         for label, number in enumerate(numbers):
             self._check_count(annotations, f"images of class {number}", counts[label], self.test_images)
+        _require_exactly(images, [Path(path).name for path in samples])
         return list(samples.items())
 
     def _require_lists(self) -> None:
@@ -144,6 +145,14 @@ class TinyImageNet(ImageData):
     def _check_count(self, path: Path, what: str, found: int, published: int) -> None:
         if found != published:
             raise InputError(f"{path} has {found} {what}, not {published}", _AGAIN)
+
+
+def _require_exactly(folder: Path, names: list[str]) -> None:
+    """Raise InputError unless a folder holds what has these names, and nothing else that is not hidden."""
+    found = {path.name for path in folder.iterdir() if not is_litter(path.name)} if folder.is_dir() else set()
+    if wrong := found ^ set(names):
+        name = min(wrong)
+        raise InputError(f"{folder / name} {'was not published' if name in found else 'is missing'}", _AGAIN)
 
 
 _AGAIN = f"remove the folder and unpack {TinyImageNet.url} again"

@@ -227,8 +227,10 @@ def _overwritten(path):
     [
         ("train/n02123045/images/n02123045_7.JPEG", _cut, "n02123045_7.JPEG .*read"),
         ("val/images/val_4.JPEG", _cut, "val_4.JPEG .*read"),
-        ("train/n02123045/images/n02123045_7.JPEG", lambda path: path.unlink(), "n02123045/images .* 19 .* 20"),
-        ("train/n04146614", lambda path: path.rename("elsewhere"), "n04146614/images .* 0 .* 20"),
+        ("train/n02123045/images/n02123045_7.JPEG", lambda path: path.unlink(), "n02123045_7.JPEG .*missing"),
+        ("train/n04146614", lambda path: path.rename("elsewhere"), "train/n04146614 .*missing"),
+        ("train/n04146614", lambda path: shutil.copytree(path, path.with_name("n00001740")), "train/n00001740 "),
+        ("val/images/val_4.JPEG", lambda path: shutil.copy(path, path.with_name("val_9.JPEG")), "val_9.JPEG "),
         ("val/images/val_4.JPEG", lambda path: path.unlink(), "val_4.JPEG .*val_annotations.txt"),
         ("val/val_annotations.txt", lambda path: path.unlink(), "val_annotations.txt .*download=True"),
         ("wnids.txt", lambda path: path.write_text("n01443537\nn04146614\n"), "wnids.txt .* 2 .* 3"),
@@ -256,7 +258,7 @@ def _overwritten(path):
         (
             "train/n02123045/images/n02123045_7.JPEG",
             lambda path: path.rename(path.with_name("n04146614_7.JPEG")),
-            "n02123045/images/n04146614_7.JPEG .*class n02123045",
+            "n02123045/images/n02123045_7.JPEG .*missing",
         ),
     ],
 )
