@@ -29,12 +29,12 @@ from sll_zoo.reports.words import percent, table
 PAGE = """# Your own images: traffic signs
 {images:,} photographs of {signs} traffic signs in {classes} classes, 30 frames of each sign as a car drove by: the training
 images of the German Traffic Sign Recognition Benchmark (Stallkamp et al. 2012){lacking}, in a folder for each class. They were
-resized to the 32 × 32 pixels of the shipped weights, and certificates are about the resized images: float64, L2, ε in pixels of
-[0, 1].
+resized to the 32 × 32 pixels of the shipped weights `sll_tiny.cifar10_jpeg`, and certificates are about the resized images:
+float64, L2, ε in pixels of [0, 1]. (`torchvision.datasets.GTSRB('data', download=True)` puts these images into
+`data/gtsrb/GTSRB/Training`.)
 
-    .venv/bin/python -c "import torchvision; torchvision.datasets.GTSRB('data', download=True)"
     .venv/bin/sll-zoo fit --config configs/imagefolder/fine_tune.yaml --model.model_args.num_classes 43 \\
-        --data.root data/gtsrb/GTSRB/Training --data.groups '[^_]*' {options}
+        --data.root {root} --data.groups '[^_]*' {options}
     .venv/bin/sll-zoo audit local-dir:outputs/sll_tiny.imagefolder
     .venv/bin/sll-zoo certify local-dir:outputs/sll_tiny.imagefolder --out outputs/report
     .venv/bin/sll-zoo publish outputs/sll_tiny.imagefolder ORG/NAME --dry-run
@@ -191,6 +191,7 @@ def main() -> None:
         signs=len(set(groups_of(paths, folder, folder, GROUPS))),
         classes=len(by_sign.report["classes"]),
         options=OPTIONS,
+        root=folder.name,
         epochs=EPOCHS,
         leak=table(head, [[f"held out {name}", *rows[name]] for name in ("by sign", "by image")]),
         promised=percent(by_image.report["correct"] / by_image.report["n"]),

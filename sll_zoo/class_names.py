@@ -1,4 +1,4 @@
-"""Names of classes that data modules and the zoo share; it stands here, since the zoo must not import the data modules."""
+"""Names of classes that data modules and the zoo share; here, since registering models must not import torchvision."""
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

@@ -39,6 +39,11 @@ def test_a_folder_with_other_classes_and_size_gives_a_certified_model(freeze, mo
     recorded = json.loads(Path("outputs/sll_tiny.imagefolder/config.json").read_text("utf-8"))["certified"]["measured"]
     assert (stated["data"], stated["n"], stated["data_sha256"]) == ("images", recorded["n"], recorded["fingerprint"])
     assert sum(row["n"] for row in stated["classes"]) == recorded["n"] < chosen.sum() / 5
+    left_out = next(Path("data/images/3").iterdir())
+    left_out.rename(tmp_path / "elsewhere.png")
+    assert main(["certify", "local-dir:outputs/sll_tiny.imagefolder"]) == 2  # other images are held out now
+    assert recorded["fingerprint"][:12] in capsys.readouterr().err
+    (tmp_path / "elsewhere.png").rename(left_out)
     model = sll_zoo.create_model("local-dir:outputs/sll_tiny.imagefolder", pretrained=True).eval()
     assert model.num_classes == 3
     body = sll_zoo.create_model("sll_nano.digits", pretrained=True).denses

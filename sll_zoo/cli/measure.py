@@ -49,7 +49,7 @@ def run_certify(
     held_out = _held_out(model, network, data, limit)
     data_sha256 = fingerprint(track_images(held_out.batches(), len(held_out), "reading"))
     evaluation = evaluate(network, track_images(held_out.batches(), len(held_out), "certifying"), sound=sound)
-    print(": ".join(filter(None, (held_out.name, held_out.about))))
+    print("; ".join(filter(None, (held_out.name, held_out.about))))
     print_evaluation(evaluation)
     if out:
         report = describe_run(network, evaluation, held_out, command, model, data_sha256)
@@ -68,7 +68,7 @@ def _held_out(name: str, network: LipschitzClassifier, data: str | None, limit: 
     else:
         record = ModelFolder.at(locate(name)).record
         if not record or not record.measured:
-            raise ConfigError(f"{name} has no record of what it was measured on", "name the images: `sll-zoo certify --help`")
+            raise ConfigError(f"{name} has no record of what it was measured on", "give DATA, the images to measure on")
         held_out = recorded_images(record.measured, network)
     return held_out.limited(limit) if limit else held_out
 

@@ -28,7 +28,7 @@ def require(path: Path, url: str, md5: str | None = None, instead: str = "") -> 
         path: A file of an archive.
         url: Where the archive is.
         md5: Checksum of the file.
-        instead: What is read, too, if there is no archive.
+        instead: What can be given in place of the archive.
     """
     remedy = f"give download=True, or unpack {url} in the folder given as root"
     if not path.exists():

@@ -37,7 +37,7 @@ def augment(images: Tensor, how: Augmentation = "paper") -> Tensor:
 
     Args:
         images: (batch, 3 or 1, height, width) in [0, 1]. Of grey images, only brightness and contrast change.
-        how: ``paper`` does all of this, ``crop_flip`` keeps the colours, ``crop`` and ``flip`` do one of both, ``none`` nothing.
+        how: ``paper`` does all of this, ``crop_flip`` keeps the colours, ``crop`` and ``flip`` do one of these, ``none`` nothing.
 
     Returns:
         Images of the same shape, dtype and device, in [0, 1].

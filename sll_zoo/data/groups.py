@@ -25,6 +25,11 @@ def never_divided(group: str) -> str:
     return f"images of one {group} are never divided among train, validation and test"
 
 
+def is_table(groups: str) -> bool:
+    """Return whether groups are the name of a CSV file, not a pattern."""
+    return groups.lower().endswith(".csv")
+
+
 def groups_of(images: Sequence[str], folder: Path, root: Path, groups: str | Path) -> list[str]:
     """Return the group of each image.
 
@@ -33,7 +38,7 @@ def groups_of(images: Sequence[str], folder: Path, root: Path, groups: str | Pat
         folder: Folder that holds the class folders of these images.
         root: ``folder``, or what it is a part of.
         groups: A CSV file with paths from ``root``; or, as text, a regular expression, and the group is what it finds in an
-            image's path from ``folder``: ``[^_]*`` finds ``cat/0007`` in ``cat/0007_3.png``.
+            image's path from ``folder``: of ``cat/0007_3.png``, ``[^_]*`` finds ``cat/0007`` and ``(?<=/)[^_]*`` finds ``0007``.
 
     Raises:
         ConfigError: No regular expression.
@@ -73,8 +78,8 @@ def _listed(path: Path, names: Sequence[str]) -> list[str]:
     """Return the group of each image that a CSV file lists."""
     rows = read_rows(path, REMEDY)
     if not rows or rows[0] != ["file", "group"] or any(len(row) != 2 or not all(row) for row in rows):
-        wrong = next((number for number, row in enumerate(rows, 1) if len(row) != 2 or not all(row)), 1)
-        raise InputError(f"line {wrong} of {path} is not what it should be", REMEDY)
+        wrong = next((place for place, row in enumerate(rows) if len(row) != 2 or not all(row)), 0)
+        raise InputError(f"line {wrong + 1} of {path} is {','.join(rows[wrong]) if rows else ''!r}", REMEDY)
     listed: dict[str, str] = {}
     for name, group in rows[1:]:
         if name in listed:

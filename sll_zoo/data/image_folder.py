@@ -7,12 +7,13 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
-from sll_zoo.data.groups import groups_of, never_divided, require_apart
+from sll_zoo.data.groups import groups_of, is_table, never_divided, require_apart
 from sll_zoo.data.images import Files, Images, split
 from sll_zoo.data.reading import ImageReader, fitting, size_of
 from sll_zoo.errors import ConfigError, InputError
@@ -46,8 +47,9 @@ class ImageFolder(ImageData):
         in_memory: Whether to read all images once and hold them in memory, on the device that trains.
         num_workers: Processes that read files ahead if not ``in_memory``; by default as many as there are processors, up to 8.
         groups: Images of one group (frames of a video, pictures of a patient) are never divided among the parts. A regular
-            expression, and the group is what it finds in CLASS/NAME: ``[^_]*`` finds ``cat/0007`` in ``cat/0007_3.png``. Or the
-            name of a ``.csv`` file with the columns ``file``, the path from ROOT, and ``group``.
+            expression, and the group is what it finds in CLASS/NAME: of ``cat/0007_3.png``, ``[^_]*`` finds ``cat/0007``, and
+            ``(?<=/)[^_]*`` finds ``0007``, for what has images in several classes. Or the name of a ``.csv`` file with the
+            columns ``file``, the path from ROOT, and ``group``.
 
     Raises:
         ConfigError: A batch or image size below 1, a negative number of workers, or groups that are no regular expression.
@@ -73,11 +75,12 @@ class ImageFolder(ImageData):
             raise ConfigError(f"image_size={image_size}", "give an integer of at least 1, or two: height and width")
         ImageReader((channels, 1, 1))  # refuses another number of channels
         self.root = Path(root)
-        self.name = self.root.resolve().name
+        name = self.root.resolve().name
+        self.name = f"folder-{name}" if name in _names_below(ImageData) else name
         self.image_size = (size[0], size[1]) if size else None
         self.channels = channels
         self.in_memory = in_memory
-        self.groups = Path(groups) if groups and groups.lower().endswith(".csv") else groups
+        self.groups = Path(groups) if groups and is_table(groups) else groups
         self.preparation = ", ".join(filter(None, (fitting(*size) if size else "", "made grey" if channels == 1 else "")))
         self.division = never_divided("group") if groups else ""
 
@@ -123,6 +126,9 @@ class ImageFolder(ImageData):
         paths = {name: [path for path, _ in listed] for name, listed in samples.items()}
         found = {name: groups_of(listed, folders[name], self.root, self.groups) for name, listed in paths.items()}
         require_apart(found)
+        every = [group for part in found.values() for group in part]
+        if len(set(every)) == len(every):
+            log.warning("groups=%r keeps nothing together: each of %d images is a group of its own", str(self.groups), len(every))
         return {path: group for name in paths for path, group in zip(paths[name], found[name], strict=True)}
 
     def _reader(self, samples: Samples) -> ImageReader:
@@ -132,6 +138,11 @@ class ImageFolder(ImageData):
         height, width = size_of(path)
         remedy = f"{path} has {width} x {height}: give image_size, to which all are resized, or images of one size"
         return ImageReader((self.channels, height, width), remedy=remedy)
+
+
+def _names_below(kind: Any) -> set[str]:
+    """Return the names of the data modules that are subclasses: names of published images, which only they can check."""
+    return {name for module in kind.__subclasses__() for name in (getattr(module, "name", ""), *_names_below(module))}
 
 
 def divided(root: Path) -> dict[str, Path]:

@@ -9,13 +9,13 @@ from sll_zoo.errors import InputError
 
 
 def read_rows(path: Path, remedy: str, delimiter: str = ",") -> list[list[str]]:
-    """Return the rows of a CSV file, the header first.
+    """Return the rows of a CSV file, the header first, without empty ones.
 
     Raises:
         InputError: A file that is missing, or no text; with this remedy.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.reader(file, delimiter=delimiter))
+        with path.open(encoding="utf-8-sig", newline="") as file:  # some programs write a byte order mark
+            return [row for row in csv.reader(file, delimiter=delimiter) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read ({error})", remedy) from error

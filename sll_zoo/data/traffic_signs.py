@@ -20,7 +20,7 @@ from sll_zoo.data.image_folder import is_litter
 from sll_zoo.data.images import Files, Images, split
 from sll_zoo.data.reading import ImageReader, fitting
 from sll_zoo.data.tables import read_rows
-from sll_zoo.errors import InputError
+from sll_zoo.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
 Samples = list[tuple[str, int]]
@@ -39,9 +39,9 @@ class TrafficSigns(ImageData):
     """Training images without a tenth of the signs, those signs to validate, and the official test images.
 
     Of each physical sign there are about 30 images, taken as the car drove by; they are never divided among the parts, and every
-    class is in every part. Images of 15 × 15 to 250 × 250 pixels are resized to 32 × 32, with the margin around the sign that was
-    published; the boxes in the published tables are not used. They are read from one of three layouts, in ROOT or ROOT/gtsrb, and
-    held in memory:
+    class that has three signs is in every part. Images of 15 × 15 to 250 × 250 pixels are resized to 32 × 32, with the margin
+    around the sign that was published; the boxes in the published tables are not used. They are read from one of three layouts,
+    in ROOT or ROOT/gtsrb, and held in memory:
 
     - torchvision's, ``GTSRB/Training/00000/00000_00000.ppm``: 26,640 images, and 12,630 to test in ``GTSRB/Final_Test/Images/``,
       whose classes are in ``GT-final_test.csv``, there or beside ``GTSRB``;
@@ -50,7 +50,7 @@ class TrafficSigns(ImageData):
       validate, the same ones each time.
 
     Images in other numbers than the published ones are another data set, called ``gtsrb-subset-26638`` in log and record, with
-    the number of all images.
+    the number of all images. Nothing but the numbers is compared.
 
     Args:
         root: Folder in which the archives are unpacked, or with the class folders.
@@ -81,6 +81,8 @@ class TrafficSigns(ImageData):
 
     def __init__(self, root: str = "data", batch_size: int = 256, augment: Augmentation = "crop", download: bool = False) -> None:
         super().__init__(batch_size, augment)
+        if augment not in ("none", "crop"):
+            raise ConfigError(f"augment={augment!r}", "give crop or none: a sign in the mirror is another sign")
         self.root = Path(root)
         self.download = download
 
@@ -109,12 +111,14 @@ class TrafficSigns(ImageData):
         parts = {"test": test}
         if train:
             parts["train"], parts["validation"] = split(rest, _signs(rest))
+        if empty := [name for name, part in parts.items() if not len(part)]:
+            raise InputError(f"{place} has {len(set(_signs(rest)))} signs: none is left for {empty[0]}", "restore the others")
         return {name: part.decoded() for name, part in parts.items()}
 
     def _layout(self) -> tuple[Path, str] | None:
         """Return the place that holds images, and the folder of the training images in it."""
         folders = [(self.root / place, inside) for place in PLACES for inside in (*self.published, ".")]
-        found = [(place, inside) for place, inside in folders if _class_folders(place / inside)]
+        found = [(place, inside) for place, inside in folders if any(int(of.name) == 0 for of in _class_folders(place / inside))]
         if len(found) > 1:
             both = " and ".join(str(place / inside) for place, inside in found[:2])
             raise InputError(f"{both} both hold images", "remove one, or give a root that holds one")

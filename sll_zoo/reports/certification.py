@@ -173,7 +173,7 @@ def results_by_class(evaluation: Evaluation, class_names: Sequence[str]) -> list
 
 def confusions(evaluation: Evaluation, data: HeldOut) -> list[Confusion]:
     """Return which classes are taken for which, the most frequent confusions first."""
-    wrong = evaluation.proved.argsort(descending=True)
+    wrong = evaluation.proved.argsort(descending=True, stable=True)
     wrong = wrong[~evaluation.correct[wrong]]
     places: dict[tuple[int, int], list[int]] = {}
     for place, label, prediction in zip(

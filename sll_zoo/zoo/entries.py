@@ -71,7 +71,7 @@ DATA_OF_TAG = {
 }
 
 # Tags (data sets) that each architecture is registered for; the first is the default, for a name without a tag.
-_SMALL = {"nano": ("digits",), "tiny": ("cifar10_jpeg", "cifar10", "gtsrb")}
+_SMALL = {"nano": ("digits",), "tiny": ("cifar10_jpeg", "cifar10", "cifar100", "tiny_imagenet", "gtsrb")}
 TAGS = {
     name: _SMALL.get(name.partition("_")[2], ("cifar10", "cifar100", "tiny_imagenet", "cifar10_jpeg", "gtsrb"))
     for name in ARCHITECTURES
@@ -216,7 +216,7 @@ def what_there_is(name: str) -> str:
     nearest = nearest or [f"sll_{size}" for size in SIZES]
     architecture = name.partition(".")[0]
     if architecture in TAGS:
-        nearest = [f"{architecture}.{tag}" for tag in TAGS[architecture]]
+        nearest = [f"{architecture}.{tag}" for tag in TAGS[architecture] if f"{architecture}.{tag}" != name] or [architecture]
     return (
         f"nearest: {', '.join(nearest)}; with weights: {', '.join(read_records())}; "
         "or train your own with sll_zoo.CertifiedClassifier and a Lightning Trainer"
@@ -234,6 +234,8 @@ def _config(name: str, cfg: PretrainedCfg, kwargs: dict[str, Any]) -> LipNetConf
     if isinstance(architecture, LipConvNetConfig) and cfg.tag == "tiny_imagenet":
         # The comparison gives its networks for 64 x 64 images a sixth block, and half the width.
         sizes |= {"blocks": 6, "width": architecture.width // 2}
+    if isinstance(architecture, LipNetConfig) and architecture.patch > 1 and cfg.tag == "tiny_imagenet":
+        sizes["patch"] = 2 * architecture.patch  # as many pixels for the convolutions as at 32 x 32
     sizes |= kwargs
     if cfg.tag in DATA_OF_TAG and "mean" not in kwargs:
         mean = DATA_OF_TAG[cfg.tag].mean

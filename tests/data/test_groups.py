@@ -111,3 +111,24 @@ def test_groups_that_cannot_be_had_are_refused(signs, tmp_path):
         ImageFolder(str(signs), groups=str(tmp_path / "missing.csv")).prepare_data()
     with pytest.raises(InputError, match="1 groups: none is left"):
         ImageFolder(str(signs), groups="[_]").prepare_data()
+
+
+def test_a_csv_file_as_other_programs_write_it_says_the_same(signs, tmp_path):
+    rows = [f"{path.relative_to(signs).as_posix()},{path.name[:3]}" for path in signs.rglob("*.png")]
+    (tmp_path / "groups.csv").write_text("\r\n".join(["file,group", *rows, "", ""]), "utf-8-sig")
+    listed = ImageFolder(str(signs), groups=str(tmp_path / "groups.csv"))
+    pattern = ImageFolder(str(signs), groups="(?<=/)[^_]*")  # signs of the same number in both classes are one group
+    assert listed.part("test").samples == pattern.part("test").samples
+
+
+def test_groups_that_keep_nothing_together_are_warned_of(signs, caplog):
+    ImageFolder(str(signs), groups=".*").prepare_data()
+    assert "80 images" in caplog.text
+    caplog.clear()
+    ImageFolder(str(signs), groups=PATTERN).prepare_data()
+    assert not caplog.text
+
+
+def test_a_folder_does_not_take_the_name_of_a_published_data_set(signs):
+    assert ImageFolder(str(signs)).name == "signs"
+    assert ImageFolder(str(signs.rename(signs.with_name("cifar100")))).name == "folder-cifar100"

@@ -7,7 +7,7 @@ import pytest
 
 import sll_zoo
 from sll_zoo.data import TrafficSigns, open_data
-from sll_zoo.errors import InputError
+from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.zoo.entries import DATA_OF_TAG
 from sll_zoo.zoo.publishing.recording import measurement_on
 from tests.data import published
@@ -192,3 +192,9 @@ def test_the_tag_has_the_data_sets_classes():
     tag = DATA_OF_TAG["gtsrb"]
     assert (tag.input_size, tag.num_classes, tag.label_names) == (TrafficSigns.shape, 43, TrafficSigns.class_names)
     assert len(set(tag.label_names)) == 43
+
+
+def test_augmentations_that_mirror_signs_are_refused():
+    for augment in ("flip", "crop_flip", "paper"):
+        with pytest.raises(ConfigError, match=augment):
+            TrafficSigns(augment=augment)

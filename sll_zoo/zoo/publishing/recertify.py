@@ -27,7 +27,7 @@ def remeasure(model: LipschitzClassifier, measured: Measurement) -> str:
         PublishError: :func:`recertify` finds something else than is recorded.
     """
     try:
-        held_out = recorded_images(measured, model)
+        held_out = _at_hand(measured, model)
     except (UnknownNameError, InputError) as error:
         return (
             f"the recorded certificates were not computed again, since {measured.dataset} is not at hand in this folder ({error})"
@@ -37,17 +37,36 @@ def remeasure(model: LipschitzClassifier, measured: Measurement) -> str:
 
 
 def recorded_images(measured: Measurement, model: LipschitzClassifier) -> HeldOut:
-    """Return the images that a network was measured on.
+    """Return the images that a network was measured on, once their fingerprint is that of the record.
 
     Raises:
-        UnknownNameError, InputError: They are not at hand in this folder, or the record does not say how they are opened.
+        InputError: They are not at hand in the current folder, or others now: once an image is added to a folder or removed,
+            others are held out of it, and those may have been trained on.
     """
+    remedy = f"restore {measured.dataset} as it was, or give DATA, the images to measure on"
+    try:
+        held_out = _at_hand(measured, model)
+    except (UnknownNameError, InputError) as error:
+        raise InputError(f"the images of the record, of {measured.dataset}, are not at hand here ({error})", remedy) from error
+    if (found := fingerprint(held_out.batches())) != measured.fingerprint:
+        raise InputError(
+            f"{held_out.name} has fingerprint {found[:12]}…, the record {measured.fingerprint[:12]}…: these are not the images "
+            "that were held out",
+            remedy,
+        )
+    return held_out
+
+
+def _at_hand(measured: Measurement, model: LipschitzClassifier) -> HeldOut:
+    """Return the images that a record names, as they are now."""
     about = (model.config.input_shape, model.num_classes, label_names(model))
     if measured.source:
         return open_recorded(measured.source, *about)
     if measured.dataset in DATA_MODULES:  # an older record, which does not say how its images are opened
         return open_data(measured.dataset, *about)
-    raise InputError("the record does not say how it is opened", "measure again, with the images inside of the current folder")
+    raise InputError(
+        "the record does not say how its images are opened", "measure again, with the images inside of the current folder"
+    )
 
 
 def recertify(model: LipschitzClassifier, measured: Measurement, held_out: HeldOut) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sll_zoo import data as data_sets
 from sll_zoo.data.base import ImageData
+from sll_zoo.data.groups import is_table
 from sll_zoo.data.held_out import DATA_MODULES, HeldOut, open_data
 from sll_zoo.errors import InputError
 from sll_zoo.zoo.records.record import DataSource
@@ -31,6 +32,8 @@ def source_of(data: ImageData | HeldOut) -> DataSource | None:
         {'root': 'data/images', 'image_size': (8, 8), 'channels': 3}
     """
     if isinstance(data, HeldOut):
+        if not data.source:
+            return None
         module = DATA_MODULES.get(data.source)
         return source_of(module()) if module else _source(FOLDER, source=Path(data.source))
     class_path = f"sll_zoo.data.{type(data).__name__}"
@@ -71,7 +74,10 @@ def open_recorded(
         UnknownNameError: A folder for ``open_data``, which the command line measures on, that does not exist.
     """
     arguments = source.init_args
-    paths = [Path(value) for value in arguments.values() if isinstance(value, str)]
+    texts = {name: value for name, value in arguments.items() if isinstance(value, str)}
+    if not is_table(texts.get("groups", "")):
+        texts.pop("groups", None)  # a pattern
+    paths = [Path(value) for value in texts.values()]
     if outside := [path for path in paths if path.anchor or ".." in path.parts]:
         raise InputError(f"the record names {outside[0]}", "a record's paths lie inside of the current folder")
     size = arguments.get("image_size")

@@ -46,6 +46,7 @@ def through_json(source):
         lambda: ImageFolder("data/mine", image_size=8),
         lambda: ImageFolder(str(Path("data/mine").resolve()), image_size=8, channels=1),
         lambda: ImageFolder("data/mine", image_size=8, groups=r"[ab]/\d"),
+        lambda: ImageFolder("data/mine", image_size=8, groups=r"/../\d|/\d"),  # a pattern, no path
         lambda: ImageFolder("data/mine", image_size=8, groups=str(Path("data/groups.csv").resolve())),
         lambda: Synthetic(60, 2, SHAPE),
         Digits,
