@@ -78,7 +78,7 @@ def test_a_record_of_the_time_before_is_measured_on_a_named_data_set_or_not_at_a
     )
     for dataset in ("cifar10-jpeg", ROOT, str(Path(ROOT).resolve())):
         old = msgspec.structs.replace(before.measured, source=None, dataset=dataset)
-        assert "the record does not say how it is opened" in remeasure(model, old)
+        assert "the record does not say how its images are opened" in remeasure(model, old)
 
 
 def test_a_network_that_was_measured_by_the_command_line_is_measured_again(saved):
