@@ -68,8 +68,9 @@ def test_steps_at_ten_times_the_rate_give_no_nan(name, kind, steps):
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_orthogonal_layers_are_isometries_on_as_much_as_can_be(kind):
-    of = SUBJECTS[f"orthogonal-{kind}"][1]
+@pytest.mark.parametrize("name", ["orthogonal", "bro"])
+def test_orthogonal_layers_are_isometries_on_as_much_as_can_be(name, kind):
+    of = SUBJECTS[f"{name}-{kind}"][1]
     layer = of.layer()
     for _ in range(2):
         w = linear_matrix(layer, of.shape)

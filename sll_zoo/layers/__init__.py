@@ -10,11 +10,13 @@ from torch import nn
 
 from sll_zoo.layers.activation import Absolute, Householder, MaxMin
 from sll_zoo.layers.aol import AOLConv2d, AOLLinear
+from sll_zoo.layers.bro import BROConv2d, BROLinear
 from sll_zoo.layers.circular import FoldedCircular
 from sll_zoo.layers.cpl import CPLConv2d, CPLLinear
 from sll_zoo.layers.folding import fold, is_folded
 from sll_zoo.layers.head import UnitRowsLinear
 from sll_zoo.layers.linear_form import FoldedLinearForm
+from sll_zoo.layers.lires import LiResConv2d, LiResLinear
 from sll_zoo.layers.orthogonal import OrthogonalConv2d, OrthogonalLinear
 from sll_zoo.layers.residual import FoldedResidual, ResidualStack
 from sll_zoo.layers.sandwich import FoldedSandwich, SandwichConv2d, SandwichLinear
@@ -66,7 +68,9 @@ FAMILIES = {
     "cpl": Family("residual", "norm", CPLConv2d, CPLLinear),
     "aol": Family("linear", "row sums", AOLConv2d, AOLLinear),
     "spectral": Family("linear", "norm", SpectralConv2d, SpectralLinear),
+    "lires": Family("linear", "norm", LiResConv2d, LiResLinear),
     "orthogonal": Family("linear", "identity", OrthogonalConv2d, OrthogonalLinear),
+    "bro": Family("linear", "full, WᵀW", BROConv2d, BROLinear),
     "sandwich": Family("sandwich", "complete", SandwichConv2d, SandwichLinear),
 }
 
@@ -75,6 +79,8 @@ __all__ = [
     "AOLConv2d",
     "AOLLinear",
     "Absolute",
+    "BROConv2d",
+    "BROLinear",
     "CPLConv2d",
     "CPLLinear",
     "Center",
@@ -84,6 +90,8 @@ __all__ = [
     "FoldedResidual",
     "FoldedSandwich",
     "Householder",
+    "LiResConv2d",
+    "LiResLinear",
     "MaxMin",
     "NormOneAvgPool2d",
     "OrthogonalConv2d",
