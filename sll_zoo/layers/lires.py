@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from sll_zoo.functional.spectral import contraction
 from sll_zoo.layers.linear_form import LipschitzConv2d, LipschitzLinear
 
-# K starts with a norm of about 0.02: near enough to the identity for a layer to keep a signal, and no two channels are alike.
-_almost_zero_ = partial(nn.init.xavier_normal_, gain=0.01)
+# K starts with a norm of about 0.002, so that a layer keeps a signal, and no two channels are alike.
+_almost_zero_ = partial(nn.init.xavier_normal_, gain=0.001)
 
 
 class LiResLinear(LipschitzLinear):
@@ -54,8 +54,8 @@ class LiResLinear(LipschitzLinear):
 class LiResConv2d(LipschitzConv2d):
     """1-Lipschitz convolution, :class:`LiResLinear` for kernels: (batch, in_channels, h, w) → (batch, out_channels, h, w).
 
-    x + K ⋆ x is the convolution with K plus I in its middle. With a kernel of 3 × 3 the bound of the norm covers the frequencies
-    between those sampled by a factor of 1.0097, so that the layer starts at the identity times 0.99 / (1 + ‖K‖).
+    x + K ⋆ x is the convolution with K plus I in its middle. A kernel of more than one pixel starts at 0.98 to 0.99 times the
+    identity, of which 0.01 is for the frequencies between those that the bound samples.
 
     Args:
         in_channels: Channels of the input.
