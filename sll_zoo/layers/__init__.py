@@ -44,20 +44,20 @@ class Family(NamedTuple):
         made = [make.func if isinstance(make, partial) else make for make in (self.conv, self.linear)]
         return cast("tuple[type[nn.Module], ...]", tuple(made))
 
-    def conv_block(self, channels: int, inner_channels: int, kernel_size: int) -> nn.Module:
-        """Return a convolutional layer that keeps the channels, with an activation if it has none."""
-        if self.form == "residual":
-            return self.conv(channels, inner_channels, kernel_size)
-        return self._activated(self.conv(channels, channels, kernel_size))
+    def conv_block(self, channels: int, inner_channels: int, kernel_size: int, maxmin: bool = False) -> nn.Module:
+        """Return a convolutional layer that keeps the channels, with MaxMin behind it: see :meth:`_activated`."""
+        return self._activated(self.conv(channels, self._second(channels, inner_channels), kernel_size), maxmin)
 
-    def dense_block(self, features: int, inner_features: int) -> nn.Module:
-        """Return a dense layer that keeps the features, with an activation if it has none."""
-        if self.form == "residual":
-            return self.linear(features, inner_features)
-        return self._activated(self.linear(features, features))
+    def dense_block(self, features: int, inner_features: int, maxmin: bool = False) -> nn.Module:
+        """Return a dense layer that keeps the features, with MaxMin behind it: see :meth:`_activated`."""
+        return self._activated(self.linear(features, self._second(features, inner_features)), maxmin)
 
-    def _activated(self, layer: nn.Module) -> nn.Module:
-        return nn.Sequential(layer, MaxMin()) if self.form == "linear" else layer
+    def _second(self, outer: int, inner: int) -> int:
+        return inner if self.form == "residual" else outer
+
+    def _activated(self, layer: nn.Module, maxmin: bool) -> nn.Module:
+        """Return a layer with MaxMin behind it if it has no activation, and a residual one if ``maxmin`` asks for it."""
+        return nn.Sequential(layer, MaxMin()) if self.form == "linear" or (maxmin and self.form == "residual") else layer
 
 
 FAMILIES = {
