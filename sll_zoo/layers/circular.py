@@ -28,7 +28,7 @@ class CircularConv2d(nn.Module):
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
-        """Rows and columns of the matrix of a frequency: those of the kernel of free parameters, if a family does not differ."""
+        """Rows and columns of the matrix of a frequency: those of the weight, unless a family says otherwise."""
         return self.weight.shape[0], self.weight.shape[1]
 
     @property
