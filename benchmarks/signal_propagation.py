@@ -38,7 +38,8 @@ features ({inner} inner), as the networks stack them, at initialisation; {inputs
 ## What was chosen, and why
 
 Linear maps (`aol`, `spectral`) start orthogonal: T is then WᵀW, and what is lost is what MaxMin moves into the mean, as in the
-`orthogonal` family, whose start matters little. `sandwich` starts where half of the energy goes to each of its two matrices, and
+`orthogonal` and `bro` families, whose start matters little. `lires` starts at the identity, so that one MaxMin finds its pairs as
+the one before has sorted them. `sandwich` starts where half of the energy goes to each of its two matrices, and
 with a bias of 1, since relu loses half of a signal around 0. The residual families start as the authors of SLL start them (Xavier
 normal weights): up to ten layers SLL keeps more of a signal with them than with orthogonal ones, and published training
 carries over. Orthogonal weights would keep more of it in deeper stacks, and for the tighter T from ten layers on.

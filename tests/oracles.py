@@ -114,6 +114,18 @@ def orthogonal(layer, x):
     return y.reshape(len(x), len(layer.bias), *x.shape[2:])
 
 
+def bro(layer, x):
+    """Return x − 2 W (WᵀW + δ I)⁻¹ Wᵀ x + b in as many channels as there are outputs, W of unit norm; x is padded with zeros."""
+    v = layer.weight.detach().numpy()
+    v = v / np.sqrt((v**2).sum())
+    v = v if v.ndim == 2 else circular_matrix(v, *x.shape[2:])
+    padded = np.zeros((len(x), layer.weight.shape[1], *x.shape[2:]))
+    padded[:, : x.shape[1]] = x
+    flat = padded.reshape(len(x), -1)
+    y = flat - 2 * np.linalg.solve(v @ v.T + 1e-12 * np.eye(len(v)), v @ flat.T).T @ v
+    return y.reshape(padded.shape)[:, : len(layer.bias)] + layer.bias.detach().numpy().reshape(-1, *(1,) * (x.ndim - 2))
+
+
 def sandwich(layer, x):
     """Return √2 Aᵀ Ψ relu(√2 Ψ⁻¹ B x + b), where [Aᵀ; Bᵀ] is a matrix with orthonormal columns."""
     q, psi, bias = orthonormal(layer, x), np.exp(along_pixels(layer.log_psi, x)), along_pixels(layer.bias, x)
@@ -129,5 +141,6 @@ ORACLES = {
     "sll8": sll(8),
     "aol": aol,
     "orthogonal": orthogonal,
+    "bro": bro,
     "sandwich": sandwich,
 }

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sll_zoo.functional.convolution import same_conv2d, same_conv2d_adjoint
-from sll_zoo.layers import FAMILIES
+from sll_zoo.layers import FAMILIES, LiResConv2d, LiResLinear
 from tests import tolerances as tol
 from tests.laws import LAWS, Subject, gains, law_09_equals_the_dense_oracle, law_10_survives_round_trips, train
 from tests.marks import slow_but
@@ -68,14 +68,22 @@ def test_steps_at_ten_times_the_rate_give_no_nan(name, kind, steps):
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_orthogonal_layers_are_isometries_on_as_much_as_can_be(kind):
-    of = SUBJECTS[f"orthogonal-{kind}"][1]
+@pytest.mark.parametrize("name", ["orthogonal", "bro"])
+def test_orthogonal_layers_are_isometries_on_as_much_as_can_be(name, kind):
+    of = SUBJECTS[f"{name}-{kind}"][1]
     layer = of.layer()
     for _ in range(2):
         w = linear_matrix(layer, of.shape)
         gram = w @ w.mT if w.shape[0] <= w.shape[1] else w.mT @ w
         assert (gram - torch.eye(len(gram))).abs().max() <= tol.GAIN
         train(layer, of.inputs(8))
+
+
+@pytest.mark.parametrize("layer", [LiResLinear(64, 64, bias=False), LiResConv2d(64, 64, bias=False)], ids=["linear", "conv3"])
+def test_linear_residual_layers_start_near_the_identity(layer):
+    x = torch.randn(2, 64, *(() if isinstance(layer, LiResLinear) else (8, 8)))
+    assert 0.98 <= (layer(x) * x).sum() / x.square().sum() <= 1
+    assert (layer(x) - x).norm() <= 0.02 * x.norm()
 
 
 @pytest.mark.parametrize("name", FAMILIES)

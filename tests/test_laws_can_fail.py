@@ -6,7 +6,7 @@ from torch import nn
 
 from sll_zoo.functional.rescaling import abs_gram, gershgorin
 from sll_zoo.functional.residual import residual
-from sll_zoo.layers import SLLLinear
+from sll_zoo.layers import BROLinear, LiResLinear, SLLLinear
 from tests import laws
 from tests.oracles import ORACLES
 
@@ -83,6 +83,22 @@ class TooShortT(Broken):
         return 4 * super().step()
 
 
+class ReflectsTooFar(BROLinear):
+    def __init__(self):
+        super().__init__(6, 6)
+
+    def constrained_weight(self):
+        return torch.eye(6) + 1.05 * (super().constrained_weight() - torch.eye(6))  # 2.1 in place of 2
+
+
+class TooSmallNorm(LiResLinear):
+    def __init__(self):
+        super().__init__(6, 6)
+
+    def constrained_weight(self):
+        return super().constrained_weight() / 0.9
+
+
 class NoGradient(Broken):
     def __init__(self):
         super().__init__()
@@ -92,7 +108,11 @@ class NoGradient(Broken):
 REFUSED = [
     (laws.law_01_gain_is_at_most_one, Stretched),
     (laws.law_01_gain_is_at_most_one, TooShortT),
+    (laws.law_01_gain_is_at_most_one, ReflectsTooFar),
+    (laws.law_01_gain_is_at_most_one, TooSmallNorm),
     (laws.law_02_no_pair_is_stretched, Stretched),
+    (laws.law_02_no_pair_is_stretched, ReflectsTooFar),
+    (laws.law_02_no_pair_is_stretched, TooSmallNorm),
     (laws.law_03_is_not_the_zero_map, Zero),
     (laws.law_04_every_parameter_matters, CancelledQ),
     (laws.law_04_every_parameter_matters, NoGradient),
@@ -105,6 +125,8 @@ REFUSED = [
     (laws.law_10_survives_round_trips, ForgetsState),
     (laws.law_12_bfloat16_autocast_keeps_the_slack, NoticesAutocast),
     (laws.law_13_the_sdp_condition_holds, TooShortT),
+    (laws.law_13_the_sdp_condition_holds, ReflectsTooFar),
+    (laws.law_13_the_sdp_condition_holds, TooSmallNorm),
 ]
 
 

@@ -49,7 +49,7 @@ def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificat
             yourself; the radii of a frozen network are always sound.
 
     Guarantee: in exact arithmetic on the stored weights; rounding is accounted for at ties only. With ``sound``, in floating
-        point: ``slack`` is subtracted from each radius, below 1e-8 in float64 for the networks measured; orthogonal and sandwich
+        point: ``slack`` is subtracted from each radius, below 1e-8 in float64 for the networks measured; circular
         convolutions rest on an assumption about Fourier transforms. An image with logits that are not finite has radius 0.
 
     Raises:
@@ -94,7 +94,7 @@ def _constants(network: Any) -> Tensor:
 def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
     """Return the network by which certificates are computed: the frozen model, or the model folded in float64.
 
-    Orthogonal and sandwich convolutions are not folded if their matrices would take more than 4 GB, nor in networks that are not
+    Circular convolutions are not folded if their matrices would take more than 4 GB, nor in networks that are not
     of the zoo, where the sizes of their images are unknown.
 
     Args:

@@ -1,4 +1,4 @@
-"""Orthogonal matrices by the Cayley transform, real and complex, and layers that apply one for each frequency."""
+"""Orthogonal matrices, real and complex: Cayley transforms and block reflectors; layers that apply one for each frequency."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 
 # Limit of log ‖M‖: the condition number of I + A grows with ‖M‖², to 1e6 at ‖M‖ = 1e3, where float64 keeps ten digits.
 LOG_NORM_LIMIT = math.log(1e3)
+# δ of a block reflector, for W of unit size: some hundred times the rounding of WᵀW in float64, so that WᵀW + δ I is positive
+# definite as it is computed; gradients grow with 1/√δ at most.
+RIDGE = 1e-12
 
 
 def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch rows cols"]:
@@ -38,14 +41,39 @@ def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch ro
     return upper if square else torch.cat([upper, -2 * v @ inverse], -2)
 
 
+def block_reflector(v: Inexact[Tensor, "*batch rank features"], rows: int, cols: int) -> Inexact[Tensor, "*batch rows cols"]:
+    """Return the first rows and columns of I − 2 W T⁻¹ Wᴴ, where W = Vᴴ and T = WᴴW + δ I, which is of norm at most 1.
+
+    W T⁻¹ Wᴴ has the eigenvalues σ²/(σ² + δ) in [0, 1), for the singular values σ of W, so that the whole is a symmetric
+    contraction for every W, and orthogonal up to 4δ/σ² (``RIDGE``): it reflects the space of W's columns. It is computed as
+    QᴴQ, Q = L⁻¹ V, from the Cholesky factor L of T, which stays symmetric and below 1 as it is rounded.
+
+    Args:
+        v: V = Wᴴ, of unit size, as :func:`of_unit_norm` gives.
+        rows: Rows to return, at most ``features``.
+        cols: Columns to return, at most ``features``.
+
+    Source: Lai et al. 2025 (arXiv 2505.15174), without δ.
+    """
+    t = v @ v.mH + RIDGE * torch.eye(v.shape[-2], dtype=v.dtype, device=v.device)
+    # cholesky_ex carries NaN on, as other layers do, and does not wait for a GPU to look for it.
+    q = torch.linalg.solve_triangular(torch.linalg.cholesky_ex(t).L, v, upper=False)
+    projection: Tensor = q[..., :rows].mH @ q[..., :cols]
+    return torch.eye(rows, cols, dtype=v.dtype, device=v.device) - 2 * projection
+
+
+def of_unit_norm(m: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return M/‖M‖ (Frobenius) in float64, and 0 for M = 0: no size of M overflows, and the gradient is finite."""
+    unit = to_unit_size(m.double())
+    return unit * safe_reciprocal(unit.square().sum()).sqrt()
+
+
 def normalised(m: Float[Tensor, "*shape"], log_norm: Float[Tensor, ""]) -> Float[Tensor, "*shape"]:
-    """Return M · e^log_norm / ‖M‖ (Frobenius) in float64, and 0 for M = 0: no size of M overflows, and the gradient is finite.
+    """Return M · e^log_norm / ‖M‖: see :func:`of_unit_norm`.
 
     log_norm is bounded (``LOG_NORM_LIMIT``), which keeps the guarantee: the Cayley transform of every matrix is orthogonal.
     """
-    norm = log_norm.double().clamp(-LOG_NORM_LIMIT, LOG_NORM_LIMIT).exp()
-    unit = to_unit_size(m.double())
-    return unit * (norm * safe_reciprocal(unit.square().sum()).sqrt())
+    return of_unit_norm(m) * log_norm.double().clamp(-LOG_NORM_LIMIT, LOG_NORM_LIMIT).exp()
 
 
 def to_frequencies(x: Float[Tensor, "batch c h w"]) -> Inexact[Tensor, "h half_w c batch"]:

@@ -12,7 +12,8 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from sll_zoo.functional.convolution import frequencies
-from sll_zoo.functional.rescaling import floored_log, gram_power
+from sll_zoo.functional.fast.products import full_precision
+from sll_zoo.functional.rescaling import floored_log, gram_power, safe_reciprocal, to_unit_size
 
 # Default powers k of WᵀW. ‖W‖² is overestimated by a factor of at most (√n)^{1/k} for n units: 1.06 for 2,048 units and k = 64.
 # Convolutions have a smaller k, since each doubling costs them more.
@@ -52,6 +53,13 @@ def squared_spectral_norm_upper_bound(
     power = power or (LINEAR_POWER if weight.ndim == 2 else CONV_POWER)
     gram, log_scale = gram_power(operators, power)
     return ((floored_log(gram.abs().sum(-1).amax()) + log_scale) / power).exp() * between
+
+
+def contraction(weight: Float[Tensor, "out in_ *kernel"]) -> Float[Tensor, "out in_ *kernel"]:
+    """Return W/c, with the upper bound c of ‖W‖ whose square :func:`squared_spectral_norm_upper_bound` gives; 0 for W = 0."""
+    with full_precision(weight.device.type):
+        weight = to_unit_size(weight)  # the quotient does not depend on the size of W
+        return weight * safe_reciprocal(squared_spectral_norm_upper_bound(weight)).sqrt()
 
 
 @torch.no_grad()

@@ -10,11 +10,13 @@ from torch import nn
 
 from sll_zoo.layers.activation import Absolute, Householder, MaxMin
 from sll_zoo.layers.aol import AOLConv2d, AOLLinear
+from sll_zoo.layers.bro import BROConv2d, BROLinear
 from sll_zoo.layers.circular import FoldedCircular
 from sll_zoo.layers.cpl import CPLConv2d, CPLLinear
 from sll_zoo.layers.folding import fold, is_folded
 from sll_zoo.layers.head import UnitRowsLinear
 from sll_zoo.layers.linear_form import FoldedLinearForm
+from sll_zoo.layers.lires import LiResConv2d, LiResLinear
 from sll_zoo.layers.orthogonal import OrthogonalConv2d, OrthogonalLinear
 from sll_zoo.layers.residual import FoldedResidual, ResidualStack
 from sll_zoo.layers.sandwich import FoldedSandwich, SandwichConv2d, SandwichLinear
@@ -42,20 +44,20 @@ class Family(NamedTuple):
         made = [make.func if isinstance(make, partial) else make for make in (self.conv, self.linear)]
         return cast("tuple[type[nn.Module], ...]", tuple(made))
 
-    def conv_block(self, channels: int, inner_channels: int, kernel_size: int) -> nn.Module:
-        """Return a convolutional layer that keeps the channels, with an activation if it has none."""
-        if self.form == "residual":
-            return self.conv(channels, inner_channels, kernel_size)
-        return self._activated(self.conv(channels, channels, kernel_size))
+    def conv_block(self, channels: int, inner_channels: int, kernel_size: int, maxmin: bool = False) -> nn.Module:
+        """Return a convolutional layer that keeps the channels, with MaxMin behind it: see :meth:`_activated`."""
+        return self._activated(self.conv(channels, self._second(channels, inner_channels), kernel_size), maxmin)
 
-    def dense_block(self, features: int, inner_features: int) -> nn.Module:
-        """Return a dense layer that keeps the features, with an activation if it has none."""
-        if self.form == "residual":
-            return self.linear(features, inner_features)
-        return self._activated(self.linear(features, features))
+    def dense_block(self, features: int, inner_features: int, maxmin: bool = False) -> nn.Module:
+        """Return a dense layer that keeps the features, with MaxMin behind it: see :meth:`_activated`."""
+        return self._activated(self.linear(features, self._second(features, inner_features)), maxmin)
 
-    def _activated(self, layer: nn.Module) -> nn.Module:
-        return nn.Sequential(layer, MaxMin()) if self.form == "linear" else layer
+    def _second(self, outer: int, inner: int) -> int:
+        return inner if self.form == "residual" else outer
+
+    def _activated(self, layer: nn.Module, maxmin: bool) -> nn.Module:
+        """Return a layer with MaxMin behind it if it has no activation, and a residual one if ``maxmin`` asks for it."""
+        return nn.Sequential(layer, MaxMin()) if self.form == "linear" or (maxmin and self.form == "residual") else layer
 
 
 FAMILIES = {
@@ -66,7 +68,9 @@ FAMILIES = {
     "cpl": Family("residual", "norm", CPLConv2d, CPLLinear),
     "aol": Family("linear", "row sums", AOLConv2d, AOLLinear),
     "spectral": Family("linear", "norm", SpectralConv2d, SpectralLinear),
+    "lires": Family("linear", "norm", LiResConv2d, LiResLinear),
     "orthogonal": Family("linear", "identity", OrthogonalConv2d, OrthogonalLinear),
+    "bro": Family("linear", "full, WᵀW", BROConv2d, BROLinear),
     "sandwich": Family("sandwich", "complete", SandwichConv2d, SandwichLinear),
 }
 
@@ -75,6 +79,8 @@ __all__ = [
     "AOLConv2d",
     "AOLLinear",
     "Absolute",
+    "BROConv2d",
+    "BROLinear",
     "CPLConv2d",
     "CPLLinear",
     "Center",
@@ -84,6 +90,8 @@ __all__ = [
     "FoldedResidual",
     "FoldedSandwich",
     "Householder",
+    "LiResConv2d",
+    "LiResLinear",
     "MaxMin",
     "NormOneAvgPool2d",
     "OrthogonalConv2d",

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 
 from sll_zoo.errors import InputError
 from sll_zoo.functional.fast.products import full_precision
 from sll_zoo.functional.orthogonal import apply_matrices
-from sll_zoo.layers.seal import Sealed
+from sll_zoo.layers.linear_form import FoldedLinearForm
+from sll_zoo.layers.seal import Sealed, sealed
 
 
 class CircularConv2d(nn.Module):
     """A circular convolution with one matrix for each frequency; its folded form takes images of one size only.
 
     Attributes:
-        weight: Free parameters (rows, cols, k, k) of matrices (rows, cols).
+        weight: Free parameters with a kernel (..., k, k).
         out_channels: Channels of the output.
     """
 
     weight: nn.Parameter
     out_channels: int
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """Rows and columns of the matrix of a frequency: those of the weight, unless a family says otherwise."""
+        return self.weight.shape[0], self.weight.shape[1]
 
     @property
     def is_pixelwise(self) -> bool:
@@ -34,7 +42,32 @@ class CircularConv2d(nn.Module):
 
     def bytes_at(self, size: tuple[int, int]) -> int:
         """Return how many bytes the matrices for images of ``size`` take in float64, for a kernel of more than one pixel."""
-        return 16 * size[0] * (size[1] // 2 + 1) * self.weight.shape[:2].numel()
+        return 16 * size[0] * (size[1] // 2 + 1) * math.prod(self.matrix_shape)
+
+
+class CircularLinearForm(CircularConv2d):
+    """The circular linear form x ↦ Q x + b, (batch, in, h, w) → (batch, out, h, w), where the family computes Q from its weight.
+
+    Q depends on the image's size, and is computed at every forward for the size of the input: one matrix for each frequency, or a
+    single one if the kernel has one pixel. The folded form takes images of one size only.
+    """
+
+    bias: nn.Parameter | None
+
+    def matrices(self, size: tuple[int, int]) -> Inexact[Tensor, "*frequencies out in_"]:
+        """Return Q in float64: one matrix for each frequency of images of ``size``, or one real one for all pixels."""
+        raise NotImplementedError
+
+    def forward(self, x: Float[Tensor, "batch in_ h w"]) -> Float[Tensor, "batch out h w"]:
+        """Apply the layer."""
+        return apply_circular(x, self.matrices((x.shape[2], x.shape[3])), self.bias)
+
+    def fold_at(self, size: tuple[int, int]) -> FoldedCircular | FoldedLinearForm:
+        """Return the same map of images of ``size`` with Q computed once and stored, for evaluation and deployment."""
+        q = self.matrices(size)
+        if q.is_complex():
+            return sealed(FoldedCircular(q, self.bias, size))
+        return sealed(FoldedLinearForm(q[:, :, None, None].contiguous(), self.bias, "zeros"))
 
 
 class StoredMatrices(Sealed):

@@ -54,11 +54,11 @@ def fold(module: nn.Module, dtype: torch.dtype | None = None, size: Size | None 
     touched. In a module that is no network of the zoo, a layer with a hook or a replaced method, or of a subclass with another
     ``forward``, stays as it is.
 
-    Orthogonal and sandwich convolutions are stored as one matrix for each frequency of the images that they take, and the copy
-    takes images of this size only. In float64 a layer takes 16 h (w // 2 + 1) rows cols bytes, with out rows and in columns, for
-    a sandwich in + out rows and out columns. A network of these two families on 32 × 32 images takes 0.4 and 0.7 GB (small), 3.5
-    and 7.1 GB (large), 8.8 and 17.5 GB (xlarge), and nearly four times as much on 64 × 64. A kernel of one pixel is stored as
-    one real matrix.
+    Circular convolutions (orthogonal, bro, sandwich) are stored as one matrix for each frequency of the images that they take,
+    and the copy takes images of this size only. In float64 a layer takes 16 h (w // 2 + 1) rows cols bytes, with out rows and in
+    columns, for a sandwich in + out rows and out columns. A network of the first two families, or of sandwich layers, on 32 × 32
+    images takes 0.4 or 0.7 GB (small), 3.5 or 7.1 GB (large), 8.8 or 17.5 GB (xlarge), and nearly four times as much on 64 × 64.
+    A kernel of one pixel is stored as one real matrix.
 
     Args:
         module: A network or a layer.
@@ -66,8 +66,8 @@ def fold(module: nn.Module, dtype: torch.dtype | None = None, size: Size | None 
         size: (h, w) of the images that the circular convolutions of ``module`` take. A network of the zoo knows that itself.
 
     Raises:
-        ConfigError: A network of the zoo that is no chain of layers of known kinds, or to which something is attached; an
-            orthogonal or sandwich convolution in another module, without ``size``.
+        ConfigError: A network of the zoo that is no chain of layers of known kinds, or to which something is attached; a
+            circular convolution in another module, without ``size``.
 
     Example:
         >>> import torch

@@ -5,6 +5,7 @@ A family is a subclass of ``LipschitzLinear`` and one of ``LipschitzConv2d`` tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Unpack
 
 from jaxtyping import Float
@@ -22,6 +23,7 @@ class _LinearForm(nn.Module):
     weight: nn.Parameter
     bias: nn.Parameter | None
     padding_mode: PaddingMode = "zeros"
+    fill: Callable[[Tensor], object] = staticmethod(orthogonal_)
 
     def constrained_weight(self) -> Float[Tensor, "out in_ *kernel"]:
         """Return W̃, of norm at most 1: the family's choice."""
@@ -56,7 +58,7 @@ class LipschitzLinear(_LinearForm):
 
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True, **placement: Unpack[Placement]) -> None:
         super().__init__()
-        self.weight, self.bias = weight_and_bias((out_features, in_features), bias, orthogonal_, **placement)
+        self.weight, self.bias = weight_and_bias((out_features, in_features), bias, self.fill, **placement)
 
 
 class LipschitzConv2d(_LinearForm):
@@ -88,7 +90,7 @@ class LipschitzConv2d(_LinearForm):
         require_odd(kernel_size)
         self.padding_mode = padding_mode
         shape = (out_channels, in_channels, kernel_size, kernel_size)
-        self.weight, self.bias = weight_and_bias(shape, bias, orthogonal_, **placement)
+        self.weight, self.bias = weight_and_bias(shape, bias, self.fill, **placement)
 
 
 class FoldedLinearForm(Sealed):

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from sll_zoo.functional.fast.products import full_precision
 from sll_zoo.functional.orthogonal import cayley, normalised, operators
-from sll_zoo.layers.circular import CircularConv2d, FoldedCircular, apply_circular
-from sll_zoo.layers.linear_form import FoldedLinearForm, LipschitzLinear
+from sll_zoo.layers.circular import CircularLinearForm
+from sll_zoo.layers.linear_form import LipschitzLinear
 from sll_zoo.layers.parameters import Placement, require_odd, weight_and_bias
-from sll_zoo.layers.seal import sealed
 
 
 class OrthogonalLinear(LipschitzLinear):
@@ -55,11 +54,11 @@ class OrthogonalLinear(LipschitzLinear):
             return q.to(torch.promote_types(self.weight.dtype, torch.float32))
 
 
-class OrthogonalConv2d(CircularConv2d):
+class OrthogonalConv2d(CircularLinearForm):
     """A circular convolution that is orthogonal: in the Fourier domain, a Cayley transform for each frequency.
 
-    The operator depends on the image's size, and is computed at every forward for the size of the input: one matrix inverse for
-    each frequency, or a single one if the kernel has one pixel. The folded form takes images of one size only.
+    A forward computes one matrix inverse for each frequency of its images, or a single one if the kernel has one pixel. The
+    folded form takes images of one size only.
 
     Args:
         in_channels: Channels of the input.
@@ -96,18 +95,7 @@ class OrthogonalConv2d(CircularConv2d):
         self.log_norm = nn.Parameter(self.weight.detach().norm().log())
         self.out_channels = out_channels
 
-    def forward(self, x: Float[Tensor, "batch in_ h w"]) -> Float[Tensor, "batch out h w"]:
-        """Apply the layer."""
-        return apply_circular(x, self.matrices((x.shape[2], x.shape[3])), self.bias)
-
     def matrices(self, size: tuple[int, int]) -> Inexact[Tensor, "*frequencies out in_"]:
         """Return Q in float64: one matrix for each frequency of images of ``size``, or one real one for all pixels."""
         with full_precision(self.weight.device.type):
             return cayley(operators(normalised(self.weight, self.log_norm), size))
-
-    def fold_at(self, size: tuple[int, int]) -> FoldedCircular | FoldedLinearForm:
-        """Return the same map of images of ``size`` with Q computed once and stored, for evaluation and deployment."""
-        q = self.matrices(size)
-        if q.is_complex():
-            return sealed(FoldedCircular(q, self.bias, size))
-        return sealed(FoldedLinearForm(q[:, :, None, None].contiguous(), self.bias, "zeros"))

@@ -30,6 +30,12 @@ def require_odd(kernel_size: int) -> None:
         raise ConfigError(f"kernel_size={kernel_size}", "choose an odd integer, for example 3")
 
 
+def require_sizes(shape: tuple[int, ...]) -> None:
+    """Raise ConfigError unless every size of a weight is at least 1."""
+    if min(shape) < 1:
+        raise ConfigError(f"weight of shape {shape}", "every size must be at least 1")
+
+
 def weight_and_bias(
     shape: tuple[int, ...],
     bias: bool,
@@ -42,8 +48,7 @@ def weight_and_bias(
     Raises:
         ConfigError: A size below 1.
     """
-    if min(shape) < 1:
-        raise ConfigError(f"weight of shape {shape}", "every size must be at least 1")
+    require_sizes(shape)
     weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
     offset = nn.Parameter(torch.empty(shape[0], device=device, dtype=dtype)) if bias else None
     if not weight.is_meta:  # a meta tensor has nothing to fill, and torch is slow there

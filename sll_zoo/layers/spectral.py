@@ -8,17 +8,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from sll_zoo.functional.fast.products import full_precision
-from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
-from sll_zoo.functional.spectral import squared_spectral_norm_upper_bound
+from sll_zoo.functional.spectral import contraction
 from sll_zoo.layers.linear_form import LipschitzConv2d, LipschitzLinear
-
-
-def _constrained(weight: Tensor) -> Tensor:
-    """Return W divided by an upper bound of its norm."""
-    with full_precision(weight.device.type):
-        weight = to_unit_size(weight)  # the quotient does not depend on the size of W
-        return weight * safe_reciprocal(squared_spectral_norm_upper_bound(weight)).sqrt()
 
 
 class SpectralLinear(LipschitzLinear):
@@ -45,7 +36,7 @@ class SpectralLinear(LipschitzLinear):
 
     def constrained_weight(self) -> Float[Tensor, "out in_"]:
         """Return W divided by an upper bound of its norm."""
-        return _constrained(self.weight)
+        return contraction(self.weight)
 
 
 class SpectralConv2d(LipschitzConv2d):
@@ -74,4 +65,4 @@ class SpectralConv2d(LipschitzConv2d):
 
     def constrained_weight(self) -> Float[Tensor, "out in_ k k"]:
         """Return W divided by an upper bound of its norm."""
-        return _constrained(self.weight)
+        return contraction(self.weight)

@@ -188,12 +188,13 @@ class LipschitzClassifier(nn.Module):
             ConfigError: ``enable`` for a network that keeps the inputs of its layers.
         """
         finds_again = FAMILIES[self.config.family].form == "residual" and any(
-            isinstance(m, ResidualStack) for m in self.modules()
+            isinstance(stack, ResidualStack) and not any(isinstance(block, nn.Sequential) for block in stack)
+            for stack in self.modules()
         )
         if enable and not finds_again:
             raise ConfigError(
                 f"gradient checkpointing of a {type(self).__name__} of family {self.config.family}",
-                "train with smaller batches and accumulate_grad_batches, or take a LipNet of family sll, which needs none",
+                "train with smaller batches and accumulate_grad_batches, or take a LipNet of family sll without maxmin",
             )
 
     def no_weight_decay(self) -> set[str]:

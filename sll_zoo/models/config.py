@@ -124,6 +124,8 @@ class LipNetConfig(NetworkConfig):
         conv_inner: Inner channels of each.
         patch: Edge of the squares of pixels that the convolutions take as one pixel of ``in_chans * patch²`` channels.
         pool: Edge of the pooling windows behind the convolutions; ``patch * pool`` divides the size of the images.
+        maxmin: Whether MaxMin follows residual layers too, which have an activation inside; linear ones always have it. The
+            convolutions then keep their inputs in memory during a training.
         dense_layers: Number of dense layers.
         dense_inner: Inner features of each.
     """
@@ -134,6 +136,14 @@ class LipNetConfig(NetworkConfig):
     dense_inner: int
     patch: int = 1
     pool: int = 4
+    maxmin: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.maxmin, bool):
+            raise ConfigError(f"maxmin={self.maxmin!r}", "give True or False")
+        if self.maxmin and FAMILIES[self.family].form != "residual":
+            raise ConfigError(f"maxmin=True for family={self.family!r}", "leave it out: it is for residual families, such as sll")
 
     @property
     def num_features(self) -> int:

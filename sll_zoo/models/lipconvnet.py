@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sll_zoo.layers import FAMILIES, MaxMin, PadChannels, PixelUnshuffle, TruncateChannels
+from sll_zoo.layers import FAMILIES, PadChannels, PixelUnshuffle, TruncateChannels
 from sll_zoo.models.classifier import LipschitzClassifier
 from sll_zoo.models.config import LipConvNetConfig
 from sll_zoo.models.structure import known_network
@@ -79,5 +79,4 @@ def _block(config: LipConvNetConfig, index: int) -> nn.Sequential:
 
 
 def _layer(family: str, channels: int, kernel_size: int) -> nn.Module:
-    layer = FAMILIES[family].conv_block(channels, channels, kernel_size)
-    return nn.Sequential(layer, MaxMin()) if FAMILIES[family].form == "residual" else layer
+    return FAMILIES[family].conv_block(channels, channels, kernel_size, maxmin=True)

@@ -39,11 +39,14 @@ class LipNet(LipschitzClassifier):
         self.patches = PixelUnshuffle(config.patch) if config.patch > 1 else nn.Identity()
         self.pad = PadChannels(config.least_width, config.width)
         self.convs = ResidualStack(
-            *(family.conv_block(config.width, config.conv_inner, config.kernel_size) for _ in range(config.conv_layers))
+            *(
+                family.conv_block(config.width, config.conv_inner, config.kernel_size, config.maxmin)
+                for _ in range(config.conv_layers)
+            )
         )
         self.pool = NormOneAvgPool2d(config.pool)
         self.denses = nn.Sequential(
-            *(family.dense_block(config.num_features, config.dense_inner) for _ in range(config.dense_layers))
+            *(family.dense_block(config.num_features, config.dense_inner, config.maxmin) for _ in range(config.dense_layers))
         )
         self.reset_classifier(config.num_classes)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sll_zoo.functional.orthogonal import cayley, normalised
+from sll_zoo.functional.orthogonal import block_reflector, cayley, normalised, of_unit_norm
 from tests import tolerances as tol
 
 
@@ -26,3 +26,14 @@ def test_normalising_neither_overflows_nor_divides_by_zero(scale):
     assert unit.norm().item() == pytest.approx(2.0 if scale else 0.0)
     unit.sum().backward()
     assert m.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("rank", [1, 100, 200])
+@pytest.mark.parametrize("spread", [0.0, 1e-8, 1e-6, 1e-4])
+def test_a_block_reflector_stretches_nothing_whatever_the_rank_of_its_weight(spread, rank):
+    rows = torch.randn(1, 200, dtype=torch.float64).expand(rank, 200)
+    v = of_unit_norm(rows + spread * torch.randn(rank, 200, dtype=torch.float64)).requires_grad_()
+    q = block_reflector(v, 200, 200)
+    assert torch.linalg.matrix_norm(q, 2) <= 1 + tol.GAIN
+    (q * torch.randn(200, 200)).sum().backward()
+    assert v.grad.abs().max() < 1e8

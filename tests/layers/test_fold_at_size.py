@@ -1,5 +1,6 @@
-"""Layers whose folded form is for images of one size: orthogonal and sandwich convolutions."""
+"""Layers whose folded form is for images of one size: circular convolutions."""
 
+import math
 import sys
 from types import SimpleNamespace
 
@@ -9,9 +10,10 @@ import torch
 from sll_zoo.certificates.certification import certify, evaluation_form
 from sll_zoo.certificates.soundness import freeze
 from sll_zoo.errors import ConfigError, InputError, WeightsError
-from sll_zoo.functional.orthogonal import cayley
+from sll_zoo.functional import orthogonal
 from sll_zoo.layers import (
     FAMILIES,
+    BROConv2d,
     FoldedLinearForm,
     MaxMin,
     OrthogonalConv2d,
@@ -26,16 +28,15 @@ from tests import tolerances as tol
 from tests.layers.test_fold import CONFIG, CONVNET, random_network
 
 
-@pytest.mark.parametrize("family", ["orthogonal", "sandwich"])
-def test_folding_a_network_makes_the_matrices_of_each_layer_once(family, monkeypatch):
-    net, made = random_network(CONVNET, family), []
-    for name in ("orthogonal.cayley", "sandwich.cayley"):
-        monkeypatch.setattr(f"sll_zoo.layers.{name}", lambda m: made.append(m) or cayley(m))
+@pytest.mark.parametrize(("family", "name"), [("orthogonal", "cayley"), ("bro", "block_reflector"), ("sandwich", "cayley")])
+def test_folding_a_network_makes_the_matrices_of_each_layer_once(family, name, monkeypatch):
+    net, made, original = random_network(CONVNET, family), [], getattr(orthogonal, name)
+    monkeypatch.setattr(f"sll_zoo.layers.{family}.{name}", lambda *args: made.append(args) or original(*args))
     fold(net, torch.float64)
     assert len(made) == net.config.depth
 
 
-@pytest.mark.parametrize("kind", [OrthogonalConv2d, SandwichConv2d])
+@pytest.mark.parametrize("kind", [OrthogonalConv2d, BROConv2d, SandwichConv2d])
 def test_a_circular_convolution_folds_for_the_images_of_one_size(kind):
     layer, x = kind(3, 4).double(), torch.rand(2, 3, 6, 5, dtype=torch.float64)
     folded = fold(layer, size=(6, 5))
@@ -50,7 +51,7 @@ def test_a_circular_convolution_folds_for_the_images_of_one_size(kind):
     assert torch.equal(fold(stack, size=(6, 5))(x), stack(x))
 
 
-@pytest.mark.parametrize("kind", [OrthogonalConv2d, SandwichConv2d])
+@pytest.mark.parametrize("kind", [OrthogonalConv2d, BROConv2d, SandwichConv2d])
 def test_a_kernel_of_one_pixel_is_one_real_matrix_for_every_size(kind):
     layer = kind(3, 4, 1).double()
     folded = fold(layer)
@@ -58,8 +59,8 @@ def test_a_kernel_of_one_pixel_is_one_real_matrix_for_every_size(kind):
     for shape in ((2, 3, 6, 5), (1, 3, 8, 8)):
         x = torch.rand(shape, dtype=torch.float64)
         assert torch.equal(folded(x), layer(x))
-    assert max(tensor.numel() for tensor in folded.buffers()) == layer.weight.numel()
-    assert isinstance(folded, FoldedLinearForm) == (kind is OrthogonalConv2d)
+    assert max(tensor.numel() for tensor in folded.buffers()) == math.prod(layer.matrix_shape)
+    assert isinstance(folded, FoldedLinearForm) == (kind is not SandwichConv2d)
 
 
 class Own(torch.nn.Sequential):
@@ -84,7 +85,7 @@ def test_a_network_of_ones_own_is_certified_whatever_the_sizes_of_its_images_and
     torch.testing.assert_close(certify(folded, x).radius, expected.radius, rtol=tol.FOLD, atol=0)
 
 
-@pytest.mark.parametrize("family", ["orthogonal", "sandwich"])
+@pytest.mark.parametrize("family", ["orthogonal", "bro", "sandwich"])
 def test_what_would_take_too_much_memory_is_not_folded_unasked(family, monkeypatch):
     net, x = random_network(CONFIG, family), torch.rand(3, 3, 8, 8)
     radius = certify(net, x).radius

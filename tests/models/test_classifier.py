@@ -8,7 +8,7 @@ import torch
 
 import sll_zoo
 from sll_zoo.errors import ConfigError, InputError
-from sll_zoo.layers import FAMILIES, SLLConv2d, SLLLinear, fold
+from sll_zoo.layers import FAMILIES, MaxMin, SLLConv2d, SLLLinear, fold
 from sll_zoo.models import LipConvNetConfig, LipNetConfig, build
 from tests import tolerances as tol
 from tests.laws import Subject, law_02_no_pair_is_stretched
@@ -128,3 +128,13 @@ def test_a_network_of_every_family_compiles_to_code_with_its_derivatives(family)
         found.append([y, *torch.autograd.grad(y.square().sum(), list(net.parameters()))])
     for one, other in zip(*found, strict=True):
         assert (one - other).norm() < tol.FLOAT32 * other.norm()
+
+
+@pytest.mark.parametrize("family", ["sll", "cpl"])
+def test_maxmin_follows_every_residual_layer_where_it_is_asked_for(family):
+    net, x = build(dataclasses.replace(CONFIGS["lipnet"], family=family, maxmin=True)).eval(), torch.rand(3, 3, 8, 4)
+    assert sum(isinstance(layer, MaxMin) for layer in net.modules()) == net.config.depth
+    assert sll_zoo.audit(net).problems == []
+    plain, sound = sll_zoo.certify(net, x), sll_zoo.certify(net, x, sound=True)
+    assert torch.equal(sll_zoo.certify(fold(net, torch.float64), x).radius, plain.radius)
+    torch.testing.assert_close(sound.radius, plain.radius, rtol=1e-6, atol=1e-7)

@@ -25,6 +25,8 @@ SIZES = {"width": 4, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dens
         ({"num_classes": -1}, "num_classes=-1"),
         ({"num_classes": 2.0}, "num_classes=2.0"),
         ({"width": True}, "width=True"),
+        ({"maxmin": "no"}, "maxmin='no'"),
+        ({"maxmin": True, "family": "aol"}, "maxmin=True .*aol"),
         ({"mean": (0.1, 0.2)}, "mean .* 2 .*in_chans=3"),
     ],
 )

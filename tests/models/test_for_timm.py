@@ -136,8 +136,9 @@ def test_checkpointing_is_accepted_where_inputs_are_found_again_and_refused_wher
         linear.set_grad_checkpointing(enable=False)
         with pytest.raises(ConfigError, match="aol:"):
             linear.set_grad_checkpointing()
-    with pytest.raises(ConfigError, match=r"LipConvNet .*sll:"):
-        build(CONFIGS["lipconvnet"]).set_grad_checkpointing()
+    for config, name in ((CONFIGS["lipconvnet"], "LipConvNet"), (dataclasses.replace(CONFIGS["lipnet"], maxmin=True), "LipNet")):
+        with pytest.raises(ConfigError, match=rf"{name} .*sll:"):
+            build(config).set_grad_checkpointing()
 
 
 def test_a_network_that_defines_its_body_as_a_whole_has_no_stages(images):

@@ -22,7 +22,7 @@ CONFIGS = {
     "lipnet": LipNetConfig(width=4, conv_layers=2, conv_inner=3, dense_layers=2, dense_inner=5, img_size=4, pool=2),
     "lipconvnet": LipConvNetConfig(width=4, blocks=2, block_layers=1, img_size=4),
 }
-FAMILIES = ("sll", "sll4", "cpl", "aol", "spectral")
+FAMILIES = ("sll", "sll4", "cpl", "aol", "spectral", "lires")
 DTYPES = (torch.float64, torch.float32)
 
 
@@ -106,8 +106,8 @@ def test_orthogonal_and_sandwich_layers_stay_within_their_bounds_in_long_double(
         assert 0 < off <= rounding_of(layer, x, arithmetic_of(dtype)).at(x.double().norm())
 
 
-@pytest.mark.parametrize("family", ["orthogonal", "sandwich"])
-def test_frozen_orthogonal_and_sandwich_networks_compute_what_the_network_does(config, family):
+@pytest.mark.parametrize("family", ["orthogonal", "bro", "sandwich"])
+def test_frozen_circular_networks_compute_what_the_network_does(config, family):
     net, images = trained(config, family), torch.rand(20, 3, 4, 4)
     plain, sound = sll_zoo.certify(net, images), sll_zoo.certify(net, images, sound=True)
     assert torch.equal(sound.prediction, plain.prediction)
@@ -178,7 +178,7 @@ def test_a_layer_that_breaks_its_claim_cannot_be_frozen(family, name, stored):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_what_is_stored_is_a_contraction(config, dtype):
-    for family in (*FAMILIES, "orthogonal", "sandwich"):
+    for family in (*FAMILIES, "orthogonal", "bro", "sandwich"):
         network = sll_zoo.freeze(trained(config, family), dtype)
         found = sll_zoo.audit(sll_zoo.freeze(trained(config, family), dtype).network.double())
         assert [layer.name for layer in found.layers if layer.margin < 0 and layer.name != "head"] == []
