@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
+from os import cpu_count
 from statistics import median
 
 import torch
@@ -55,9 +56,7 @@ SHARES = """
 ## Share of a training step
 `{model}` as `configs/cifar10/sll_tiny.yaml` trains it, in batches of {batch} and in bfloat16; a step is forward, loss, backward
 and optimizer. The images are the {images} training images of {data}, held in memory as 8-bit values. Medians of {steps} rounds,
-each of one batch from the loader, a batch augmented in both ways, and a step; "%" is the median of the rounds' own ratios. This
-is processor time, which depends little on what else runs. From one thread to two, a step takes half the time at best: then the
-shares double, if the rest is no faster.
+each of one batch from the loader, a batch augmented in both ways, and a step; "%" is the median of the rounds' own ratios.
 
 {table}
 
@@ -125,13 +124,13 @@ def one_after_another(steps: Iterable[Callable[[Tensor], Tensor]]) -> Callable[[
     return apply
 
 
-def seconds(work: Callable[[], object], device: str, clock: Callable[[], float]) -> float:
+def seconds(work: Callable[[], object], device: str) -> float:
     """Return the time of one call."""
-    start = clock()
+    start = time.perf_counter()
     work()
     if device == "cuda":
         torch.cuda.synchronize()
-    return clock() - start
+    return time.perf_counter() - start
 
 
 def passes(loader: Iterable[tuple[Tensor, Tensor]], apply: Callable[[Tensor], Tensor], times: int) -> Callable[[], None]:
@@ -145,11 +144,9 @@ def passes(loader: Iterable[tuple[Tensor, Tensor]], apply: Callable[[Tensor], Te
     return work
 
 
-def in_turn(
-    works: dict[str, Callable[[], object]], device: str, number: int = ROUNDS, clock: Callable[[], float] = time.perf_counter
-) -> list[dict[str, float]]:
+def in_turn(works: dict[str, Callable[[], object]], device: str, number: int = ROUNDS) -> list[dict[str, float]]:
     """Return the seconds of each piece of work, in rounds; a first one warms up."""
-    rounds = [{name: seconds(work, device, clock) for name, work in works.items()} for _ in range(number + 1)]
+    rounds = [{name: seconds(work, device) for name, work in works.items()} for _ in range(number + 1)]
     return rounds[1:]
 
 
@@ -186,6 +183,7 @@ def parts(pixels: Pixels, device: str) -> list[str]:
 
 def share_page() -> str:
     """Return the section on the share of a training step, on the CPU."""
+    torch.set_num_threads(cpu_count() or 1)  # as a training has them
     data = cifar10()
     return SHARES.format(
         model=MODEL,
@@ -218,7 +216,7 @@ def shares(data: ImageData) -> list[str]:
         "crop, flip and colours": partial(augment, images, "paper"),
         "training step": partial(training_step(), images, labels),
     }
-    rounds = in_turn(works, "cpu", STEPS, time.process_time)
+    rounds = in_turn(works, "cpu", STEPS)
     lines = ["| work | ms | % |", "|" + " --- |" * 3]
     for name in works:
         share = median(round_[name] / round_["training step"] for round_ in rounds)

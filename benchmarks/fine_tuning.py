@@ -55,7 +55,8 @@ Divided by sign; the second row starts with random weights, at the same rate in 
 {start}
 
 ## Classes
-{all_correct} of {classes} classes have every held-out image right. The five of which least is certified at 36/255:
+{all_correct} of {classes} classes have every held-out image right. The five of which least is certified at 36/255
+(30 images are one sign, so that the numbers of a class are coarse):
 
 {worst}
 
