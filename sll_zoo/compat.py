@@ -40,7 +40,7 @@ def is_traced() -> bool:
 
 @cache
 def onednn_linear() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
-    """Return ``F.linear`` for float32 on a CPU by oneDNN; None without one that is sound and gives the same.
+    """Return ``F.linear`` for float32 on a CPU by oneDNN; None without one that is safe and gives the same.
 
     Before 3.11.2, oneDNN lets the stack pointer point into the heap during a product, and the handler of a signal (such as
     Ctrl-C, or the end of a process that reads images) overwrites numbers there: https://github.com/uxlfoundation/oneDNN/issues/4845.

@@ -46,7 +46,9 @@ def run_certify(
     if out:
         check_folder(out)
     network = create_model(model, pretrained=True).eval().to(device)
-    held_out = _held_out(model, network, data, limit)
+    held_out = _held_out(model, network, data)
+    if limit:
+        held_out = held_out.limited(limit)
     data_sha256 = fingerprint(track_images(held_out.batches(), len(held_out), "reading"))
     evaluation = evaluate(network, track_images(held_out.batches(), len(held_out), "certifying"), sound=sound)
     print("; ".join(filter(None, (held_out.name, held_out.about))))
@@ -56,7 +58,7 @@ def run_certify(
         print(f"report: {write_report(out, report, evaluation, held_out)}")
 
 
-def _held_out(name: str, network: LipschitzClassifier, data: str | None, limit: int | None = None) -> HeldOut:
+def _held_out(name: str, network: LipschitzClassifier, data: str | None) -> HeldOut:
     """Return the images to measure on; without ``data``, those that the model's record was measured on.
 
     Raises:
@@ -64,13 +66,11 @@ def _held_out(name: str, network: LipschitzClassifier, data: str | None, limit: 
         SllZooError: The images are missing, damaged, or do not fit the network.
     """
     if data:
-        held_out = open_data(data, network.config.input_shape, network.num_classes, label_names(network))
-    else:
-        record = ModelFolder.at(locate(name)).record
-        if not record or not record.measured:
-            raise ConfigError(f"{name} has no record of what it was measured on", "give DATA, the images to measure on")
-        held_out = recorded_images(record.measured, network)
-    return held_out.limited(limit) if limit else held_out
+        return open_data(data, network.config.input_shape, network.num_classes, label_names(network))
+    record = ModelFolder.at(locate(name)).record
+    if not record or not record.measured:
+        raise ConfigError(f"{name} has no record of what it was measured on", "give DATA, the images to measure on")
+    return recorded_images(record.measured, network)
 
 
 def run_classify(model: str, images: Sequence[Path], *, as_json: bool, out: Path | None) -> None:
@@ -106,7 +106,7 @@ def run_attack(
     folder = recording_folder(model, radii) if record else None
     network = (load(folder) if folder else create_model(model, pretrained=True)).eval().to(device)
     held_out = _held_out(model, network, data)
-    if folder:
+    if folder and data:
         require_measured_on(folder, held_out)
     if limit:
         held_out = held_out.limited(limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torchvision.datasets.utils import check_integrity, download_and_extract_archive
@@ -35,3 +36,9 @@ def require(path: Path, url: str, md5: str | None = None, instead: str = "") -> 
         raise InputError(f"{path} does not exist", f"{remedy}, or give {instead}" if instead else remedy)
     if md5 and not check_integrity(path, md5):
         raise InputError(f"{path} is damaged: its md5 is not {md5}", f"remove it, then {remedy}")
+
+
+def require_one(folders: Sequence[Path]) -> None:
+    """Raise InputError if there is more than one folder that holds the images of a data set."""
+    if len(folders) > 1:
+        raise InputError(f"{folders[0]} and {folders[1]} both hold images", "remove one, or give a root that holds one")

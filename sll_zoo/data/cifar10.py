@@ -18,7 +18,7 @@ import torch
 from torchvision import datasets
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from sll_zoo.data.archive import download, require
+from sll_zoo.data.archive import download, require, require_one
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
 from sll_zoo.data.fingerprint import fingerprint
@@ -104,8 +104,7 @@ class CIFAR10(ImageData):
         found = [
             folder for folder in folders if any(path.name.lower() in self.counts and path.is_dir() for path in folder.iterdir())
         ]
-        if len(both := [*found, *([archive] if archive.exists() else [])]) > 1:
-            raise InputError(f"{both[0]} and {both[1]} both hold images", "remove one, or give a root that holds one")
+        require_one([*found, *([archive] if archive.exists() else [])])
         return found[0] if found else None
 
     def _archived(self) -> list[tuple[Path, str]]:

@@ -37,7 +37,7 @@ class ImageFolder(ImageData):
     text. Folders that may be meant for parts, such as ``Test/`` or ``valid/``, are refused, and so is a class folder of folders.
 
     Args:
-        root: The folder; its name is that of the data set.
+        root: The folder; its name is that of the data set, after ``folder-`` if a published data set has that name.
         batch_size: Images in a training batch, of all processes together.
         image_size: Height and width, or one number for both, to which images are resized when they are read (bicubic, with
             antialias), cropped at their middle to these proportions first. A certificate then holds for the resized image, not

@@ -12,18 +12,17 @@ from pathlib import Path
 from typing import ClassVar
 
 from sll_zoo.class_names import TRAFFIC_SIGNS
-from sll_zoo.data.archive import download, require
+from sll_zoo.data.archive import download, require, require_one
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
 from sll_zoo.data.groups import never_divided
-from sll_zoo.data.image_folder import is_litter
+from sll_zoo.data.image_folder import Samples, is_litter
 from sll_zoo.data.images import Files, Images, split
 from sll_zoo.data.reading import ImageReader, fitting
 from sll_zoo.data.tables import read_rows
 from sll_zoo.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
-Samples = list[tuple[str, int]]
 # Where the layouts are looked for in a root: there, and where torchvision unpacks.
 PLACES = (".", "gtsrb")
 # Folders of the published archives, from one of these places.
@@ -119,9 +118,7 @@ class TrafficSigns(ImageData):
         """Return the place that holds images, and the folder of the training images in it."""
         folders = [(self.root / place, inside) for place in PLACES for inside in (*self.published, ".")]
         found = [(place, inside) for place, inside in folders if any(int(of.name) == 0 for of in _class_folders(place / inside))]
-        if len(found) > 1:
-            both = " and ".join(str(place / inside) for place, inside in found[:2])
-            raise InputError(f"{both} both hold images", "remove one, or give a root that holds one")
+        require_one([place / inside for place, inside in found])
         return found[0] if found else None
 
     def _require_layout(self) -> tuple[Path, str]:

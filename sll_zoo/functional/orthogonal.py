@@ -45,8 +45,8 @@ def block_reflector(v: Inexact[Tensor, "*batch rank features"], rows: int, cols:
     """Return the first rows and columns of I − 2 W T⁻¹ Wᴴ, where W = Vᴴ and T = WᴴW + δ I, which is of norm at most 1.
 
     W T⁻¹ Wᴴ has the eigenvalues σ²/(σ² + δ) in [0, 1), for the singular values σ of W, so that the whole is a symmetric
-    contraction for every W, and orthogonal up to 4δ/σ² (``RIDGE``): it reflects the space of W's columns. It is computed as
-    QᴴQ, Q = L⁻¹ V, from the Cholesky factor L of T, which stays symmetric and below 1 as it is rounded.
+    contraction for every W, and orthogonal up to 4δ/σ² (``RIDGE``): it reflects the space of W's columns. W T⁻¹ Wᴴ is
+    computed as QᴴQ, where Q = L⁻¹ V and L is the Cholesky factor of T: so it is symmetric, and positive but for rounding.
 
     Args:
         v: V = Wᴴ, of unit size, as :func:`of_unit_norm` gives.
