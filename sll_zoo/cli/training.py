@@ -146,12 +146,12 @@ def train(arguments: list[str]) -> list[str]:
     keep_freed_memory()  # for good: glibc does not say what was set before
     # UntrainedHeadWarning is silenced for ``fit``, which is about to train the head.
     with quiet_lightning(*([UntrainedHeadWarning] if arguments[0] == "fit" else [])):
-        callbacks = _run(arguments).trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+        callbacks = run_lightning(arguments).trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it without declaring it
     return [callback.written for callback in callbacks if isinstance(callback, WRITERS) and callback.written]
 
 
-def _run(arguments: list[str]) -> _CLI:
-    """Run a command, and tell mistakes and interruptions from failures."""
+def run_lightning(arguments: list[str]) -> _CLI:
+    """Run one of ``TRAINING``, tell mistakes and interruptions from failures, and return LightningCLI with its ``trainer``."""
     try:
         return _CLI(
             CertifiedClassifier,

@@ -13,6 +13,7 @@ from sll_zoo.layers.aol import AOLConv2d, AOLLinear
 from sll_zoo.layers.bro import BROConv2d, BROLinear
 from sll_zoo.layers.circular import FoldedCircular
 from sll_zoo.layers.cpl import CPLConv2d, CPLLinear
+from sll_zoo.layers.dct import PatchDCT
 from sll_zoo.layers.folding import fold, is_folded
 from sll_zoo.layers.head import UnitRowsLinear
 from sll_zoo.layers.linear_form import FoldedLinearForm
@@ -97,6 +98,7 @@ __all__ = [
     "OrthogonalConv2d",
     "OrthogonalLinear",
     "PadChannels",
+    "PatchDCT",
     "PixelUnshuffle",
     "ResidualStack",
     "SLLConv2d",

@@ -123,6 +123,7 @@ class LipNetConfig(NetworkConfig):
         conv_layers: Number of convolutional layers.
         conv_inner: Inner channels of each.
         patch: Edge of the squares of pixels that the convolutions take as one pixel of ``in_chans * patch²`` channels.
+        dct: Whether these channels are the cosine transform of the square instead of its pixels.
         pool: Edge of the pooling windows behind the convolutions; ``patch * pool`` divides the size of the images.
         maxmin: Whether MaxMin follows residual layers too, which have an activation inside; linear ones always have it. The
             convolutions then keep their inputs in memory during a training.
@@ -135,13 +136,15 @@ class LipNetConfig(NetworkConfig):
     dense_layers: int
     dense_inner: int
     patch: int = 1
+    dct: bool = False
     pool: int = 4
     maxmin: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.maxmin, bool):
-            raise ConfigError(f"maxmin={self.maxmin!r}", "give True or False")
+        for name in ("dct", "maxmin"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name}={getattr(self, name)!r}", "give True or False")
         if self.maxmin and FAMILIES[self.family].form != "residual":
             raise ConfigError(f"maxmin=True for family={self.family!r}", "leave it out: it is for residual families, such as sll")
 

