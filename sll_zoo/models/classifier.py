@@ -45,6 +45,7 @@ class LipschitzClassifier(nn.Module):
         self.in_chans = config.in_chans
         self.num_features = self.head_hidden_size = config.num_features
         self.center = Center(config.channel_means)
+        self.grad_checkpointing = False
 
     @property
     def stages(self) -> nn.Sequential:
@@ -179,10 +180,10 @@ class LipschitzClassifier(nn.Module):
         return lambda name: places[name if name in places else name.rpartition(".")[0]]
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Accept timm's request to save memory in training; nothing changes by it.
+        """Save memory in mixed precision: keep the hidden units of residual convolutions only, not their inputs.
 
-        A stack of residual convolutions (:class:`~sll_zoo.layers.ResidualStack`) always keeps the hidden units only, and
-        computes its inputs again in backward.
+        Backward then computes the inputs again, for which the values between layers stay in float32
+        (:class:`~sll_zoo.layers.ResidualStack`). Outside autocast this is always so.
 
         Raises:
             ConfigError: ``enable`` for a network that keeps the inputs of its layers.
@@ -196,6 +197,7 @@ class LipschitzClassifier(nn.Module):
                 f"gradient checkpointing of a {type(self).__name__} of family {self.config.family}",
                 "train with smaller batches and accumulate_grad_batches, or take a LipNet of family sll without maxmin",
             )
+        self.grad_checkpointing = enable
 
     def no_weight_decay(self) -> set[str]:
         """Return the names of the parameters without weight decay: log q, since only differences of its entries matter."""

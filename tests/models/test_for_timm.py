@@ -141,6 +141,25 @@ def test_checkpointing_is_accepted_where_inputs_are_found_again_and_refused_wher
             build(config).set_grad_checkpointing()
 
 
+def test_with_checkpointing_the_inputs_of_convolutions_are_not_kept_in_mixed_precision():
+    torch.manual_seed(0)
+    net = build(dataclasses.replace(CONFIGS["lipnet"], conv_layers=6))
+    images = torch.rand(64, *net.config.input_shape)
+    kept, gradients = {}, {}
+    for enable in (False, True):
+        net.set_grad_checkpointing(enable)
+        net.zero_grad()
+        saved = []
+        note = torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x)
+        with note, torch.autocast("cpu", torch.bfloat16):
+            loss = net(images).float().square().sum()
+        loss.backward()
+        kept[enable] = sum({x.data_ptr(): x.nbytes for x in saved}.values())
+        gradients[enable] = torch.cat([parameter.grad.flatten() for parameter in net.convs.parameters()])
+    assert kept[True] < 0.8 * kept[False]
+    assert torch.cosine_similarity(gradients[True], gradients[False], 0) > 0.995
+
+
 def test_a_network_that_defines_its_body_as_a_whole_has_no_stages(images):
     class Whole(LipschitzClassifier):
         def body(self, x):
