@@ -1,10 +1,10 @@
 """A race of recipes on genuine CIFAR-10: successive halving, decided by validation images certified at 36/255.
 
-A candidate is what it changes of ``race/base.yaml``, a configuration of ``sll-zoo fit``; all are in ``race/candidates.yaml``. In a
-round each has the same processor time on one core: the seconds of its step are measured first, and its number of steps follows.
+A candidate is what it changes of ``race/base.yaml``, a configuration of ``sll-zoo fit``; all are in ``race/candidates.yaml``. In
+a round each has the same processor time on one core: the seconds of its step are measured first, and its number of steps follows.
 Each starts afresh in each round, since its schedule depends on its length. The test images are not touched.
 
-Run: .venv/bin/python benchmarks/race.py DATA, with CIFAR-10 in the folder DATA: two trainings at a time until all rounds are done.
+Run: .venv/bin/python benchmarks/race.py DATA, with CIFAR-10 in DATA: two trainings at a time, until all rounds are done.
 It may be killed and started again. Each result is a file in race/; race.md and race.png are written after each.
 One candidate alone: .venv/bin/python benchmarks/race.py DATA --only NAME --minutes 10
 """
@@ -42,9 +42,9 @@ MOST_BATCHES = 351  # of an epoch of 45,000 images in batches of 128
 LEAST_POINTS = 8  # of the curve of a training
 
 PAGE = """# A race of recipes
-Trainings on the 45,000 training images of CIFAR-10, on one core, {rounds} minutes of its time. The 5,000 validation images decide,
-by how many of them are certified at 36/255; the test images have not been looked at. L2, ε in pixels of [0, 1], validation in the
-precision of the training, one seed: differences below one point mean little. What a candidate changes is in
+Trainings on the 45,000 training images of CIFAR-10, on one core, {rounds} minutes of its time. The 5,000 validation images
+decide, by how many of them are certified at 36/255; the test images have not been looked at. L2, ε in pixels of [0, 1],
+validation in the precision of the training, one seed: differences below one point mean little. What a candidate changes is in
 `race/candidates.yaml`, all else in `race/base.yaml`; `race/NAME.MINUTES.json` has each run.
 
 ![Certified accuracy at 36/255 against minutes of one core](race.png)

@@ -37,5 +37,6 @@ def residual(
     sigma, step = slope_restricted(activation), step.to(weight.dtype)
     if weight.ndim == 2:
         return x - F.linear(sigma(F.linear(x, weight, bias)) * step, weight.mT)
-    inner = sigma(same_conv2d(x, weight, bias, padding_mode)) * step[:, None, None]
-    return x - same_conv2d_adjoint(inner, weight, padding_mode)
+    inner = sigma(same_conv2d(x, weight, bias, padding_mode))
+    # A kernel has fewer numbers than the hidden units of a batch of images.
+    return x - same_conv2d_adjoint(inner, weight * step[:, None, None, None], padding_mode)

@@ -24,6 +24,7 @@ from sll_zoo.layers.sandwich import FoldedSandwich, SandwichConv2d, SandwichLine
 from sll_zoo.layers.shape import Center, NormOneAvgPool2d, PadChannels, PixelUnshuffle, TruncateChannels
 from sll_zoo.layers.sll import SLLConv2d, SLLLinear
 from sll_zoo.layers.spectral import SpectralConv2d, SpectralLinear
+from sll_zoo.layers.windows import CyclicShift, WindowPartition, WindowReverse
 
 
 class Family(NamedTuple):
@@ -85,6 +86,7 @@ __all__ = [
     "CPLConv2d",
     "CPLLinear",
     "Center",
+    "CyclicShift",
     "Family",
     "FoldedCircular",
     "FoldedLinearForm",
@@ -109,6 +111,8 @@ __all__ = [
     "SpectralLinear",
     "TruncateChannels",
     "UnitRowsLinear",
+    "WindowPartition",
+    "WindowReverse",
     "fold",
     "is_folded",
 ]

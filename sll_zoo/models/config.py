@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from math import isfinite
+from math import isfinite, lcm
 from typing import NamedTuple
 
 from sll_zoo.errors import ConfigError, UnknownNameError
@@ -124,6 +124,8 @@ class LipNetConfig(NetworkConfig):
         conv_inner: Inner channels of each.
         patch: Edge of the squares of pixels that the convolutions take as one pixel of ``in_chans * patch²`` channels.
         dct: Whether these channels are the cosine transform of the square instead of its pixels.
+        window: Edge of the windows of these pixels that the convolutions take as one; 1, or even. Behind every other convolution
+            they are shifted by half of it, and back behind the others. With ``kernel_size`` 1, each is a dense layer on windows.
         pool: Edge of the pooling windows behind the convolutions; ``patch * pool`` divides the size of the images.
         maxmin: Whether MaxMin follows residual layers too, which have an activation inside; linear ones always have it. The
             convolutions then keep their inputs in memory during a training.
@@ -137,10 +139,13 @@ class LipNetConfig(NetworkConfig):
     dense_inner: int
     patch: int = 1
     dct: bool = False
+    window: int = 1
     pool: int = 4
     maxmin: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.window, int) and self.window > 1 and self.window % 2:
+            raise ConfigError(f"window={self.window}", "give 1 or an even number: windows are shifted by half of it")
         super().__post_init__()
         for name in ("dct", "maxmin"):
             if not isinstance(getattr(self, name), bool):
@@ -152,7 +157,8 @@ class LipNetConfig(NetworkConfig):
     def num_features(self) -> int:
         """Length of the feature vector under the head."""
         height, width = self.img_size
-        return self.width * (height // self.divisor.value) * (width // self.divisor.value)
+        reduction = self.patch * self.pool
+        return self.width * (height // reduction) * (width // reduction)
 
     @property
     def least_width(self) -> int:
@@ -167,7 +173,8 @@ class LipNetConfig(NetworkConfig):
     @property
     def divisor(self) -> Divisor:
         """The number that must divide the height and the width of the images."""
-        return Divisor("patch * pool" if self.patch > 1 else "pool", self.patch * self.pool)
+        name = " * ".join(["patch"] * (self.patch > 1) + ["lcm(window, pool)" if self.window > 1 else "pool"])
+        return Divisor(name, self.patch * lcm(self.window, self.pool))
 
 
 @dataclass(frozen=True, kw_only=True)

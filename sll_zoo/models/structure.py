@@ -18,6 +18,7 @@ from sll_zoo.layers import (
     FAMILIES,
     Absolute,
     Center,
+    CyclicShift,
     FoldedCircular,
     FoldedLinearForm,
     FoldedResidual,
@@ -31,6 +32,8 @@ from sll_zoo.layers import (
     ResidualStack,
     TruncateChannels,
     UnitRowsLinear,
+    WindowPartition,
+    WindowReverse,
 )
 from sll_zoo.layers.attachments import HOOK, attachment, replacement
 from sll_zoo.models.chain import random_images, trace
@@ -42,6 +45,7 @@ LAYERS = (
     *(kind for family in FAMILIES.values() for kind in family.classes),
     *(FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, UnitRowsLinear),
     *(Center, PatchDCT, PadChannels, TruncateChannels, NormOneAvgPool2d, MaxMin, Householder, Absolute),
+    *(WindowPartition, CyclicShift, WindowReverse),
     *(nn.Identity, nn.Flatten, nn.ReLU, nn.PixelUnshuffle, PixelUnshuffle, nn.AdaptiveMaxPool2d),
 )
 # Settings without which a layer is not 1-Lipschitz: they can be changed by hand.

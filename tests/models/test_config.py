@@ -16,6 +16,8 @@ SIZES = {"width": 4, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dens
         ({"in_chans": 5}, r"width=4 .* 5 \(in_chans=5\)"),
         ({"patch": 2}, r"width=4 .* 12 \(in_chans=3\)"),
         ({"patch": 0}, "patch=0"),
+        ({"window": 3}, "window=3"),
+        ({"window": 4, "pool": 6}, r"lcm\(window, pool\)=12"),
         ({"patch": 3, "width": 27, "img_size": 36, "pool": 8}, r"patch \* pool=24"),
         ({"in_chans": 0}, "in_chans=0"),
         ({"img_size": 30}, r"\(30, 30\).* pool=4"),

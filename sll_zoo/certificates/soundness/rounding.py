@@ -45,6 +45,9 @@ EXACT = (
     zoo_layers.PadChannels,
     zoo_layers.PixelUnshuffle,
     zoo_layers.TruncateChannels,
+    zoo_layers.WindowPartition,
+    zoo_layers.CyclicShift,
+    zoo_layers.WindowReverse,
     zoo_layers.MaxMin,
     zoo_layers.Absolute,
 )

@@ -8,6 +8,7 @@ from torch import nn
 
 from sll_zoo.layers import (
     Center,
+    CyclicShift,
     FoldedLinearForm,
     FoldedResidual,
     MaxMin,
@@ -15,6 +16,8 @@ from sll_zoo.layers import (
     PadChannels,
     PixelUnshuffle,
     TruncateChannels,
+    WindowPartition,
+    WindowReverse,
 )
 
 
@@ -74,6 +77,24 @@ def unshuffle(layer, x):
     return windows(x, k).transpose(0, 2, 4, 1, 3).reshape(-1, x.shape[1] // k, x.shape[2] // k)
 
 
+def partition(layer, x):
+    return windows(x, layer.edge).transpose(2, 4, 0, 1, 3).reshape(-1, *(size // layer.edge for size in x.shape[1:]))
+
+
+def reverse(layer, x):
+    k, (_, h, w) = layer.edge, x.shape
+    return x.reshape(k, k, -1, h, w).transpose(2, 3, 0, 4, 1).reshape(-1, k * h, k * w)
+
+
+def shift(layer, x):
+    k, sign = layer.edge, 1 if layer.back else -1
+    moved = x.reshape(k, k, -1, *x.shape[1:]).copy()
+    for row in range(k):
+        for column in range(k):
+            moved[row, column] = np.roll(moved[row, column], (sign * (row < k // 2), sign * (column < k // 2)), (1, 2))
+    return moved.reshape(x.shape)
+
+
 FORMULAS = {
     FoldedResidual: residual,
     FoldedLinearForm: linear,
@@ -84,6 +105,9 @@ FORMULAS = {
     TruncateChannels: lambda layer, x: x[: layer.channels],
     nn.Identity: lambda _, x: x,
     PixelUnshuffle: unshuffle,
+    WindowPartition: partition,
+    CyclicShift: shift,
+    WindowReverse: reverse,
     nn.AdaptiveMaxPool2d: lambda _, x: x.max((1, 2)).reshape(-1, 1, 1),
 }
 
