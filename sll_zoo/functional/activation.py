@@ -13,7 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from sll_zoo.compat import graph_is_captured
 from sll_zoo.errors import ConfigError
+from sll_zoo.functional.fast.pairs import sorted_pairs
+from sll_zoo.functional.fast.products import derivatives_are_taken_in_reverse
 
 SLOPE_RESTRICTED: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -45,6 +48,8 @@ def max_min(x: Float[Tensor, "batch channels *space"]) -> Float[Tensor, "batch c
 
     This is GroupSort with groups of 2. Source: Anil, Lucas and Grosse 2019 (arXiv 1811.05381).
     """
+    if not graph_is_captured() and derivatives_are_taken_in_reverse(x):
+        return sorted_pairs(x)
     pairs = x.shape[1] // 2
     paired = x[:, : 2 * pairs].reshape(x.shape[0], pairs, 2, *x.shape[2:])
     ordered = torch.stack([paired.amax(2), paired.amin(2)], 2).flatten(1, 2)

@@ -45,3 +45,15 @@ def test_other_activations_are_refused_inside_the_residual_form_with_the_reason(
             layer(6, 4, activation=name)
     with pytest.raises(ConfigError):
         slope_restricted(name)
+
+
+@pytest.mark.parametrize("channels", [1, 6, 7])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_max_min_is_the_same_whichever_way_its_derivatives_are_taken(channels, memory):
+    x = torch.randn(2, channels, 3, 2, dtype=torch.float64).contiguous(memory_format=memory).requires_grad_()
+    by_formula = torch.func.vmap(lambda image: max_min(image[None])[0])(x)
+    assert torch.equal(max_min(x), by_formula)
+    given = torch.randn_like(x)
+    assert torch.equal(*(torch.autograd.grad(y, x, given)[0] for y in (max_min(x), by_formula)))
+    assert torch.autograd.gradcheck(max_min, (x,))
+    assert torch.autograd.gradgradcheck(max_min, (x,))
