@@ -121,16 +121,25 @@ def run(name: str, minutes: int, data: str, work: Path) -> None:
 def results(minutes: int) -> list[dict[str, Any]]:
     """Return the results of a round, the best first."""
     found = [json.loads(path.read_text("utf-8")) for path in FOLDER.glob(f"*.{minutes}.json")]
-    return sorted(found, key=lambda result: -result["curve"][-1]["36/255"])
+    return sorted((result for result in found if "failed" not in result), key=lambda result: -result["curve"][-1]["36/255"])
+
+
+def failures() -> str:
+    """Return the candidates that ended with an error, and what it said, as a paragraph; empty if there are none."""
+    found = [json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json"))]
+    said = [f"`{result['name']}` at {result['minutes']} minutes ({result['failed']})" for result in found if "failed" in result]
+    return f"\n\nFailed: {', '.join(said)}." if said else ""
 
 
 def write_results() -> None:
     """Write page and picture of all results that there are."""
     rounds = {minutes: found for minutes, _ in ROUNDS if (found := results(minutes))}
+    if not rounds:
+        return
     figure, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
     for minutes, found in rounds.items():
         for result in found:
-            color = f"C{sorted(candidates()).index(result['name']) % 10}"
+            color = plt.get_cmap("tab20")(list(candidates()).index(result["name"]) % 20)
             spent, certified = zip(*((row["minutes"], 100 * row["36/255"]) for row in result["curve"]), strict=True)
             longest = minutes == max(other for other, each in rounds.items() if result["name"] in [one["name"] for one in each])
             axes.plot(spent, certified, color=color, linewidth=1, label=result["name"] if longest else None)
@@ -155,26 +164,29 @@ def write_results() -> None:
             for one in found
         ]
         tables.append(f"## {minutes} minutes of one core\n{table(head, rows)}")
-    page = PAGE.format(
-        rounds=", ".join(map(str, rounds)), tables="\n\n".join(tables), environment=results(min(rounds))[0]["environment"]
-    )
+    measured = rounds[min(rounds)][0]["environment"]
+    page = PAGE.format(rounds=", ".join(map(str, rounds)), tables="\n\n".join(tables) + failures(), environment=measured)
     write_page("race.md", page)
 
 
 def start(name: str, minutes: int, arguments: argparse.Namespace) -> None:
-    """Run a candidate in a process of its own, on one thread, unless its result is there."""
-    if result_of(name, minutes).exists():
+    """Run a candidate in a process of its own, on one thread, unless its result is there; an error is a result, too."""
+    path = result_of(name, minutes)
+    if path.exists() and json.loads(path.read_text("utf-8"))["changes"] == candidates()[name]:
         return
     command = [sys.executable, __file__, arguments.data, "--work", str(arguments.work), "--only", name, "--minutes", str(minutes)]
-    with (arguments.work / f"{name}.{minutes}.log").open("a") as log:
+    log = arguments.work / f"{name}.{minutes}.log"
+    with log.open("a") as file:
         done = subprocess.run(  # noqa: S603 - this script
-            command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=log, check=False
+            command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=file, stderr=file, check=False
         )
-    if done.returncode:
-        print(f"{name} failed with status {done.returncode}: see {log.name}", flush=True)
-    else:
-        print(f"{name}: {minutes} minutes done", flush=True)
-        write_results()
+    if done.returncode > 0:  # not by a signal
+        said = log.read_text("utf-8").strip().splitlines()[-1]
+        result = {"name": name, "minutes": minutes, "changes": candidates()[name], "failed": said}
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    print(f"{name}, {minutes} minutes: status {done.returncode}", flush=True)
+    write_results()
 
 
 def main() -> None:

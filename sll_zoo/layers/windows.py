@@ -99,12 +99,13 @@ class CyclicShift(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch more h w"]) -> Float[Tensor, "batch more h w"]:
         """Move the pixels."""
-        places, origins = self._places(x.shape[2], x.shape[3], x.device)
+        size = x.shape[2:]
+        places, origins = self._places(*size, x.device)
         if self.back:
             places, origins = origins, places
         rows = torch.unflatten(x.movedim(1, 3), 3, (self.edge**2, -1)).flatten(1, 3)  # (batch, pixels, channels)
         moved = _move(rows, places, origins) if derivatives_are_taken_in_reverse(rows) else rows[:, places]
-        return moved.view(len(x), x.shape[2], x.shape[3], x.shape[1]).movedim(3, 1)
+        return torch.unflatten(moved, 1, (*size, -1)).flatten(3).movedim(3, 1)
 
     def extra_repr(self) -> str:
         """Return the settings, for ``print(model)``."""

@@ -23,7 +23,8 @@ from tests.marks import slow_but
 
 SHAPE = {"width": 4, "conv_layers": 1, "conv_inner": 3, "dense_layers": 1, "dense_inner": 5, "pool": 2, "img_size": (8, 6)}
 SIZES = {
-    "nano": SHAPE | {"window": 2, "conv_layers": 2},
+    "nano": SHAPE,
+    "small": SHAPE | {"conv_layers": 2, "window": 2},
     "tiny": SHAPE | {"width": 8, "patch": 2, "dct": True, "pool": 1},
     "convnet_xs": {"width": 4, "blocks": 2, "block_layers": 1, "img_size": (8, 12)},
 }
@@ -76,7 +77,10 @@ def test_the_file_certifies_as_the_package_does_for_any_batch(family, suffix, tm
 
 
 @pytest.mark.parametrize(
-    ("size", "suffix"), slow_but([("tiny", ".onnx"), ("convnet_xs", ".pt2")], product(("tiny", "convnet_xs"), formats.FORMATS))
+    ("size", "suffix"),
+    slow_but(
+        [("tiny", ".onnx"), ("small", ".pt2"), ("convnet_xs", ".pt2")], product(("tiny", "small", "convnet_xs"), formats.FORMATS)
+    ),
 )
 def test_networks_of_patches_are_exported_in_float64_too(size, suffix, tmp_path):
     model = network("orthogonal", size)

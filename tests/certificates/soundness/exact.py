@@ -57,7 +57,8 @@ def residual(layer, x):
 
 
 def linear(layer, x):
-    return apply(rational(layer.weight), x, layer.padding_mode == "circular") + along(rational(layer.bias), x)
+    y = apply(rational(layer.weight), x, layer.padding_mode == "circular")
+    return y if layer.bias is None else y + along(rational(layer.bias), x)
 
 
 def max_min(_, x):
