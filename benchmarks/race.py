@@ -75,10 +75,8 @@ def train(options: Iterable[str]) -> tuple[Trainer, Clock]:
 
 def seconds_of_a_step(options: Iterable[str]) -> float:
     """Return the median processor time of a training step."""
-    off = ["logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"]
-    quiet = [word for name in off for word in (f"--trainer.{name}", "false")]
-    steps = WARMUP_STEPS + TIMED_STEPS
-    _, clock = train([*options, *quiet, "--trainer.max_steps", str(steps), "--trainer.limit_val_batches", "0"])
+    short = ["--trainer.max_steps", str(WARMUP_STEPS + TIMED_STEPS), "--trainer.limit_val_batches", "0"]
+    _, clock = train([*options, *short, "--trainer.enable_checkpointing", "false"])
     return torch.tensor(clock.steps[WARMUP_STEPS:]).median().item()
 
 
@@ -89,7 +87,8 @@ def run(name: str, minutes: int, data: str, work: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     changes, length = folder / "changes.yaml", folder / "length.json"
     changes.write_text(yaml.safe_dump(candidates()[name]), "utf-8")
-    options = ["--config", str(changes), "--data.root", data]
+    options = ["--config", str(changes), "--data.root", data, "--trainer.enable_progress_bar", "false"]
+    options += ["--trainer.logger.init_args.save_dir", str(folder)]
     if not length.exists():
         seconds = seconds_of_a_step(options)
         steps = round(60 * minutes / seconds)
@@ -98,7 +97,7 @@ def run(name: str, minutes: int, data: str, work: Path) -> None:
             temporary.write_text(json.dumps({"max_epochs": parts, "limit_train_batches": steps // parts}), "utf-8")
     for option, value in json.loads(length.read_text("utf-8")).items():
         options += [f"--trainer.{option}", str(value)]
-    options += ["--checkpoints.folder", str(folder), "--trainer.enable_progress_bar", "false"]
+    options += ["--checkpoints.folder", str(folder)]
     if list(folder.glob("last*.ckpt")):
         options += ["--ckpt_path", "last"]
     trainer, _ = train(options)
