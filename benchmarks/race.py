@@ -66,9 +66,22 @@ def candidates() -> dict[str, dict[str, Any]]:
     return found
 
 
+def changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration with changes: part by part, except where another class is named; ``key+`` adds to a list."""
+    if changes.get("class_path", base.get("class_path")) != base.get("class_path"):
+        return changes
+    result = dict(base)
+    for key, value in changes.items():
+        if key.endswith("+"):
+            result[key[:-1]] = base[key[:-1]] + value
+        else:
+            result[key] = changed(base[key], value) if isinstance(value, dict) and key in base else value
+    return result
+
+
 def train(options: Iterable[str]) -> tuple[Trainer, Clock]:
     """Train as ``sll-zoo fit`` does, and return the trainer and its clock."""
-    trainer: Trainer = run_lightning(["fit", "--config", str(BASE), *options]).trainer
+    trainer: Trainer = run_lightning(["fit", *options]).trainer
     (clock,) = [callback for callback in trainer.callbacks if isinstance(callback, Clock)]
     return trainer, clock
 
@@ -85,9 +98,9 @@ def run(name: str, minutes: int, data: str, work: Path) -> None:
     torch.set_num_threads(1)
     folder = work / f"{name}.{minutes}"
     folder.mkdir(parents=True, exist_ok=True)
-    changes, length = folder / "changes.yaml", folder / "length.json"
-    changes.write_text(yaml.safe_dump(candidates()[name]), "utf-8")
-    options = ["--config", str(changes), "--data.root", data, "--trainer.enable_progress_bar", "false"]
+    config, length = folder / "config.yaml", folder / "length.json"
+    config.write_text(yaml.safe_dump(changed(yaml.safe_load(BASE.read_text("utf-8")), candidates()[name])), "utf-8")
+    options = ["--config", str(config), "--data.root", data, "--trainer.enable_progress_bar", "false"]
     options += ["--trainer.logger.init_args.save_dir", str(folder)]
     if not length.exists():
         seconds = seconds_of_a_step(options)
