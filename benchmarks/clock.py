@@ -7,7 +7,9 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class Clock(Callback):
-    """Logs ``minutes``, the processor time of all training steps so far, without validation, over all runs of a training.
+    """Logs ``minutes``, the processor time of all training steps so far, with their data and all callbacks, without validation.
+
+    It goes on from a checkpoint.
 
     Attributes:
         seconds: Time of all steps so far.
@@ -18,14 +20,16 @@ class Clock(Callback):
         self.seconds = 0.0
         self.steps: list[float] = []
 
-    def on_train_batch_start(self, *_: Any) -> None:
+    def on_train_epoch_start(self, *_: Any) -> None:
         """Note the time."""
-        self._start = time.process_time()
+        self._last = time.process_time()
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Add a step."""
-        self.steps.append(time.process_time() - self._start)
+        """Add a step: from the end of the one before it."""
+        now = time.process_time()
+        self.steps.append(now - self._last)
         self.seconds += self.steps[-1]
+        self._last = now
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Log the minutes."""

@@ -1,8 +1,8 @@
 """A race of recipes on genuine CIFAR-10: successive halving, decided by validation images certified at 36/255.
 
-A candidate is what it changes of ``race/base.yaml``, a configuration of ``sll-zoo fit``; all are in ``race/candidates.yaml``. In
-a round each has the same processor time on one core: the seconds of its step are measured first, and its number of steps follows.
-Each starts afresh in each round, since its schedule depends on its length. The test images are not touched.
+A candidate is what it changes of ``race/base.yaml``, options of ``sll-zoo fit``; all are in ``race/candidates.yaml``. In a round
+each has the same processor time on one core: the seconds of its step are measured first, and its number of steps follows. Each
+starts afresh in each round, since its schedule depends on its length. The test images are not touched.
 
 Run: .venv/bin/python benchmarks/race.py DATA, with CIFAR-10 in DATA: two trainings at a time, until all rounds are done.
 It may be killed and started again. Each result is a file in race/; race.md and race.png are written after each.
@@ -11,41 +11,48 @@ One candidate alone: .venv/bin/python benchmarks/race.py DATA --only NAME --minu
 
 import argparse
 import json
+import math
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-import matplotlib.pyplot as plt
 import torch
 import yaml
 from clock import Clock
+from filelock import FileLock
 from lightning import Trainer
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 from record import HERE, environment, write_page
 
 from sll_zoo.cli.training import run_lightning
 from sll_zoo.files import atomic_write
 from sll_zoo.reports.words import percent, table
+from sll_zoo.training.memory import keep_freed_memory
 
 FOLDER = HERE / "race"
 BASE, CANDIDATES = FOLDER / "base.yaml", FOLDER / "candidates.yaml"
 # Minutes of one core for each candidate, and how many candidates run: the best of the round before.
 ROUNDS = ((10, 100), (30, 6), (90, 3))
 CORES = 2
-DECIDES = "val/certified_acc_36"
 SHOWN = {"val/acc": "clean"} | {f"val/certified_acc_{level}": f"{level}/255" for level in (36, 72, 108, 255)}
+DECIDES = "36/255"
 WARMUP_STEPS, TIMED_STEPS = 5, 20
-MOST_BATCHES = 351  # of an epoch of 45,000 images in batches of 128
 LEAST_POINTS = 8  # of the curve of a training
 
 PAGE = """# A race of recipes
-Trainings on the 45,000 training images of CIFAR-10, on one core, {rounds} minutes of its time. The 5,000 validation images
-decide, by how many of them are certified at 36/255; the test images have not been looked at. L2, ε in pixels of [0, 1],
-validation in the precision of the training, one seed: differences below one point mean little. What a candidate changes is in
-`race/candidates.yaml`, all else in `race/base.yaml`; `race/NAME.MINUTES.json` has each run.
+Trainings on the 45,000 training images of CIFAR-10, on one core, {rounds} minutes of its time, validation apart. The 5,000
+validation images decide, by how many of them are certified at 36/255; the test images have not been looked at. L2, ε in pixels of
+[0, 1], validation in the precision of the training, one seed: differences below one point mean little. What a candidate changes
+is in `race/candidates.yaml`, all else in `race/base.yaml`; `race/NAME.MINUTES.json` has each run.
 
 ![Certified accuracy at 36/255 against minutes of one core](race.png)
 
@@ -53,17 +60,19 @@ validation in the precision of the training, one seed: differences below one poi
 
 {environment}. `benchmarks/race.py` makes this page.
 """
-
-
-def result_of(name: str, minutes: int) -> Path:
-    """Return the file of a result."""
-    return FOLDER / f"{name}.{minutes}.json"
+_writing = threading.Lock()
+_running: list[subprocess.Popen[bytes]] = []
 
 
 def candidates() -> dict[str, dict[str, Any]]:
     """Return what each candidate changes."""
     found: dict[str, dict[str, Any]] = yaml.safe_load(CANDIDATES.read_text("utf-8"))
     return found
+
+
+def configuration(name: str) -> dict[str, Any]:
+    """Return the options of a candidate's training, all but its length."""
+    return changed(yaml.safe_load(BASE.read_text("utf-8")), candidates()[name])
 
 
 def changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -79,6 +88,26 @@ def changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def result_of(name: str, minutes: int) -> dict[str, Any] | None:
+    """Return the result of a candidate as it is configured now; None without one."""
+    path = FOLDER / f"{name}.{minutes}.json"
+    result = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return result if result.get("configuration") == configuration(name) else None
+
+
+def results(minutes: int) -> list[dict[str, Any]]:
+    """Return the results of a round, the best first, and last those of candidates that ended with an error."""
+    found = [result for name in candidates() if (result := result_of(name, minutes))]
+    return sorted(found, key=lambda result: -result["curve"][-1][DECIDES] if "curve" in result else 0)
+
+
+def write_result(name: str, minutes: int, values: dict[str, Any]) -> None:
+    """Write what came out of a candidate's training."""
+    result = {"name": name, "minutes": minutes, "configuration": configuration(name)} | values
+    with atomic_write(FOLDER / f"{name}.{minutes}.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+
+
 def train(options: Iterable[str]) -> tuple[Trainer, Clock]:
     """Train as ``sll-zoo fit`` does, and return the trainer and its clock."""
     trainer: Trainer = run_lightning(["fit", *options]).trainer
@@ -86,29 +115,31 @@ def train(options: Iterable[str]) -> tuple[Trainer, Clock]:
     return trainer, clock
 
 
-def seconds_of_a_step(options: Iterable[str]) -> float:
-    """Return the median processor time of a training step."""
+def length(minutes: int, options: Iterable[str]) -> dict[str, int]:
+    """Return the options for a training of so many minutes, from the median time of some steps."""
     short = ["--trainer.max_steps", str(WARMUP_STEPS + TIMED_STEPS), "--trainer.limit_val_batches", "0"]
-    _, clock = train([*options, *short, "--trainer.enable_checkpointing", "false"])
-    return torch.tensor(clock.steps[WARMUP_STEPS:]).median().item()
+    trainer, clock = train([*options, *short, "--trainer.enable_checkpointing", "false"])
+    steps = round(60 * minutes / median(clock.steps[WARMUP_STEPS:]))
+    parts = max(LEAST_POINTS, math.ceil(steps / len(trainer.train_dataloader)))
+    return {"max_epochs": parts, "limit_train_batches": max(1, steps // parts)}
 
 
 def run(name: str, minutes: int, data: str, work: Path) -> None:
     """Train one candidate for so many minutes of one core, and write its result; goes on from a checkpoint."""
     torch.set_num_threads(1)
-    folder = work / f"{name}.{minutes}"
-    folder.mkdir(parents=True, exist_ok=True)
-    config, length = folder / "config.yaml", folder / "length.json"
-    config.write_text(yaml.safe_dump(changed(yaml.safe_load(BASE.read_text("utf-8")), candidates()[name])), "utf-8")
+    keep_freed_memory()
+    folder, text = work / f"{name}.{minutes}", yaml.safe_dump(configuration(name))
+    config, lengths = folder / "config.yaml", folder / "length.json"
+    if not config.exists() or config.read_text("utf-8") != text:  # what is there is of another candidate
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        config.write_text(text, "utf-8")
     options = ["--config", str(config), "--data.root", data, "--trainer.enable_progress_bar", "false"]
     options += ["--trainer.logger.init_args.save_dir", str(folder)]
-    if not length.exists():
-        seconds = seconds_of_a_step(options)
-        steps = round(60 * minutes / seconds)
-        parts = max(LEAST_POINTS, -(-steps // MOST_BATCHES))
-        with atomic_write(length) as temporary:
-            temporary.write_text(json.dumps({"max_epochs": parts, "limit_train_batches": steps // parts}), "utf-8")
-    for option, value in json.loads(length.read_text("utf-8")).items():
+    if not lengths.exists():
+        with atomic_write(lengths) as temporary:
+            temporary.write_text(json.dumps(length(minutes, options)), "utf-8")
+    for option, value in json.loads(lengths.read_text("utf-8")).items():
         options += [f"--trainer.{option}", str(value)]
     options += ["--checkpoints.folder", str(folder)]
     if list(folder.glob("last*.ckpt")):
@@ -116,55 +147,42 @@ def run(name: str, minutes: int, data: str, work: Path) -> None:
     trainer, _ = train(options)
     history = json.loads((Path(trainer.log_dir) / "metrics.json").read_text("utf-8"))["history"]
     shown = {"minutes": "minutes"} | SHOWN
-    result = {
-        "name": name,
-        "minutes": minutes,
-        "changes": candidates()[name],
+    write_result(name, minutes, {
         "parameters": sum(parameter.numel() for parameter in trainer.lightning_module.model.parameters()),
         "epochs": trainer.global_step * trainer.datamodule.batch_size / len(trainer.datamodule.part("train")),
         "loss": {"training": history[-1]["train/epoch_loss"], "validation": history[-1]["val/loss"]},
         "curve": [{title: round(row[key], 4) for key, title in shown.items()} for row in history],
         "environment": environment(),
-    }
-    with atomic_write(result_of(name, minutes)) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    })  # fmt: skip
 
 
-def results(minutes: int) -> list[dict[str, Any]]:
-    """Return the results of a round, the best first."""
-    found = [json.loads(path.read_text("utf-8")) for path in FOLDER.glob(f"*.{minutes}.json")]
-    return sorted((result for result in found if "failed" not in result), key=lambda result: -result["curve"][-1]["36/255"])
-
-
-def failures() -> str:
-    """Return the candidates that ended with an error, and what it said, as a paragraph; empty if there are none."""
-    found = [json.loads(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.json"))]
-    said = [f"`{result['name']}` at {result['minutes']} minutes ({result['failed']})" for result in found if "failed" in result]
-    return f"\n\nFailed: {', '.join(said)}." if said else ""
-
-
-def write_results() -> None:
-    """Write page and picture of all results that there are."""
-    rounds = {minutes: found for minutes, _ in ROUNDS if (found := results(minutes))}
-    if not rounds:
-        return
-    figure, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
-    for minutes, found in rounds.items():
-        for result in found:
-            color = plt.get_cmap("tab20")(list(candidates()).index(result["name"]) % 20)
-            spent, certified = zip(*((row["minutes"], 100 * row["36/255"]) for row in result["curve"]), strict=True)
-            longest = minutes == max(other for other, each in rounds.items() if result["name"] in [one["name"] for one in each])
-            axes.plot(spent, certified, color=color, linewidth=1, label=result["name"] if longest else None)
+def draw(rounds: dict[int, list[dict[str, Any]]]) -> None:
+    """Draw certified accuracy against time, a line for each training."""
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes, names, labelled = figure.subplots(), list(candidates()), set()
+    for minutes in sorted(rounds, reverse=True):
+        for result in rounds[minutes]:
+            color = colormaps["tab20"](names.index(result["name"]) % 20)
+            spent, certified = zip(*((row["minutes"], 100 * row[DECIDES]) for row in result["curve"]), strict=True)
+            axes.plot(spent, certified, color=color, linewidth=1, label=None if result["name"] in labelled else result["name"])
             axes.plot(spent[-1], certified[-1], "o", color=color, markersize=3)
+            labelled.add(result["name"])
     axes.set(xscale="log", xlabel="minutes of one core", ylabel="% certified at 36/255, validation images")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=7)
     with atomic_write(HERE / "race.png") as temporary:
         figure.savefig(temporary, dpi=120, format="png")
-    plt.close(figure)
-    head = ["candidate", "parameters", "epochs", *SHOWN.values(), "loss in training", "in validation"]
-    tables = []
-    for minutes, found in rounds.items():
+
+
+def write_results() -> None:
+    """Write page and picture of all results that there are."""
+    rounds, tables = {}, []
+    for minutes, _ in ROUNDS:
+        found = results(minutes)
+        ended, failed = ([one for one in found if ("curve" in one) == wanted] for wanted in (True, False))
+        if not ended:
+            continue
+        rounds[minutes] = ended
         rows = [
             [
                 f"`{one['name']}`",
@@ -173,32 +191,49 @@ def write_results() -> None:
                 *(percent(one["curve"][-1][title]) for title in SHOWN.values()),
                 *(f"{value:.3f}" for value in one["loss"].values()),
             ]
-            for one in found
+            for one in ended
         ]
-        tables.append(f"## {minutes} minutes of one core\n{table(head, rows)}")
-    measured = rounds[min(rounds)][0]["environment"]
-    page = PAGE.format(rounds=", ".join(map(str, rounds)), tables="\n\n".join(tables) + failures(), environment=measured)
-    write_page("race.md", page)
+        head = ["candidate", "parameters", "epochs", *SHOWN.values(), "loss in training", "in validation"]
+        lines = [f"\n`{one['name']}` failed: {one['failed']}" for one in failed]
+        tables.append("\n".join([f"## {minutes} minutes of one core", table(head, rows), *lines]))
+    if rounds:
+        draw(rounds)
+        measured = rounds[min(rounds)][0]["environment"]
+        page = PAGE.format(rounds=", ".join(map(str, rounds)), tables="\n\n".join(tables), environment=measured)
+        write_page("race.md", page)
 
 
 def start(name: str, minutes: int, arguments: argparse.Namespace) -> None:
-    """Run a candidate in a process of its own, on one thread, unless its result is there; an error is a result, too."""
-    path = result_of(name, minutes)
-    if path.exists() and json.loads(path.read_text("utf-8"))["changes"] == candidates()[name]:
+    """Run a candidate in a process of its own, on one thread, unless its result is there."""
+    if result_of(name, minutes):
         return
     command = [sys.executable, __file__, arguments.data, "--work", str(arguments.work), "--only", name, "--minutes", str(minutes)]
-    log = arguments.work / f"{name}.{minutes}.log"
-    with log.open("a") as file:
-        done = subprocess.run(  # noqa: S603 - this script
-            command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=file, stderr=file, check=False
+    with (arguments.work / f"{name}.{minutes}.log").open("a") as log:
+        process = subprocess.Popen(  # noqa: S603 - this script
+            command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=log
         )
-    if done.returncode > 0:  # not by a signal
-        said = log.read_text("utf-8").strip().splitlines()[-1]
-        result = {"name": name, "minutes": minutes, "changes": candidates()[name], "failed": said}
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    print(f"{name}, {minutes} minutes: status {done.returncode}", flush=True)
-    write_results()
+        _running.append(process)
+        status = process.wait()
+    if not result_of(name, minutes):
+        raise RuntimeError(f"{name} ended with status {status} and no result: see {log.name}")
+    print(f"{name}, {minutes} minutes: done", flush=True)
+    with _writing:
+        write_results()
+
+
+def race(arguments: argparse.Namespace) -> None:
+    """Run all rounds."""
+    names = list(candidates())
+    for minutes, most in ROUNDS:
+        with ThreadPoolExecutor(CORES) as pool:
+            try:
+                list(pool.map(lambda name, minutes=minutes: start(name, minutes, arguments), names[:most]))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in _running:
+                    process.terminate()  # it writes a checkpoint
+                raise
+        names = [result["name"] for result in results(minutes) if result["name"] in names[:most] and "curve" in result]
 
 
 def main() -> None:
@@ -206,20 +241,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", help="folder of CIFAR-10")
     parser.add_argument("--work", type=Path, default="outputs/race", help="where checkpoints go (%(default)s)")
-    parser.add_argument("--only", metavar="NAME", help="this candidate alone")
+    parser.add_argument("--only", choices=list(candidates()), help="this candidate alone", metavar="NAME")
     parser.add_argument("--minutes", type=int, default=ROUNDS[0][0], help="of one core, for --only (%(default)s)")
     arguments = parser.parse_args()
+    if arguments.minutes < 1:
+        parser.error(f"--minutes {arguments.minutes}: give 1 or more")
     arguments.work.mkdir(parents=True, exist_ok=True)
     if arguments.only:
-        run(arguments.only, arguments.minutes, arguments.data, arguments.work)
+        try:
+            run(arguments.only, arguments.minutes, arguments.data, arguments.work)
+        except (ArithmeticError, RuntimeError, ValueError) as error:  # of the training, not of its interruption
+            write_result(arguments.only, arguments.minutes, {"failed": f"{type(error).__name__}: {error}"})
         return
-    names = list(candidates())
-    for minutes, most in ROUNDS:
-        names = names[:most]
-        with ThreadPoolExecutor(CORES) as pool:
-            list(pool.map(lambda name, minutes=minutes: start(name, minutes, arguments), names))
-        names = [result["name"] for result in results(minutes) if result["name"] in names]
-    write_results()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with FileLock(arguments.work / "race.lock", timeout=0):
+        race(arguments)
 
 
 if __name__ == "__main__":

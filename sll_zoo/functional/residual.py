@@ -38,5 +38,5 @@ def residual(
     if weight.ndim == 2:
         return x - F.linear(sigma(F.linear(x, weight, bias)) * step, weight.mT)
     inner = sigma(same_conv2d(x, weight, bias, padding_mode))
-    # A kernel has fewer numbers than the hidden units of a batch of images.
+    # A kernel usually has fewer numbers than the hidden units of a batch of images.
     return x - same_conv2d_adjoint(inner, weight * step[:, None, None, None], padding_mode)

@@ -31,9 +31,9 @@ def require_odd(kernel_size: int) -> None:
 
 
 def require_sizes(shape: tuple[int, ...]) -> None:
-    """Raise ConfigError unless every size of a weight is at least 1."""
+    """Raise ConfigError unless every size of a layer is at least 1."""
     if min(shape) < 1:
-        raise ConfigError(f"weight of shape {shape}", "every size must be at least 1")
+        raise ConfigError(f"a layer of sizes {shape}", "every size must be at least 1")
 
 
 def weight_and_bias(

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sll_zoo.errors import ConfigError
 from sll_zoo.functional.fast.products import derivatives_are_taken_in_reverse
 
 
@@ -85,6 +86,9 @@ class CyclicShift(nn.Module):
         edge: k, the edge of a window, even.
         back: Whether to undo the shift instead.
 
+    Raises:
+        ConfigError: An odd edge.
+
     Example:
         >>> import torch
         >>> line = WindowPartition(2)(torch.arange(8.0).expand(1, 1, 2, 8))
@@ -94,18 +98,20 @@ class CyclicShift(nn.Module):
 
     def __init__(self, edge: int, back: bool = False) -> None:
         super().__init__()
+        if edge < 2 or edge % 2:
+            raise ConfigError(f"edge={edge}", "give an even number: windows are shifted by half of it")
         self.edge = edge
         self.back = back
 
     def forward(self, x: Float[Tensor, "batch more h w"]) -> Float[Tensor, "batch more h w"]:
         """Move the pixels."""
-        size = x.shape[2:]
-        places, origins = self._places(*size, x.device)
+        height, width = x.shape[2:]
+        places, origins = self._places(height, width, x.device)
         if self.back:
             places, origins = origins, places
         rows = torch.unflatten(x.movedim(1, 3), 3, (self.edge**2, -1)).flatten(1, 3)  # (batch, pixels, channels)
         moved = _move(rows, places, origins) if derivatives_are_taken_in_reverse(rows) else rows[:, places]
-        return torch.unflatten(moved, 1, (*size, -1)).flatten(3).movedim(3, 1)
+        return torch.unflatten(moved, 1, (height, width, -1)).flatten(3).movedim(3, 1)
 
     def extra_repr(self) -> str:
         """Return the settings, for ``print(model)``."""

@@ -32,6 +32,7 @@ class LipschitzClassifier(nn.Module):
         num_classes: Number of logits, 0 for features.
         num_features: Length of the feature vector.
         in_chans: Channels of the images.
+        grad_checkpointing: Whether :meth:`set_grad_checkpointing` was asked to save memory.
 
     Guarantee: ``forward_features`` is 1-Lipschitz, and logit i minus logit j is ``pairwise_lipschitz()[i, j]``-Lipschitz, in
     exact arithmetic and for any weights.
@@ -183,7 +184,7 @@ class LipschitzClassifier(nn.Module):
         """Save memory in mixed precision: keep the hidden units of residual convolutions only, not their inputs.
 
         Backward then computes the inputs again, for which the values between layers stay in float32
-        (:class:`~sll_zoo.layers.ResidualStack`). Outside autocast this is always so.
+        (:class:`~sll_zoo.layers.ResidualStack`), as they do without autocast anyway.
 
         Raises:
             ConfigError: ``enable`` for a network that keeps the inputs of its layers.
@@ -195,7 +196,7 @@ class LipschitzClassifier(nn.Module):
         if enable and not finds_again:
             raise ConfigError(
                 f"gradient checkpointing of a {type(self).__name__} of family {self.config.family}",
-                "train with smaller batches and accumulate_grad_batches, or take a LipNet of family sll without maxmin",
+                "train with smaller batches and accumulate_grad_batches, or a LipNet of family sll, maxmin=False, window=1",
             )
         self.grad_checkpointing = enable
 

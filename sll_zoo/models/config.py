@@ -126,7 +126,8 @@ class LipNetConfig(NetworkConfig):
         dct: Whether these channels are the cosine transform of the square instead of its pixels.
         window: Edge of the windows of these pixels that the convolutions take as one; 1, or even. Behind every other convolution
             they are shifted by half of it, and back behind the others. With ``kernel_size`` 1, each is a dense layer on windows.
-        pool: Edge of the pooling windows behind the convolutions; ``patch * pool`` divides the size of the images.
+        pool: Edge of the pooling windows behind the convolutions; ``patch`` times the least common multiple of ``window`` and
+            ``pool`` divides the size of the images.
         maxmin: Whether MaxMin follows residual layers too, which have an activation inside; linear ones always have it. The
             convolutions then keep their inputs in memory during a training.
         dense_layers: Number of dense layers.

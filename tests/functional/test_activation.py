@@ -57,3 +57,9 @@ def test_max_min_is_the_same_whichever_way_its_derivatives_are_taken(channels, m
     assert torch.equal(*(torch.autograd.grad(y, x, given)[0] for y in (max_min(x), by_formula)))
     assert torch.autograd.gradcheck(max_min, (x,))
     assert torch.autograd.gradgradcheck(max_min, (x,))
+    assert torch.equal(*(torch.autograd.functional.jacobian(max_min, x, vectorize=vectorize) for vectorize in (False, True)))
+
+
+def test_equal_channels_keep_their_order_in_the_derivative():
+    x = torch.zeros(1, 2, requires_grad=True)
+    assert torch.autograd.grad(max_min(x), x, torch.tensor([[1.0, 0.0]]))[0].tolist() == [[1.0, 0.0]]

@@ -25,8 +25,8 @@ def test_its_precision_is_that_of_the_images_whatever_autocast_says() -> None:
     x = torch.rand(2, 12, 4, 4)
     layer = PatchDCT(3, 2)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(layer(x), layer(x))
-        assert layer(x).dtype == torch.float32
+        under_autocast = layer(x)
+    assert torch.equal(under_autocast, layer(x))
     assert torch.allclose(layer(x), fold(layer, torch.float64)(x.double()).float(), atol=1e-6)
     assert layer(x.bfloat16()).dtype == torch.bfloat16
 
@@ -44,6 +44,15 @@ def test_a_network_of_patches_in_this_basis_is_audited_and_certified_soundly() -
     assert torch.equal(certified.prediction, sound.prediction)
     assert (sound.radius <= certified.radius).all()
     assert torch.allclose(sound.radius, certified.radius, atol=1e-9)
+
+
+def test_it_is_folded_where_the_network_is() -> None:
+    assert fold(PatchDCT(3, 2).to("meta"), torch.float64).weight.is_meta
+
+
+def test_sizes_below_one_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"\(0, 2\)"):
+        PatchDCT(0, 2)
 
 
 @pytest.mark.parametrize("name", ["dct", "maxmin"])

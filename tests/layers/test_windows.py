@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sll_zoo.errors import ConfigError
 from sll_zoo.layers import CyclicShift, WindowPartition, WindowReverse
 
 
@@ -40,6 +41,13 @@ def test_derivatives_of_each_kind_are_those_of_a_permutation(back):
     assert torch.autograd.gradcheck(shift, (x,))
     assert torch.autograd.gradgradcheck(shift, (x,))
     assert torch.equal(torch.func.vmap(shift)(x[None])[0], shift(x))
+    assert torch.equal(*(torch.autograd.functional.jacobian(shift, x, vectorize=vectorize) for vectorize in (False, True)))
+
+
+@pytest.mark.parametrize("edge", [0, 1, 3])
+def test_windows_that_have_no_half_are_not_shifted(edge):
+    with pytest.raises(ConfigError, match=f"edge={edge}"):
+        CyclicShift(edge)
 
 
 def test_empty_batches_and_the_order_in_memory_are_kept():

@@ -137,7 +137,8 @@ def test_checkpointing_is_accepted_where_inputs_are_found_again_and_refused_wher
         linear.set_grad_checkpointing(enable=False)
         with pytest.raises(ConfigError, match="aol:"):
             linear.set_grad_checkpointing()
-    for config, name in ((CONFIGS["lipconvnet"], "LipConvNet"), (dataclasses.replace(CONFIGS["lipnet"], maxmin=True), "LipNet")):
+    others = (dataclasses.replace(CONFIGS["lipnet"], maxmin=True), "LipNet"), (CONFIGS["lipnet of windows"], "LipNet")
+    for config, name in ((CONFIGS["lipconvnet"], "LipConvNet"), *others):
         with pytest.raises(ConfigError, match=rf"{name} .*sll:"):
             build(config).set_grad_checkpointing()
 

@@ -12,7 +12,10 @@ from torch import Tensor
 
 
 def sorted_pairs(x: Tensor) -> Tensor:
-    """Return (batch, channels, ...) with channels 2i and 2i + 1 sorted, the larger first; an odd last channel stays."""
+    """Return (batch, channels, ...) with channels 2i and 2i + 1 sorted, the larger first; an odd last channel stays.
+
+    Where both are equal, its derivative leaves them in their order; that of the formula takes the mean of both orders.
+    """
     y: Tensor = _SortedPairs.apply(x)
     return y
 
@@ -42,11 +45,11 @@ class _Exchange(torch.autograd.Function):
         ctx.save_for_backward(kept)
         y = x.clone()
         (first, second), (one, other) = _pairs(x), _pairs(y)
-        # Products with 0 and 1 take a third of the time of ``torch.where``.
+        # Products with 0 and 1 take less time than ``torch.where``; ``out=`` is unknown to gradients of several vectors at once.
         stays = kept.to(x.dtype)
         moves = 1 - stays
-        torch.mul(first, stays, out=one).addcmul_(second, moves)
-        torch.mul(second, stays, out=other).addcmul_(first, moves)
+        one.copy_(torch.addcmul(first * stays, second, moves))
+        other.copy_(torch.addcmul(second * stays, first, moves))
         return y
 
     @staticmethod
