@@ -20,6 +20,10 @@ class Clock(Callback):
         self.seconds = 0.0
         self.steps: list[float] = []
 
+    def on_train_start(self, *_: Any) -> None:
+        """Note the time: a training that is resumed within an epoch does not start one."""
+        self._last = time.process_time()
+
     def on_train_epoch_start(self, *_: Any) -> None:
         """Note the time."""
         self._last = time.process_time()
