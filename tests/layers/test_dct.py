@@ -8,6 +8,7 @@ import sll_zoo
 from sll_zoo.errors import ConfigError
 from sll_zoo.layers import PatchDCT, PixelUnshuffle, fold
 from sll_zoo.models import LipNetConfig, build
+from tests import tolerances as tol
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -17,8 +18,8 @@ def test_each_patch_is_transformed_over_channels_rows_and_columns(channels: int,
     given = PatchDCT(channels, patch)(PixelUnshuffle(patch)(images))
     patches = images.unfold(2, patch, patch).unfold(3, patch, patch)  # (batch, channels, h, w, rows, columns)
     known = torch.from_numpy(dctn(patches.numpy(), axes=(1, 4, 5), norm="ortho"))
-    assert torch.allclose(given, known.permute(0, 1, 4, 5, 2, 3).flatten(1, 3), atol=1e-13)
-    assert torch.allclose(given.norm(), images.norm(), rtol=1e-14)
+    torch.testing.assert_close(given, known.permute(0, 1, 4, 5, 2, 3).flatten(1, 3), rtol=0, atol=tol.SAME)
+    torch.testing.assert_close(given.norm(), images.norm(), rtol=tol.SAME, atol=0)
 
 
 def test_its_precision_is_that_of_the_images_whatever_autocast_says() -> None:
@@ -27,7 +28,7 @@ def test_its_precision_is_that_of_the_images_whatever_autocast_says() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         under_autocast = layer(x)
     assert torch.equal(under_autocast, layer(x))
-    assert torch.allclose(layer(x), fold(layer, torch.float64)(x.double()).float(), atol=1e-6)
+    torch.testing.assert_close(layer(x).double(), fold(layer, torch.float64)(x.double()), rtol=0, atol=tol.FLOAT32)
     assert layer(x.bfloat16()).dtype == torch.bfloat16
 
 
@@ -43,7 +44,7 @@ def test_a_network_of_patches_in_this_basis_is_audited_and_certified_soundly() -
     certified, sound = (sll_zoo.certify(network, images, sound=sound) for sound in (False, True))
     assert torch.equal(certified.prediction, sound.prediction)
     assert (sound.radius <= certified.radius).all()
-    assert torch.allclose(sound.radius, certified.radius, atol=1e-9)
+    torch.testing.assert_close(sound.radius, certified.radius, rtol=0, atol=1e-9)  # a proof of float64 takes off no more
 
 
 def test_it_is_folded_where_the_network_is() -> None:

@@ -163,8 +163,8 @@ def test_with_checkpointing_the_inputs_of_convolutions_are_not_kept_in_mixed_pre
         loss.backward()
         gradients[enable] = torch.cat([parameter.grad.flatten() for parameter in net.convs.parameters()])
     sizes = {enable: sum(x.nbytes for x in tensors.values()) for enable, tensors in kept.items()}
-    assert sizes[True] < 0.8 * sizes[False]
-    assert torch.cosine_similarity(gradients[True], gradients[False], 0) > 0.995
+    assert sizes[True] < 0.8 * sizes[False]  # of each convolution, 3 hidden channels instead of these and its 6 inputs
+    assert torch.cosine_similarity(gradients[True], gradients[False], 0) > 0.995  # both in products of 8 bits
 
 
 def test_a_network_that_defines_its_body_as_a_whole_has_no_stages(images):
