@@ -17,6 +17,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sll_zoo.data.images import without_waiting
+
 # Augmentations by name: nothing; a flip; a crop; crop and flip; crop, flip and the paper's colours.
 Augmentation = Literal["none", "flip", "crop", "crop_flip", "paper"]
 
@@ -72,7 +74,7 @@ def crop_and_flip(images: Tensor, offsets: Tensor, flipped: Tensor) -> Tensor:
         flipped: Whether left and right change places (batch,).
     """
     n, channels, height, width = images.shape
-    offsets, flipped = offsets.to(images.device), flipped.to(images.device)
+    offsets, flipped = (without_waiting(drawn, images.device) for drawn in (offsets, flipped))
     columns = torch.arange(width, device=images.device).expand(n, width)
     columns = _reflected(torch.where(flipped[:, None], width - 1 - columns, columns) + offsets[:, 1:], width)
     rows = _reflected(torch.arange(height, device=images.device) + offsets[:, :1], height)

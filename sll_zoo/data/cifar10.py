@@ -44,6 +44,8 @@ class CIFAR10(ImageData):
         batch_size: Images in a training batch, of all processes together.
         augment: Random changes of training images: ``none``, ``flip``, ``crop``, ``crop_flip``, or ``paper`` (and colours).
         download: Whether to fetch the archive (170 MB) if there are no images.
+        train_on_validation: Whether to train on the validation images, too, as published networks are: for a last training, once
+            they have decided how. What is logged under ``val/`` then tells nothing of other images.
 
     Raises:
         ConfigError: A batch size below 1.
@@ -65,11 +67,17 @@ class CIFAR10(ImageData):
     }
 
     def __init__(
-        self, root: str = "data", batch_size: int = 256, augment: Augmentation = "paper", download: bool = False
+        self,
+        root: str = "data",
+        batch_size: int = 256,
+        augment: Augmentation = "paper",
+        download: bool = False,
+        train_on_validation: bool = False,
     ) -> None:
         super().__init__(batch_size, augment)
         self.root = Path(root)
         self.download = download
+        self.train_on_validation = train_on_validation
 
     def prepare_data(self) -> None:
         """Download the files if that is asked for and they are not there.
@@ -92,9 +100,12 @@ class CIFAR10(ImageData):
             self.class_names = self._class_folders([folder / "test", *([folder / "train"] if train else [])])
             read = partial(self._from_folders, folder)
         parts: dict[str, Images] = {"test": read("test")}
-        if train:
-            parts["train"], parts["validation"] = split(read("train"))
+        whole = read("train") if train else None
+        if whole:
+            parts["train"], parts["validation"] = split(whole)
         self._compare(parts)
+        if whole and self.train_on_validation:
+            parts["train"] = whole
         return parts
 
     def _folder(self) -> Path | None:

@@ -47,14 +47,18 @@ class Pixels(Dataset[Sample]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
         """Return the pairs of several indices, which torch's loaders ask for a batch at a time."""
+        images, labels = self.batch(indices)
+        return list(zip(images.unbind(), labels.unbind(), strict=True))
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return the images of several indices (n, channels, height, width) and their labels (n,), in one piece."""
         chosen = torch.as_tensor(indices)
-        images = self.images[chosen.to(self.images.device)].float() / self.white
-        return list(zip(images.unbind(), self.labels[chosen].unbind(), strict=True))
+        return self._floats(self.images[without_waiting(chosen, self.images.device)]), self.labels[chosen]
 
     def batches(self, size: int, num_workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:  # noqa: ARG002 - as that of Files
         """Yield all images and labels in order, ``size`` at a time: cut from the whole, not collated from pairs."""
         for images, labels in zip(torch.split(self.images, size), torch.split(self.labels, size), strict=True):
-            yield images.float() / self.white, labels
+            yield self._floats(images), labels
 
     def select(self, indices: Sequence[int]) -> Pixels:
         """Return some of the images."""
@@ -67,6 +71,33 @@ class Pixels(Dataset[Sample]):
     def move(self, device: torch.device) -> None:
         """Hold the images on a device from now on."""
         self.images = self.images.to(device)
+
+    def _floats(self, images: Tensor) -> Tensor:
+        """Return 8-bit values as floats in [0, 1], the same on every device: a GPU multiplies by 1/white where it is a number."""
+        return images.float() / torch.full((), self.white, dtype=torch.float32, device=images.device)
+
+
+class Batches(Dataset[Any]):
+    """The same images, of which a loader that was given ``whole`` as its ``collate_fn`` takes whole batches.
+
+    The loader would otherwise cut a batch into pairs and put them together again, on a GPU by thousands of small operations.
+    """
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.pixels = pixels
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.pixels)
+
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return a batch."""
+        return self.pixels.batch(indices)
+
+
+def whole(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return a batch as it is."""
+    return batch
 
 
 class Files(Dataset[Sample]):
@@ -138,6 +169,11 @@ def in_threads(function: Callable[[In], Out], items: Sequence[In]) -> Iterator[O
     with ThreadPoolExecutor(cpu_count()) as pool:
         for results in pool.map(several, range(0, len(items), CHUNK)):
             yield from results
+
+
+def without_waiting(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the CPU on a device; the CPU does not wait for a GPU to finish what it was given before."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def split(images: Held, groups: Sequence[str] | None = None) -> tuple[Held, Held]:

@@ -9,6 +9,7 @@ import torch
 from torch import distributed
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from sll_zoo.data.images import Batches, Pixels, whole
 from sll_zoo.errors import ConfigError
 
 
@@ -140,7 +141,8 @@ def training_loader(dataset: Dataset[Any], batch_size: int, num_workers: int = 0
         remedy = f"give at most {images}, and a search of the batch size max_val={images // 2}"
         raise ConfigError(f"batch_size={batch_size} for {images} images to train on", remedy)
     sampler = GlobalBatchSampler(dataset, batch_size, world, rank)
-    return TrainingLoader(dataset, batch_size=sampler.share, sampler=sampler, **_workers(num_workers))
+    batches = {"dataset": Batches(dataset), "collate_fn": whole} if isinstance(dataset, Pixels) else {"dataset": dataset}
+    return TrainingLoader(**batches, batch_size=sampler.share, sampler=sampler, **_workers(num_workers))
 
 
 def grouped() -> bool:

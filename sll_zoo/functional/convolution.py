@@ -57,7 +57,8 @@ def frequencies(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         (height, width // 2 + 1, out, in), complex. The matrices at the other frequencies are conjugates of these.
     """
-    turns = (torch.outer(torch.arange(n), torch.arange(kernel.shape[-1])) % n for n in size)
+    edge = torch.arange(kernel.shape[-1], device=kernel.device)
+    turns = (torch.outer(torch.arange(n, device=kernel.device), edge) % n for n in size)
     height, width = ((-2j * math.pi * turn.to(kernel) / n).exp() for turn, n in zip(turns, size, strict=True))
     rows = torch.einsum("ocyx,wx->ocyw", kernel.to(width.dtype), width[: size[1] // 2 + 1])
     return torch.einsum("ocyw,hy->hwoc", rows, height)

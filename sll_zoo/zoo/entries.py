@@ -29,7 +29,19 @@ REVISION = "v1.0"
 # throughout. convnet: "1-Lipschitz Layers Compared".
 SIZES: dict[str, LipNetConfig | LipConvNetConfig] = {
     "nano": LipNetConfig(width=8, conv_layers=4, conv_inner=16, dense_layers=3, dense_inner=128, pool=1),
-    "tiny": LipNetConfig(width=64, conv_layers=16, conv_inner=32, dense_layers=3, dense_inner=384, patch=2, pool=2),
+    "tiny": LipNetConfig(width=64, conv_layers=16, conv_inner=32, dense_layers=3, dense_inner=384, patch=2, dct=True, pool=2),
+    "windows": LipNetConfig(
+        width=96,
+        conv_layers=16,
+        conv_inner=384,
+        kernel_size=1,
+        dense_layers=2,
+        dense_inner=512,
+        patch=2,
+        dct=True,
+        window=2,
+        pool=2,
+    ),
     "small": LipNetConfig(width=45, conv_layers=20, conv_inner=5, dense_layers=7, dense_inner=2048),
     "medium": LipNetConfig(width=60, conv_layers=30, conv_inner=5, dense_layers=10, dense_inner=2048),
     "large": LipNetConfig(width=90, conv_layers=50, conv_inner=5, dense_layers=10, dense_inner=2048),

@@ -87,6 +87,18 @@ def test_batches_are_whole_differ_from_epoch_to_epoch_and_no_image_comes_twice_i
     assert epochs[0] != epochs[1] != epochs[2]
 
 
+def test_images_in_memory_come_in_the_batches_of_their_pairs():
+    data = small()
+    data.setup()
+    pairs = data.part("train")
+    runs = []
+    for dataset in (pairs, [pairs[index] for index in range(len(pairs))]):
+        torch.manual_seed(0)
+        runs.append([torch.cat(parts) for parts in zip(*training_loader(dataset, batch_size=12), strict=True)])
+    for first, second in zip(*runs, strict=True):
+        assert torch.equal(first, second)
+
+
 def test_a_batch_beyond_the_data_set_is_refused():
     with pytest.raises(ConfigError, match="batch_size=11 for 10 "):
         training_loader(range(10), batch_size=11)

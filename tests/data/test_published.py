@@ -136,6 +136,17 @@ def test_archive_and_class_folders_give_the_same_images_in_the_same_order(cifar,
     assert _parts(cifar, ROOT)[0] == cifar.name
 
 
+def test_a_last_training_has_the_validation_images_too_and_says_the_same_of_the_rest(cifar, there):
+    usual, last = (cifar(str(there[0] / "folders"), train_on_validation=choice) for choice in (False, True))
+    for part in ("validation", "test"):
+        assert usual.fingerprint(part) == last.fingerprint(part)
+    (train, labels), (validation, _) = last.tensors("train"), usual.tensors("validation")
+    assert last.name == cifar.name
+    assert len(train) == len(usual.part("train")) + len(validation) == COUNTS["train"] * cifar.classes
+    assert labels.bincount().tolist() == [COUNTS["train"]] * cifar.classes
+    assert {tuple(image.flatten().tolist()) for image in validation} <= {tuple(image.flatten().tolist()) for image in train}
+
+
 def test_other_images_are_named_so_and_train_all_the_same(cifar10, there, caplog):
     path = next((there[0] / "folders" / "test" / "class_03").iterdir())
     published.write_image(path, np.random.default_rng(1), (32, 32))

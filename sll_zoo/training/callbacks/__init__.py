@@ -3,6 +3,7 @@
 from sll_zoo.errors import Interrupted
 from sll_zoo.training.callbacks.certificates import WriteCertificates
 from sll_zoo.training.callbacks.checkpoints import ResumableCheckpoint
+from sll_zoo.training.callbacks.cuda_graphs import CUDAGraphs
 from sll_zoo.training.callbacks.diagnostics import LogDiagnostics
 from sll_zoo.training.callbacks.half_rescaling import BFloat16Rescaling
 from sll_zoo.training.callbacks.progress_bar import ImageProgressBar
@@ -14,6 +15,7 @@ from sll_zoo.training.callbacks.watch import FiniteWatch
 
 __all__ = [
     "BFloat16Rescaling",
+    "CUDAGraphs",
     "FiniteWatch",
     "ImageProgressBar",
     "Interrupted",
