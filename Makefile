@@ -4,7 +4,7 @@ BIN := .venv/bin
 OLDEST := tests/test_laws.py tests/layers tests/models tests/certificates tests/metrics tests/zoo tests/reports tests/deployment tests/cli \
 	tests/training/test_task.py tests/data/test_fit.py tests/test_configs.py tests/test_wheel.py tests/test_compat.py tests/test_empty_batches.py
 
-.PHONY: demo test test-all test-oldest lint bench bench-gpu zoo-gpu clean
+.PHONY: demo test test-all test-oldest lint bench bench-gpu clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -41,11 +41,6 @@ bench-gpu: .venv/installed
 		$(BIN)/python benchmarks/speed.py --device cuda --dtype $$dtype --compile \
 			--batches 1 256 1024 --batches_of_sizes 256 1024 || exit 1; \
 	done
-
-# Training, packing, attacks and shipping on a machine with a GPU and the images in data/cifar10-jpeg: 28 minutes of training, and
-# more of attacks. It may be interrupted and started again.
-zoo-gpu: .venv/tested
-	$(BIN)/python benchmarks/zoo_gpu.py
 
 # Files installed and tested are marks: each is written when pip has succeeded, and again when pyproject.toml changes.
 .venv/installed: pyproject.toml

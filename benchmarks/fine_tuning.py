@@ -29,7 +29,7 @@ from sll_zoo.reports.words import percent, table
 PAGE = """# Your own images: traffic signs
 {images:,} photographs of {signs} traffic signs in {classes} classes, 30 frames of each sign as a car drove by: the training
 images of the German Traffic Sign Recognition Benchmark (Stallkamp et al. 2012){lacking}, in a folder for each class. They were
-resized to the 32 × 32 pixels of the shipped weights `sll_tiny.cifar10_jpeg`, and certificates are about the resized images:
+resized to the 32 × 32 pixels of the shipped weights `sll_tiny.cifar10`, and certificates are about the resized images:
 float64, L2, ε in pixels of [0, 1]. (`torchvision.datasets.GTSRB('data', download=True)` puts these images into
 `data/gtsrb/GTSRB/Training`.)
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs, get_pretrained_cfg, register_model
 
-from sll_zoo.class_names import CIFAR10_CLASSES, TRAFFIC_SIGNS
+from sll_zoo.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES, TRAFFIC_SIGNS
 from sll_zoo.errors import ConfigError, UnknownNameError, WeightsError
 from sll_zoo.layers import FAMILIES
 from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig, LipschitzClassifier, NetworkConfig, build
@@ -25,23 +25,14 @@ from sll_zoo.zoo.weights.loading import FoundCfg, WeightsSource, fetch_weights, 
 HUB_ORGANISATION = "sll-zoo"
 REVISION = "v1.0"
 
-# nano and tiny: what two CPU cores can train. small to xlarge: the SLL paper, by its released code; inner sizes 5 and 2048
-# throughout. convnet: "1-Lipschitz Layers Compared".
+# nano, tiny and windows_s: what two CPU cores can train. windows: for minutes of a GPU; dense layers on windows of 2 x 2 patches.
+# small to xlarge: the SLL paper, by its released code; inner sizes 5 and 2048 throughout. convnet: "1-Lipschitz Layers Compared".
+_WINDOWS: dict[str, Any] = {"kernel_size": 1, "dense_layers": 2, "patch": 2, "dct": True, "window": 2, "pool": 2}
 SIZES: dict[str, LipNetConfig | LipConvNetConfig] = {
     "nano": LipNetConfig(width=8, conv_layers=4, conv_inner=16, dense_layers=3, dense_inner=128, pool=1),
     "tiny": LipNetConfig(width=64, conv_layers=16, conv_inner=32, dense_layers=3, dense_inner=384, patch=2, dct=True, pool=2),
-    "windows": LipNetConfig(
-        width=96,
-        conv_layers=16,
-        conv_inner=384,
-        kernel_size=1,
-        dense_layers=2,
-        dense_inner=512,
-        patch=2,
-        dct=True,
-        window=2,
-        pool=2,
-    ),
+    "windows_s": LipNetConfig(width=64, conv_layers=10, conv_inner=128, dense_inner=384, **_WINDOWS),
+    "windows": LipNetConfig(width=96, conv_layers=16, conv_inner=384, dense_inner=512, **_WINDOWS),
     "small": LipNetConfig(width=45, conv_layers=20, conv_inner=5, dense_layers=7, dense_inner=2048),
     "medium": LipNetConfig(width=60, conv_layers=30, conv_inner=5, dense_layers=10, dense_inner=2048),
     "large": LipNetConfig(width=90, conv_layers=50, conv_inner=5, dense_layers=10, dense_inner=2048),
@@ -72,21 +63,18 @@ class TagData:
 
 
 # Means of CIFAR and Tiny-ImageNet: those of the paper's released code. Digits: of the 1,200 training images.
-# gtsrb: of 26,638 of the 26,640 training images in torchvision's layout, resized. cifar10_jpeg: JPEG copies of CIFAR-10's images.
+# gtsrb: of 26,638 of the 26,640 training images in torchvision's layout, resized.
 DATA_OF_TAG = {
     "digits": TagData((1, 8, 8), 10, (0.3051,), tuple("0123456789")),
     "cifar10": TagData((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
-    "cifar100": TagData((3, 32, 32), 100, (0.5071, 0.4865, 0.4409)),
-    "cifar10_jpeg": TagData((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
+    "cifar100": TagData((3, 32, 32), 100, (0.5071, 0.4865, 0.4409), CIFAR100_CLASSES),
     "tiny_imagenet": TagData((3, 64, 64), 200, (0.485, 0.456, 0.406)),
     "gtsrb": TagData((3, 32, 32), 43, (0.3363, 0.3198, 0.3224), TRAFFIC_SIGNS),
 }
 
 # Tags (data sets) that each architecture is registered for; the first is the default, for a name without a tag.
-_SMALL = {"nano": ("digits",), "tiny": ("cifar10_jpeg", "cifar10", "cifar100", "tiny_imagenet", "gtsrb")}
 TAGS = {
-    name: _SMALL.get(name.partition("_")[2], ("cifar10", "cifar100", "tiny_imagenet", "cifar10_jpeg", "gtsrb"))
-    for name in ARCHITECTURES
+    name: ("digits",) if name.endswith("_nano") else ("cifar10", "cifar100", "tiny_imagenet", "gtsrb") for name in ARCHITECTURES
 }
 
 

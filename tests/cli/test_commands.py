@@ -86,11 +86,11 @@ def test_certify_finds_some_of_the_models_classes_by_name_and_refuses_others(cap
     for name in ("cat", "dog"):
         (tmp_path / "mine" / name).mkdir(parents=True)
         Image.new("RGB", (32, 32), "tan").save(tmp_path / "mine" / name / "1.png")
-    assert main(["certify", "sll_tiny.cifar10_jpeg", "mine", "--out", "out"]) == 0
+    assert main(["certify", "sll_tiny.cifar10", "mine", "--out", "out"]) == 0
     assert [row.split(",")[1] for row in Path("out/samples.csv").read_text().splitlines()] == ["label", "3", "5"]
     (tmp_path / "mine" / "dog").rename(tmp_path / "mine" / "dogs")
     capsys.readouterr()
-    assert main(["certify", "sll_tiny.cifar10_jpeg", "mine"]) == 2
+    assert main(["certify", "sll_tiny.cifar10", "mine"]) == 2
     assert re.search("mine .*1 of 2 .*: dogs: ", capsys.readouterr().err)
 
 

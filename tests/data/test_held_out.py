@@ -125,7 +125,7 @@ def test_a_data_set_of_that_name_agrees_in_names_too(digits):
 def test_networks_know_the_names_that_their_weights_came_with(tmp_path):
     named = sll_zoo.create_model("sll_nano.digits", pretrained=True)
     assert label_names(named) == tuple("0123456789")
-    assert label_names(sll_zoo.create_model("sll_tiny.cifar10_jpeg", pretrained=True)) == CIFAR10_CLASSES
+    assert label_names(sll_zoo.create_model("sll_tiny.cifar10", pretrained=True)) == CIFAR10_CLASSES
     save_pretrained(named, tmp_path / "named", label_names=ANIMALS)
     assert label_names(sll_zoo.create_model(f"local-dir:{tmp_path}/named", pretrained=True)) == ANIMALS
     # Names of classes are unknown for an untrained head, and for one with another number of classes.

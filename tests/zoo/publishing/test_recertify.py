@@ -19,19 +19,19 @@ from sll_zoo.zoo.publishing.save import save_pretrained
 from sll_zoo.zoo.records.data_source import source_of
 from tests.data.published import write_image
 
-ROOT = "data/cifar10-jpeg"
+ROOT = "data/photographs"
 SHAPE = {"width": 16, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dense_inner": 8}
 
 
 @pytest.fixture
 def saved(monkeypatch, tmp_path):
-    """The folder of a small network for images in the layout of the JPEG copies of CIFAR-10, in a folder that has them."""
+    """The folder of a small network for images in a folder for each class, in a folder that has them."""
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
     for index in range(120):
         part = "train" if index < 60 else "test"
         write_image(Path(ROOT, part, f"class {index % 10}", f"{index}.jpg"), random, size=(32, 32))
-    model, data = sll_zoo.create_model("sll_tiny.cifar10_jpeg", **SHAPE).eval(), ImageFolder(ROOT, num_workers=0)
+    model, data = sll_zoo.create_model("sll_tiny.cifar10", **SHAPE).eval(), ImageFolder(ROOT, num_workers=0)
     data.setup("test")
     evaluation = sll_zoo.evaluate(model, data.test_dataloader())
     measured = measurement(evaluation, data.name, fingerprint(data.test_dataloader()), source=source_of(data))
@@ -57,7 +57,7 @@ def test_it_is_measured_again_from_where_its_record_says(saved, capsys):
 def test_what_cannot_be_measured_again_is_said_loudly(saved, capsys):
     shutil.rmtree(ROOT)
     found = sll_zoo.publish(str(saved), "zoo/mine", dry_run=True)
-    assert "cifar10-jpeg" in found.warning
+    assert "photographs" in found.warning
     assert f"{ROOT} " in found.warning
     assert publish(saved) == 0
     told = capsys.readouterr()
@@ -76,7 +76,7 @@ def test_a_record_of_the_time_before_is_measured_on_a_named_data_set_or_not_at_a
         sll_zoo.create_model(f"local-dir:{saved}", pretrained=True).eval(),
         ModelFolder.read(saved).record,
     )
-    for dataset in ("cifar10-jpeg", ROOT, str(Path(ROOT).resolve())):
+    for dataset in ("photographs", ROOT, str(Path(ROOT).resolve())):
         old = msgspec.structs.replace(before.measured, source=None, dataset=dataset)
         assert "the record does not say how its images are opened" in remeasure(model, old)
 

@@ -124,7 +124,7 @@ def spoil(folder, **changes):
     [
         ({"measured": None}, PublishError, "sll-zoo quantize"),
         ({"name": "sll_nano.mine"}, UnknownNameError, "'sll_nano.mine'.*TAGS"),
-        ({"name": "sll_tiny.cifar10_jpeg"}, PublishError, r"create_model\('sll_tiny.cifar10_jpeg'\)"),
+        ({"name": "sll_tiny.cifar10"}, PublishError, r"create_model\('sll_tiny.cifar10'\)"),
         ({"parameters": 1}, PublishError, r"\('sll', 1\)"),
         ({"sha256": "0" * 64}, WeightsError, "sha256"),
     ],
