@@ -78,7 +78,7 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of images in [0, 1]."""
         x = F.pad(self.patches(x - self.mean), (0, 0, 0, 0, 0, self.extra))
-        if self.limit and x.device.type == "cpu" and x.dtype == torch.float32:
+        if self.limit and x.device.type in ("cpu", "cuda") and x.dtype == torch.float32:
             x = x.contiguous(memory_format=torch.channels_last)  # as ours does, since that is faster there
         x = self.convs(x)
         return self.head(self.denses(F.avg_pool2d(x, self.pool, divisor_override=self.pool).flatten(1)))

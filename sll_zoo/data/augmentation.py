@@ -97,11 +97,11 @@ def jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
         factors: (batch, 4), the factor or shift of each of ``STEPS``.
         order: (batch, 4), each row a permutation of 0 to 3: which step comes first, second, third and last.
     """
-    images, factors = images.clone(), factors.to(images.device)
+    images, factors = images.clone(), without_waiting(factors, images.device)
     together = FEW if images.device.type == "cpu" else max(1, len(images))
     for place in range(len(STEPS)):
         for number, step in enumerate(STEPS):
-            chosen = (order[:, place] == number).nonzero().squeeze(1).to(images.device)
+            chosen = without_waiting((order[:, place] == number).nonzero().squeeze(1), images.device)
             for few in torch.split(chosen, together):
                 images[few] = step(images[few], factors[few, number].view(-1, 1, 1, 1))
     return images

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from sll_zoo.data.reading import ImageReader
 
@@ -21,6 +21,32 @@ Out = TypeVar("Out")
 SHARE = 10
 # Files that a thread reads at a time: handing small ones over one by one takes longer than reading them.
 CHUNK = 64
+
+
+class Pairs(Sequence[Sample]):
+    """Pairs of image and label in one piece, which :func:`together` need not put together again.
+
+    Args:
+        images: (n, channels, height, width).
+        labels: (n,).
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images = images
+        self.labels = labels
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.labels)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return a pair."""
+        return self.images[index], self.labels[index]
+
+
+def together(pairs: Sequence[Sample]) -> Any:
+    """Return images and labels of a batch, as the ``collate_fn`` of a loader: on a GPU, thousands of small operations less."""
+    return (pairs.images, pairs.labels) if isinstance(pairs, Pairs) else default_collate(list(pairs))
 
 
 class Pixels(Dataset[Sample]):
@@ -43,17 +69,13 @@ class Pixels(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         """Return an image (channels, height, width) in [0, 1] and its label."""
-        return self.__getitems__([index])[0]
+        image, label = self.__getitems__([index])[0]
+        return image, label
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
+    def __getitems__(self, indices: Sequence[int]) -> Pairs:
         """Return the pairs of several indices, which torch's loaders ask for a batch at a time."""
-        images, labels = self.batch(indices)
-        return list(zip(images.unbind(), labels.unbind(), strict=True))
-
-    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return the images of several indices (n, channels, height, width) and their labels (n,), in one piece."""
         chosen = torch.as_tensor(indices)
-        return self._floats(self.images[without_waiting(chosen, self.images.device)]), self.labels[chosen]
+        return Pairs(self._floats(self.images[without_waiting(chosen, self.images.device)]), self.labels[chosen])
 
     def batches(self, size: int, num_workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:  # noqa: ARG002 - as that of Files
         """Yield all images and labels in order, ``size`` at a time: cut from the whole, not collated from pairs."""
@@ -75,29 +97,6 @@ class Pixels(Dataset[Sample]):
     def _floats(self, images: Tensor) -> Tensor:
         """Return 8-bit values as floats in [0, 1], the same on every device: a GPU multiplies by 1/white where it is a number."""
         return images.float() / torch.full((), self.white, dtype=torch.float32, device=images.device)
-
-
-class Batches(Dataset[Any]):
-    """The same images, of which a loader that was given ``whole`` as its ``collate_fn`` takes whole batches.
-
-    The loader would otherwise cut a batch into pairs and put them together again, on a GPU by thousands of small operations.
-    """
-
-    def __init__(self, pixels: Pixels) -> None:
-        self.pixels = pixels
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.pixels)
-
-    def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return a batch."""
-        return self.pixels.batch(indices)
-
-
-def whole(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return a batch as it is."""
-    return batch
 
 
 class Files(Dataset[Sample]):

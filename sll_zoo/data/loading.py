@@ -9,7 +9,7 @@ import torch
 from torch import distributed
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from sll_zoo.data.images import Batches, Pixels, whole
+from sll_zoo.data.images import together
 from sll_zoo.errors import ConfigError
 
 
@@ -75,7 +75,7 @@ def evaluation_loader(dataset: Dataset[Any], batch_size: int, num_workers: int =
         [2, 2, 1]
     """
     sampler = UnpaddedSampler(dataset) if grouped() else None
-    return EvaluationLoader(dataset, batch_size=batch_size, sampler=sampler, **_workers(num_workers))
+    return EvaluationLoader(dataset, batch_size=batch_size, sampler=sampler, collate_fn=together, **_workers(num_workers))
 
 
 class GlobalBatchSampler(DistributedSampler[Any]):
@@ -141,8 +141,7 @@ def training_loader(dataset: Dataset[Any], batch_size: int, num_workers: int = 0
         remedy = f"give at most {images}, and a search of the batch size max_val={images // 2}"
         raise ConfigError(f"batch_size={batch_size} for {images} images to train on", remedy)
     sampler = GlobalBatchSampler(dataset, batch_size, world, rank)
-    batches = {"dataset": Batches(dataset), "collate_fn": whole} if isinstance(dataset, Pixels) else {"dataset": dataset}
-    return TrainingLoader(**batches, batch_size=sampler.share, sampler=sampler, **_workers(num_workers))
+    return TrainingLoader(dataset, batch_size=sampler.share, sampler=sampler, collate_fn=together, **_workers(num_workers))
 
 
 def grouped() -> bool:

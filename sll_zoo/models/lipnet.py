@@ -77,8 +77,8 @@ class LipNet(LipschitzClassifier):
     def enter(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch width rows columns"]:
         """Return the padded patches of centred images, in windows."""
         x = self.patches(x)
-        if x.device.type == "cuda" or x.dtype == torch.float32:
-            x = x.contiguous(memory_format=torch.channels_last)  # halves the time of convolutions
+        if x.device.type in ("cpu", "cuda") and x.dtype == torch.float32:
+            x = x.contiguous(memory_format=torch.channels_last)  # halves the time of convolutions on a CPU
         padded: Tensor = self.pad(self.transform(x))
         device = x.device.type
         if torch.is_autocast_enabled(device) and x.dtype == torch.float32 and not self.grad_checkpointing:

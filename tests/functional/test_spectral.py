@@ -80,3 +80,7 @@ def test_the_optimum_for_nonnegative_weights_is_gershgorins():
     weight = torch.rand(8, 12, dtype=torch.float64)
     gram = weight @ weight.mT
     assert trace_optimal(gram).sum() == pytest.approx(gram.sum().item(), rel=1e-6)
+
+
+def test_frequencies_are_made_where_the_kernel_is():
+    assert frequencies(torch.rand(2, 3, 3, 3, device="meta"), (8, 8)).is_meta

@@ -1,5 +1,7 @@
 """The cosine transform of patches is the known one, an isometry, and part of networks that are certified soundly and exported."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from scipy.fft import dctn
@@ -8,6 +10,7 @@ import sll_zoo
 from sll_zoo.errors import ConfigError
 from sll_zoo.layers import PatchDCT, PixelUnshuffle, fold
 from sll_zoo.models import LipNetConfig, build
+from sll_zoo.zoo.publishing.save import save_pretrained
 from tests import tolerances as tol
 
 
@@ -49,6 +52,15 @@ def test_a_network_of_patches_in_this_basis_is_audited_and_certified_soundly() -
 
 def test_it_is_folded_where_the_network_is() -> None:
     assert fold(PatchDCT(3, 2).to("meta"), torch.float64).weight.is_meta
+
+
+def test_a_network_is_loaded_whole(tmp_path: Path) -> None:
+    network = sll_zoo.create_model("sll_nano.digits", patch=2, dct=True)
+    save_pretrained(network, tmp_path / "saved", label_names=tuple("0123456789"))
+    loaded = sll_zoo.create_model(f"local-dir:{tmp_path}/saved", pretrained=True)
+    assert not any(buffer.is_meta for buffer in loaded.buffers())
+    images = torch.rand(2, 1, 8, 8)
+    assert torch.equal(sll_zoo.certify(loaded.eval(), images).radius, sll_zoo.certify(network.eval(), images).radius)
 
 
 def test_sizes_below_one_are_refused() -> None:

@@ -24,7 +24,6 @@ TRAINING_FILE = "training.yaml"
 
 # Notes on data sets that a reader could take for another one.
 NOTES = {
-    "cifar10-jpeg": "They are JPEG-compressed copies of CIFAR-10's images, not CIFAR-10: numbers on the two cannot be compared.",
     "digits": "They are scikit-learn's 8 × 8 handwritten digits.",
     "gtsrb-subset": "They come from a part of the German Traffic Sign Recognition Benchmark, not from all of its images: numbers "
     "on the two cannot be compared.",

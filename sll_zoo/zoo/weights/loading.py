@@ -135,7 +135,7 @@ def load_pretrained(config: Config, path: Path, state: dict[str, Tensor], num_cl
     model.load_state_dict({key: value.to(device, dtype) for key, value in state.items()}, strict=same_head, assign=True)
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
-            if buffer.is_meta:  # no weights: it is empty, and only tells the device (PatchDCT)
+            if buffer.is_meta and not buffer.numel():  # it only tells the device (PatchDCT)
                 setattr(module, name, torch.empty(0, dtype=dtype, device=device))
     if not same_head:
         model.reset_classifier(config.num_classes)

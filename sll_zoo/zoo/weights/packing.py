@@ -23,8 +23,8 @@ from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.layers import FAMILIES, UnitRowsLinear
 from sll_zoo.models import LipschitzClassifier
 
-# Numbers of bits that a weight can be stored with. sll_tiny (8 bits, CIFAR-10 as JPEG, 1,000 test images) loses 0.6 points of
-# certified accuracy at 36/255 with 6 bits, and 4.3 with 4.
+# Numbers of bits that a weight can be stored with. A sll_tiny of 8 bits (JPEG copies of CIFAR-10, 1,000 images) lost 0.6
+# points of certified accuracy at 36/255 with 6 bits, and 4.3 with 4.
 BITS = (4, 6, 8, 16, 32)
 # Suffix of the name under which the scales of a tensor's rows are stored.
 SCALE = ".scale"
