@@ -63,7 +63,7 @@ class TagData:
 
 
 # Means of CIFAR and Tiny-ImageNet: those of the paper's released code. Digits: of the 1,200 training images.
-# gtsrb: of 26,638 of the 26,640 training images in torchvision's layout, resized; a tenth of their signs tests the subset.
+# gtsrb: of 26,638 of the 26,640 training images in torchvision's layout, resized.
 DATA_OF_TAG = {
     "digits": TagData((1, 8, 8), 10, (0.3051,), tuple("0123456789")),
     "cifar10": TagData((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
@@ -71,13 +71,11 @@ DATA_OF_TAG = {
     "tiny_imagenet": TagData((3, 64, 64), 200, (0.485, 0.456, 0.406)),
     "gtsrb": TagData((3, 32, 32), 43, (0.3363, 0.3198, 0.3224), TRAFFIC_SIGNS),
 }
-DATA_OF_TAG["gtsrb_subset_26638"] = DATA_OF_TAG["gtsrb"]
 
 # Tags (data sets) that each architecture is registered for; the first is the default, for a name without a tag.
 TAGS = {
     name: ("digits",) if name.endswith("_nano") else ("cifar10", "cifar100", "tiny_imagenet", "gtsrb") for name in ARCHITECTURES
 }
-TAGS["sll_windows_s"] += ("gtsrb_subset_26638",)
 
 
 def _pretrained_cfg(name: str, tag: str, published: bool) -> dict[str, Any]:
