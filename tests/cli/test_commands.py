@@ -34,7 +34,7 @@ def test_help_lists_each_command_with_a_line(capsys):
 
 def test_the_module_runs_as_the_command():
     run = subprocess.run([sys.executable, "-m", "sll_zoo", "list", "--pretrained"], capture_output=True, text=True, check=True)
-    assert run.stdout.startswith("sll_nano.digits: 207,242 parameters; 400 images of digits")
+    assert "\nsll_nano.digits: 207,242 parameters; 400 images of digits" in run.stdout
     assert run.stderr == ""
 
 
