@@ -54,7 +54,8 @@ through the images one by one.
 """
 SHARES = """
 ## Share of a training step
-`{model}` in batches of {batch} and in bfloat16; a step is forward, loss, backward and optimizer. The images are the {images} training images of {data}, held in memory as 8-bit values. Medians of {steps} rounds,
+`{model}` in batches of {batch} and in bfloat16; a step is forward, loss, backward and optimizer. The
+images are the {images} training images of {data}, held in memory as 8-bit values. Medians of {steps} rounds,
 each of one batch from the loader, a batch augmented in both ways, and a step; "%" is the median of the rounds' own ratios.
 
 {table}
