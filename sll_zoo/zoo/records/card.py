@@ -61,6 +61,7 @@ def render_card(record: Record, config: dict[str, Any], load_name: str, files: l
             picture=CURVE_FILE if CURVE_FILE in files else "",
             has_config=TRAINING_FILE in files,
             duration=_duration(training.seconds) if training else "",
+            each=f"{training.images // training.epochs:,}" if training and training.images and training.epochs else "",
             rate=f"{training.images / training.seconds:,.0f}" if training and training.images else "",
             versions=", ".join(f"{package} {number}" for package, number in training.versions.items()) if training else "",
             files=", ".join(weights_files(record)) + (", one after another" if record.files > 1 else ""),
