@@ -31,6 +31,7 @@ __all__ = [
     "export",
     "fold",
     "freeze",
+    "grow",
     "list_models",
     "load_images",
     "publish",

@@ -9,6 +9,8 @@ SAME = 1e-11
 # A layer's output under bfloat16 autocast, relative to the norm of its input: two products rounded to 8 bits (2⁻⁹ each) with
 # cancellation between x and the residual; the largest over the suite's layers, measured on a CPU, is 0.008.
 BF16 = 0.02
+# Logits and features, near 1, of a grown network in float64: new weights of 1e-15 times the old ones, over ten layers.
+GROWN = 1e-12
 # Float32 rounding of a gain near 1: as GAIN, at 6e-8 each.
 FLOAT32 = 1e-5
 # Derivatives in float32 beside those in float64, by their norms: sums of a few hundred products at 6e-8 each; |WᵀW| q is at 3e-7.

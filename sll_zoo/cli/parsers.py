@@ -183,3 +183,13 @@ def _add_zoo(commands: Any) -> None:
         "--bits", type=int, choices=(4, 6, 8, 16, 32), default=8, help="of a weight; 16 is bfloat16 (%(default)s)"
     )
     command.add_argument("--data", required=True, metavar="DATA", help=IMAGES)
+
+    command = _add(
+        commands, "zoo:run_grow", "write a larger model that starts as the same function, to be trained on", MODEL, OUT
+    )
+    command.add_argument("target", metavar="TARGET", help="a name of `sll-zoo list`, of the same structure, such as sll_large")
+    command.add_argument(
+        "--data",
+        metavar="DATA",
+        help="for more layers of the same width: they are silent on its training images; a name, or a folder of class folders",
+    )

@@ -1,4 +1,4 @@
-"""Commands around the model zoo: ``list``, ``pull``, ``publish``, ``ship``, ``convert``, ``quantize``."""
+"""Commands around the model zoo: ``list``, ``pull``, ``publish``, ``ship``, ``convert``, ``quantize``, ``grow``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sll_zoo.functional.certificate import radius_label
 from sll_zoo.reports.words import percent, size_in_words
 from sll_zoo.zoo import list_models, pull
 from sll_zoo.zoo.entries import TAGS
+from sll_zoo.zoo.growing import grow_weights
 from sll_zoo.zoo.listing import Listed, listed_models
 from sll_zoo.zoo.publishing.publish import convert, publish
 from sll_zoo.zoo.publishing.quantize import quantize_weights
@@ -97,3 +98,9 @@ def run_quantize(model: str, *, bits: int, data: str, device: str, out: Path) ->
     print(f"{'mean radius':20} {before.mean_radius:9.4f} {after.mean_radius:9.4f}")
     print(f"{'file':20} {size_in_words(found.size_before):>9} {size_in_words(found.record.size):>9}")
     print(f"{out}: {found.record.name}, {after.n:,} images, {file_in_words(found.record)}")
+
+
+def run_grow(model: str, target: str, *, data: str | None, out: Path) -> None:
+    """Write a larger model that starts as the same function."""
+    record = grow_weights(model, target, out, data)
+    print(f"{out}: {record.name}, {describe(record)}; it is trained on by --model.name local-dir:{out} --model.pretrained true")

@@ -122,12 +122,14 @@ class LipNetConfig(NetworkConfig):
     Attributes:
         conv_layers: Number of convolutional layers.
         conv_inner: Inner channels of each.
+        downsample: Edge of the squares of pixels whose sum, divided by this edge, stands for one pixel in all that follows: for
+            a network that is to grow (:func:`~sll_zoo.grow`).
         patch: Edge of the squares of pixels that the convolutions take as one pixel of ``in_chans * patch²`` channels.
         dct: Whether these channels are the cosine transform of the square instead of its pixels.
         window: Edge of the windows of these pixels that the convolutions take as one; 1, or even. Behind every other convolution
             they are shifted by half of it, and back behind the others. With ``kernel_size`` 1, each is a dense layer on windows.
-        pool: Edge of the pooling windows behind the convolutions; ``patch`` times the least common multiple of ``window`` and
-            ``pool`` divides the size of the images.
+        pool: Edge of the pooling windows behind the convolutions; ``downsample`` times ``patch`` times the least common multiple
+            of ``window`` and ``pool`` divides the size of the images.
         maxmin: Whether MaxMin follows residual layers too, which have an activation inside; linear ones always have it. The
             convolutions then keep their inputs in memory during a training.
         dense_layers: Number of dense layers.
@@ -138,6 +140,7 @@ class LipNetConfig(NetworkConfig):
     conv_inner: int
     dense_layers: int
     dense_inner: int
+    downsample: int = 1
     patch: int = 1
     dct: bool = False
     window: int = 1
@@ -158,7 +161,7 @@ class LipNetConfig(NetworkConfig):
     def num_features(self) -> int:
         """Length of the feature vector under the head."""
         height, width = self.img_size
-        reduction = self.patch * self.pool
+        reduction = self.downsample * self.patch * self.pool
         return self.width * (height // reduction) * (width // reduction)
 
     @property
@@ -174,8 +177,9 @@ class LipNetConfig(NetworkConfig):
     @property
     def divisor(self) -> Divisor:
         """The number that must divide the height and the width of the images."""
-        name = " * ".join(["patch"] * (self.patch > 1) + ["lcm(window, pool)" if self.window > 1 else "pool"])
-        return Divisor(name, self.patch * lcm(self.window, self.pool))
+        factors = [name for name in ("downsample", "patch") if getattr(self, name) > 1]
+        name = " * ".join([*factors, "lcm(window, pool)" if self.window > 1 else "pool"])
+        return Divisor(name, self.downsample * self.patch * lcm(self.window, self.pool))
 
 
 @dataclass(frozen=True, kw_only=True)

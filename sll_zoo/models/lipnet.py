@@ -46,6 +46,7 @@ class LipNet(LipschitzClassifier):
     def __init__(self, config: LipNetConfig) -> None:
         super().__init__(config)
         family = FAMILIES[config.family]
+        self.downsample = NormOneAvgPool2d(config.downsample) if config.downsample > 1 else nn.Identity()
         self.patches = PixelUnshuffle(config.patch) if config.patch > 1 else nn.Identity()
         self.transform = PatchDCT(config.in_chans, config.patch) if config.dct else nn.Identity()
         self.pad = PadChannels(config.least_width, config.width)
@@ -71,12 +72,13 @@ class LipNet(LipschitzClassifier):
     def feature_info(self) -> list[dict[str, Any]]:
         """The list that timm's ``FeatureInfo`` takes, an entry for each convolution."""
         window = self.config.window
-        size = {"num_chs": self.config.width * window**2, "reduction": self.config.patch * window}
+        reduction = self.config.downsample * self.config.patch * window
+        size = {"num_chs": self.config.width * window**2, "reduction": reduction}
         return [{**size, "module": f"convs.{index}"} for index in range(len(self.convs))]
 
     def enter(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch width rows columns"]:
         """Return the padded patches of centred images, in windows."""
-        x = self.patches(x)
+        x = self.patches(self.downsample(x))
         if x.device.type in ("cpu", "cuda") and x.dtype == torch.float32:
             x = x.contiguous(memory_format=torch.channels_last)  # halves the time of convolutions on a CPU
         padded: Tensor = self.pad(self.transform(x))

@@ -56,6 +56,8 @@ class ScheduledModule(LightningModule):
         scheduler: Makes the schedule from the optimizer and the number of its steps.
         layer_decay: As for :func:`parameter_groups`.
         lr: The largest learning rate in place of the optimizer's own, which Lightning's ``Tuner.lr_find`` sets; None for its own.
+        growth: The callback that lets the network grow in stages (:class:`~sll_zoo.training.callbacks.Grow`), if there is one.
+        schedule_epochs: Epochs that a schedule is for: those of a stage; None for all of the trainer's.
     """
 
     model: LipschitzClassifier
@@ -63,6 +65,8 @@ class ScheduledModule(LightningModule):
     scheduler: Callable[[Optimizer, int], LRScheduler]
     layer_decay: float
     lr: float | None = None
+    growth: Any = None
+    schedule_epochs: int | None = None
     _made_with: float | None = None  # learning rate of the current optimizer
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -77,8 +81,14 @@ class ScheduledModule(LightningModule):
         self._total_steps, self._made_with = int(steps), self.lr
         optimizer = self.optimizer(parameter_groups(self.model, self.layer_decay))
         scale_rates(optimizer, self.lr)
-        scheduler = self.scheduler(optimizer, int(steps))
+        share = self.schedule_epochs / self.trainer.max_epochs if self.schedule_epochs and self.trainer.max_epochs else 1.0
+        scheduler = self.scheduler(optimizer, round(steps * share))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the shape that a growing network had when a checkpoint of its training was written."""
+        if self.growth:
+            self.growth.restore(self, checkpoint)
 
     def on_train_start(self) -> None:
         """Make optimizer and schedule again if Lightning's ``LearningRateFinder`` has set another rate since they were made."""

@@ -5,6 +5,7 @@ from sll_zoo.training.callbacks.certificates import WriteCertificates
 from sll_zoo.training.callbacks.checkpoints import ResumableCheckpoint
 from sll_zoo.training.callbacks.cuda_graphs import CUDAGraphs
 from sll_zoo.training.callbacks.diagnostics import LogDiagnostics
+from sll_zoo.training.callbacks.grow import Grow, Stage
 from sll_zoo.training.callbacks.half_rescaling import BFloat16Rescaling
 from sll_zoo.training.callbacks.progress_bar import ImageProgressBar
 from sll_zoo.training.callbacks.save_pretrained import SavePretrained
@@ -17,6 +18,7 @@ __all__ = [
     "BFloat16Rescaling",
     "CUDAGraphs",
     "FiniteWatch",
+    "Grow",
     "ImageProgressBar",
     "Interrupted",
     "LogDiagnostics",
@@ -24,6 +26,7 @@ __all__ = [
     "SavePretrained",
     "SeededBatches",
     "ShardRescaling",
+    "Stage",
     "TrainingReport",
     "WriteCertificates",
 ]

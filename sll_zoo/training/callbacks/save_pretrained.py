@@ -22,6 +22,7 @@ from sll_zoo.files import obstacle
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.reports.attack import name_of
+from sll_zoo.training.callbacks.grow import Grow
 from sll_zoo.training.callbacks.repeats import read_repeats
 from sll_zoo.training.strategies import require_whole_network
 from sll_zoo.zoo.entries import recipe
@@ -30,7 +31,7 @@ from sll_zoo.zoo.publishing.recording import measurement
 from sll_zoo.zoo.publishing.save import save_pretrained
 from sll_zoo.zoo.records.card import describe
 from sll_zoo.zoo.records.data_source import source_of
-from sll_zoo.zoo.records.record import Accuracies, Measurement, Training
+from sll_zoo.zoo.records.record import Accuracies, GrowthStage, Measurement, Training
 from sll_zoo.zoo.weights.packing import quantize, require_bits, require_quantizable
 
 PACKAGES = ("sll_zoo", "torch", "lightning", "timm")
@@ -112,6 +113,7 @@ class SavePretrained(Callback):
             epochs=trainer.current_epoch,
             images=self._images,
             seconds=self._seconds(),
+            stages=_stages(trainer),
             device=describe_device(device),
             commit=commit(),
             versions=versions_of(PACKAGES),
@@ -194,6 +196,12 @@ def _training_yaml(trainer: Trainer) -> str:
                     given.init_args.repeats = []  # the folders of other seeds are on this machine only
             return str(callback.parser.dump(config, skip_none=False))
     return ""
+
+
+def _stages(trainer: Trainer) -> tuple[GrowthStage, ...]:
+    """Return the stages of a network that grew; none if it kept its shape."""
+    growing = (callback for callback in trainer.callbacks if isinstance(callback, Grow))  # type: ignore[attr-defined]
+    return next((callback.trained() for callback in growing), ())
 
 
 def _datamodule(trainer: Trainer) -> Any:

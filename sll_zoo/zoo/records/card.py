@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from statistics import mean, stdev
@@ -13,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from sll_zoo.files import rewrite_between
 from sll_zoo.reports.words import percent, size_in_words, table
 from sll_zoo.zoo.records.metadata import render_metadata
-from sll_zoo.zoo.records.record import Accuracies, Attacked, Measurement, Record, read_records
+from sll_zoo.zoo.records.record import Accuracies, Attacked, GrowthStage, Measurement, Record, read_records
 from sll_zoo.zoo.weights.shards import weights_files
 
 BEGIN, END = "<!-- table: generated from the records -->", "<!-- end of table -->"
@@ -63,6 +64,7 @@ def render_card(record: Record, config: dict[str, Any], load_name: str, files: l
             duration=_duration(training.seconds) if training else "",
             each=f"{training.images // training.epochs:,}" if training and training.images and training.epochs else "",
             rate=f"{training.images / training.seconds:,.0f}" if training and training.images else "",
+            stages=_stages(training.stages) if training else "",
             versions=", ".join(f"{package} {number}" for package, number in training.versions.items()) if training else "",
             files=", ".join(weights_files(record)) + (", one after another" if record.files > 1 else ""),
             size=file_in_words(record),
@@ -154,6 +156,11 @@ def refresh_tables(root: Path) -> None:
 def file_in_words(record: Record) -> str:
     """Return the size of the weights' files in words, with the bits of a weight if they are packed."""
     return size_in_words(record.size) + (f", {record.bits} bits a weight" if record.bits < 32 else "")
+
+
+def _stages(stages: Sequence[GrowthStage]) -> str:
+    rows = [[stage.network, f"{stage.parameters:,}", str(stage.epochs), _duration(stage.seconds)] for stage in stages]
+    return table(["network", "parameters", "epochs", "time"], rows)
 
 
 def _radius(radius: float | None) -> str:

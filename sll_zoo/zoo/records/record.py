@@ -175,6 +175,22 @@ class Measurement(Struct, frozen=True, kw_only=True):
             raise ValueError("an attack leaves fewer images than are certified")
 
 
+class GrowthStage(Struct, frozen=True, kw_only=True):
+    """A part of a training in which the network kept its shape.
+
+    Attributes:
+        network: The network in words.
+        parameters: Number of its parameters.
+        epochs: Passes over the training images.
+        seconds: Wall time.
+    """
+
+    network: str
+    parameters: Count
+    epochs: Count
+    seconds: Annotated[float, Meta(ge=0)] = 0.0
+
+
 class Training(Struct, frozen=True, kw_only=True):
     """How a training was done, so that it can be repeated.
 
@@ -185,6 +201,7 @@ class Training(Struct, frozen=True, kw_only=True):
         epochs: Passes over the training images.
         images: Number of images seen in all epochs; None in older records.
         seconds: Wall time, of all runs if the training was resumed.
+        stages: Those of a network that grew (:class:`~sll_zoo.training.callbacks.Grow`); none if it kept its shape.
         device: The device it ran on, in words.
         commit: Commit of this project, if it ran in a checkout.
         versions: Versions of the packages that it used.
@@ -197,6 +214,7 @@ class Training(Struct, frozen=True, kw_only=True):
     epochs: Annotated[int, Meta(ge=0)]
     images: Annotated[int, Meta(ge=0)] | None = None
     seconds: Annotated[float, Meta(ge=0)]
+    stages: tuple[GrowthStage, ...] = ()
     device: str
     commit: str | None
     versions: dict[str, str]

@@ -1,0 +1,217 @@
+"""A training in stages: it grows when it should, resumes to the last bit anywhere, and its checkpoints hold their shape."""
+
+import signal
+
+import pytest
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+
+import sll_zoo
+from sll_zoo import CertifiedClassifier
+from sll_zoo.errors import CheckpointError, ConfigError, UnknownNameError
+from sll_zoo.models.growth import corresponding
+from sll_zoo.training.callbacks import (
+    BFloat16Rescaling,
+    CUDAGraphs,
+    FiniteWatch,
+    Grow,
+    Interrupted,
+    ResumableCheckpoint,
+    SavePretrained,
+    SeededBatches,
+    Stage,
+)
+from sll_zoo.training.products import TrainingProduct
+from sll_zoo.zoo.folder import ModelFolder
+from tests.marks import slow_but
+from tests.processes import on_ranks
+from tests.training.loop import At, signal_at
+from tests.training.noisy import NoisyDigits
+
+# Batches of an epoch of 64 images each; the second stage has batches of half the size.
+EPOCH = 4
+STAGES = (
+    Stage(2),
+    Stage(1, model_args={"conv_layers": 6, "dense_layers": 4, "conv_inner": 20}, batch_size=32),
+    Stage(1, name="sll_nano", model_args={"width": 12, "conv_layers": 6, "conv_inner": 24, "dense_layers": 5}, lr=0.005),
+)
+# Steps at the ends of the stages.
+ENDS = (2 * EPOCH, 4 * EPOCH, 6 * EPOCH)
+
+
+def trainer(folder, *callbacks, stages=STAGES, **options):
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    ours = [Grow(stages), SeededBatches(), FiniteWatch(), ResumableCheckpoint(str(folder)), *callbacks]
+    return Trainer(**{"max_epochs": sum(stage.epochs for stage in stages), **quiet, **options}, callbacks=ours)
+
+
+def train(run, task=None, *, last=False, data=None):
+    torch.manual_seed(0)
+    task = task or CertifiedClassifier("sll_nano.digits")
+    run.fit(task, datamodule=data or NoisyDigits(images=64 * EPOCH, batch_size=64), ckpt_path="last" if last else None)
+    return task
+
+
+class Seen(Callback):
+    """Notes the shape, the learning rate and the batch size of each step."""
+
+    def __init__(self):
+        self.steps = []
+
+    def on_train_batch_end(self, trainer, pl_module, _outputs, batch, *_):
+        (group, *_) = trainer.optimizers[0].param_groups
+        self.steps.append((pl_module.model.config.depth, pl_module.model.config.width, len(batch[1]), group["lr"]))
+
+
+def test_each_stage_has_its_network_its_batches_and_its_schedule(tmp_path):
+    seen, run = Seen(), None
+    run = trainer(tmp_path, seen)
+    task = train(run)
+    depths, widths, batches, rates = zip(*seen.steps, strict=True)
+    first, second, third = (slice(0, ENDS[0]), slice(ENDS[0], ENDS[1]), slice(ENDS[1], ENDS[2]))
+    assert (set(depths[first]), set(depths[second]), set(depths[third])) == ({7}, {10}, {11})
+    assert (set(widths[second]), set(widths[third])) == ({8}, {12})
+    assert (set(batches[first]), set(batches[second]), set(batches[third])) == ({64}, {32}, {32})
+    largest = [max(rates[stage]) for stage in (first, second, third)]
+    assert largest[0] == pytest.approx(largest[1], rel=0.2)
+    assert largest[2] == pytest.approx(0.5 * largest[1], rel=0.2)  # 0.005 in place of the paper's 0.01
+    assert all(rates[end - 1] < 0.5 * max(rates) for end in ENDS)
+    assert task.hparams["model_args"]["width"] == 12
+    assert sll_zoo.audit(task.model).constant <= 1 + 1e-5
+
+
+@pytest.mark.parametrize(
+    "step", slow_but((1, ENDS[0], ENDS[0] + 1, ENDS[1]), (1, 3, *ENDS[:2], ENDS[0] + 1, ENDS[1] - 1, ENDS[1] + 2))
+)
+def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(step, tmp_path):
+    whole = train(trainer(tmp_path / "whole")).model.state_dict()
+    with pytest.raises(Interrupted):
+        train(trainer(tmp_path, signal_at(step, signal.SIGTERM)))
+    checkpoint = torch.load(tmp_path / "last.ckpt")
+    loaded = sll_zoo.create_model(f"ckpt:{tmp_path}/last.ckpt", pretrained=True)
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(checkpoint["state_dict"][f"model.{name}"], value)
+    resumed = train(trainer(tmp_path), last=True).model.state_dict()
+    torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
+
+
+def copied(state):
+    return {parameter: {key: value.clone() for key, value in kept.items()} for parameter, kept in state.items()}
+
+
+def test_what_the_optimizer_keeps_of_old_weights_is_carried_over(tmp_path):
+    kept = {}
+
+    class Look(Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            if trainer.current_epoch == 0:
+                kept["small"], kept["state"] = pl_module.model, copied(trainer.optimizers[0].state)
+
+        def on_train_batch_start(self, trainer, pl_module, _batch, batch_idx):
+            if trainer.current_epoch == 1 and batch_idx == 0:
+                kept["large"], kept["grown"] = pl_module.model, copied(trainer.optimizers[0].state)
+
+    train(trainer(tmp_path, Look(), stages=[Stage(1), Stage(1, model_args={"width": 12})]))
+    pairs = list(corresponding(kept["small"], kept["large"]))
+    assert len(pairs) == len(list(kept["small"].parameters()))
+    for pair in pairs:
+        old, new = kept["state"][pair.small], kept["grown"][pair.large]
+        assert new["step"] == old["step"] > 0
+        expected = torch.zeros_like(pair.large)
+        pair.embed(old["exp_avg"], expected)
+        assert torch.equal(new["exp_avg"], expected)
+        assert new["exp_avg"].count_nonzero() == old["exp_avg"].count_nonzero() > 0
+
+
+def test_products_of_a_training_are_those_of_new_layers_too_and_go_at_its_end(tmp_path):
+    found = []
+    look = At(ENDS[0] + 1, lambda task: found.extend(layer.product for layer in task.model.denses))
+    task = train(trainer(tmp_path, BFloat16Rescaling(), look))
+    assert len(found) == 4
+    assert {product.compute_dtype for product in found} == {torch.bfloat16}
+    assert not any(isinstance(layer.product, TrainingProduct) for layer in task.model.denses)
+
+
+def test_a_training_goes_on_from_shipped_weights_and_loses_nothing(tmp_path):
+    """A stage with a rate of nearly 0 leaves the accuracy of the shipped weights as it was."""
+    stages = [Stage(1, lr=1e-12), Stage(1, model_args={"width": 12, "conv_inner": 24}, lr=1e-12)]
+    run = trainer(tmp_path, stages=stages)
+    before = sll_zoo.create_model("sll_nano.digits", pretrained=True)
+    task = train(run, CertifiedClassifier("sll_nano.digits", pretrained=True))
+    assert task.start == "sll_nano.digits"
+    assert (task.model.config.width, before.config.width) == (12, 8)
+    images = torch.rand(64, 1, 8, 8)
+    torch.testing.assert_close(task.model(images), before(images), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("stages", "callbacks", "options", "words"),
+    [
+        ((Stage(1), Stage(1)), (), {"max_epochs": 3}, "max_epochs=2"),
+        ((Stage(1), Stage(1)), (), {"max_steps": 3}, "max_steps"),
+        ((Stage(1), Stage(1, model_args={"width": 4})), (), {}, "width=8 to 4"),
+        ((Stage(1), Stage(1, name="aol_nano")), (), {}, "family"),
+        ((Stage(1), Stage(1)), (EMAWeightAveraging(),), {}, "EMAWeightAveraging"),
+        ((Stage(1), Stage(1)), (CUDAGraphs(),), {}, "CUDAGraphs"),
+    ],
+)
+def test_stages_that_are_not_possible_are_refused_before_any_work(stages, callbacks, options, words, tmp_path):
+    seen = Seen()
+    with pytest.raises(ConfigError, match=words):
+        train(trainer(tmp_path, *callbacks, seen, stages=stages, **options))
+    assert not seen.steps
+
+
+def test_a_name_that_does_not_exist_is_refused_before_any_work(tmp_path):
+    with pytest.raises(UnknownNameError, match="sll_nan0"):
+        train(trainer(tmp_path, stages=[Stage(1), Stage(1, name="sll_nan0")]))
+
+
+@pytest.mark.parametrize("stages", [[], [Stage(0)], [Stage(1, name="sll_nano")], [Stage(1, model_args={"width": 9})]])
+def test_stages_that_make_no_sense_are_refused(stages):
+    with pytest.raises(ConfigError):
+        Grow(stages)
+
+
+def test_the_record_and_the_card_tell_the_stages_of_an_interrupted_training(tmp_path):
+    saved = tmp_path / "saved"
+    run = trainer(tmp_path, SavePretrained(str(saved)), signal_at(ENDS[0] + 1, signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        train(run)
+    train(trainer(tmp_path, SavePretrained(str(saved))), last=True)
+    folder = ModelFolder.read(saved)
+    stages = folder.known().training.stages
+    assert [stage.epochs for stage in stages] == [2, 1, 1]
+    assert [stage.parameters for stage in stages] == sorted({stage.parameters for stage in stages})
+    assert stages[-1].parameters == folder.known().parameters
+    assert 0 < sum(stage.seconds for stage in stages) <= folder.known().training.seconds
+    assert stages[0].network == "`sll_nano.digits`"
+    assert stages[1].network == "`sll_nano.digits`, conv_layers 6, conv_inner 20, dense_layers 4"
+    card = (saved / "README.md").read_text("utf-8")
+    assert all(f"| {stage.network} | {stage.parameters:,} | {stage.epochs} |" in card for stage in stages)
+
+
+def test_weights_that_are_not_trained_cannot_grow(tmp_path):
+    with pytest.raises(ConfigError, match="head_only"):
+        train(trainer(tmp_path), CertifiedClassifier("sll_nano.digits", pretrained=True, head_only=True))
+
+
+def test_a_checkpoint_of_other_stages_is_refused(tmp_path):
+    with pytest.raises(Interrupted):
+        train(trainer(tmp_path, signal_at(1, signal.SIGTERM)))
+    with pytest.raises(CheckpointError, match="stages"):
+        train(trainer(tmp_path, stages=[Stage(2), Stage(2, model_args={"width": 12})]), last=True)
+
+
+def grown_on(rank, folder):
+    """Train in stages on two processes, and return the weights."""
+    run = trainer(folder / str(rank), devices=2, strategy="ddp", precision="64-true", limit_val_batches=0)
+    return train(run, data=NoisyDigits(images=64 * EPOCH, batch_size=64)).model.state_dict()
+
+
+@pytest.mark.processes
+def test_two_processes_grow_to_the_same_network(tmp_path):
+    one, other = on_ranks(2, grown_on, tmp_path, tmp_path)
+    assert one["convs.0.weight"].shape[1] == 12
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
