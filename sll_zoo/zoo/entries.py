@@ -71,11 +71,18 @@ DATA_OF_TAG = {
     "tiny_imagenet": TagData((3, 64, 64), 200, (0.485, 0.456, 0.406)),
     "gtsrb": TagData((3, 32, 32), 43, (0.3363, 0.3198, 0.3224), TRAFFIC_SIGNS),
 }
+# The training images of gtsrb that were at hand, divided by sign.
+DATA_OF_TAG["gtsrb_subset_26638"] = DATA_OF_TAG["gtsrb"]
+
+
+def _tags(name: str) -> tuple[str, ...]:
+    if name.endswith("_nano"):
+        return ("digits",)
+    return ("cifar10", "cifar100", "tiny_imagenet", "gtsrb", *(["gtsrb_subset_26638"] if name.endswith("_tiny") else []))
+
 
 # Tags (data sets) that each architecture is registered for; the first is the default, for a name without a tag.
-TAGS = {
-    name: ("digits",) if name.endswith("_nano") else ("cifar10", "cifar100", "tiny_imagenet", "gtsrb") for name in ARCHITECTURES
-}
+TAGS = {name: _tags(name) for name in ARCHITECTURES}
 
 
 def _pretrained_cfg(name: str, tag: str, published: bool) -> dict[str, Any]:

@@ -19,7 +19,16 @@ CONFIGS = {
         width=12, conv_layers=2, conv_inner=3, dense_layers=2, dense_inner=5, img_size=(8, 4), patch=2, pool=2
     ),
     "lipnet of windows": LipNetConfig(
-        width=6, conv_layers=2, conv_inner=3, kernel_size=1, dense_layers=1, dense_inner=5, img_size=(8, 4), window=2, pool=1
+        width=6,
+        conv_layers=2,
+        conv_inner=3,
+        kernel_size=1,
+        dense_layers=1,
+        dense_inner=5,
+        img_size=(8, 4),
+        window=2,
+        pool=1,
+        downsample=2,
     ),
     "lipconvnet": LipConvNetConfig(width=4, blocks=2, block_layers=2, img_size=(8, 4)),
 }

@@ -21,7 +21,17 @@ from tests.certificates.soundness.exact import along, chain, distance, forward, 
 CONFIGS = {
     "lipnet": LipNetConfig(width=4, conv_layers=2, conv_inner=3, dense_layers=2, dense_inner=5, img_size=4, pool=2),
     "lipnet of windows": LipNetConfig(
-        width=4, conv_layers=2, conv_inner=3, kernel_size=1, dense_layers=1, dense_inner=5, dct=True, window=2, pool=2, img_size=4
+        width=4,
+        conv_layers=2,
+        conv_inner=3,
+        kernel_size=1,
+        dense_layers=1,
+        dense_inner=5,
+        dct=True,
+        window=2,
+        pool=1,
+        downsample=2,
+        img_size=4,
     ),
     "lipconvnet": LipConvNetConfig(width=4, blocks=2, block_layers=1, img_size=4),
 }
