@@ -27,10 +27,10 @@ from .metrics import CertifiedAccuracyCurve as CertifiedAccuracyCurve
 from .metrics import MeanCertifiedRadius as MeanCertifiedRadius
 from .training.task import CertifiedClassifier as CertifiedClassifier
 from .zoo import create_model as create_model
-from .zoo import grow as grow
 from .zoo import list_models as list_models
 from .zoo import pull as pull
 from .zoo import quantize as quantize
+from .zoo.growing import grow as grow
 from .zoo.publishing.publish import publish as publish
 
 __version__: str

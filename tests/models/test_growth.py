@@ -135,6 +135,7 @@ def test_a_grown_network_keeps_device_dtype_mode_and_the_random_numbers_of_other
 @pytest.mark.parametrize("changes", ["all", "width"])
 def test_a_grown_network_is_certified_by_its_own_constants(changes):
     small = network(SMALL)
+    small.eval()
     large, x = grown(small, replace(SMALL, **EXACT[changes])), images(32)
     assert sll_zoo.audit(large).constant <= 1 + tol.GAIN
     torch.testing.assert_close(sll_zoo.certify(large, x).radius, sll_zoo.certify(small, x).radius, rtol=0, atol=tol.GROWN)

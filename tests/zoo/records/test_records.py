@@ -56,7 +56,7 @@ def test_the_recorded_sample_is_certified_again(name, monkeypatch):
         pytest.skip(f"the images are not in {root}")
     assert remeasure(model, measured) == ""
     held_out = open_recorded(measured.source, model.config.input_shape, model.num_classes)
-    model.head.bias.data[0] += 1e-3
+    model.head.bias.data[::2] += 1e-3
     with pytest.raises(PublishError, match=rf"image \d+ .*{measured.dataset} .*radius"):
         recertify(model, measured, held_out)
     with pytest.raises(PublishError, match=measured.fingerprint[:12]):
