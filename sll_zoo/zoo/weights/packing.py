@@ -188,6 +188,10 @@ def _stream(codes: Tensor, bits: int) -> Tensor:
 
 def _codes(stream: Tensor, bits: int, n: int) -> Tensor:
     """Return rows of bytes as integers (rows, n)."""
+    if bits == 8:
+        return stream
+    if bits == 4:
+        return torch.stack([stream >> 4, stream & 15], 2).flatten(1)[:, :n]
     digits = np.zeros((len(stream), n, 8), np.uint8)
     digits[..., -bits:] = np.unpackbits(stream.numpy(), axis=1, count=n * bits).reshape(-1, n, bits)
     return torch.from_numpy(np.packbits(digits, axis=None).reshape(-1, n))
