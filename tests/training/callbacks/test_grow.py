@@ -53,6 +53,12 @@ def train(run, task=None, *, last=False, data=None):
     return task
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Weights of a training that was not interrupted."""
+    return train(trainer(tmp_path_factory.mktemp("whole"))).model.state_dict()
+
+
 class Seen(Callback):
     """Notes the shape, the learning rate and the batch size of each step."""
 
@@ -84,8 +90,7 @@ def test_each_stage_has_its_network_its_batches_and_its_schedule(tmp_path):
 @pytest.mark.parametrize(
     "step", slow_but((1, ENDS[0], ENDS[0] + 1, ENDS[1]), (1, 3, *ENDS[:2], ENDS[0] + 1, ENDS[1] - 1, ENDS[1] + 2))
 )
-def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(step, tmp_path):
-    whole = train(trainer(tmp_path / "whole")).model.state_dict()
+def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(step, whole, tmp_path):
     with pytest.raises(Interrupted):
         train(trainer(tmp_path, signal_at(step, signal.SIGTERM)))
     checkpoint = torch.load(tmp_path / "last.ckpt")
