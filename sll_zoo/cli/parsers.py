@@ -74,6 +74,7 @@ MODEL = _shared(
 IMAGES = "held-out images of digits, cifar10, cifar100, tiny_imagenet, gtsrb; or a folder with a folder of images for each class"
 DATA = _shared("data", nargs="?", metavar="DATA", help=f"{IMAGES}; by default the images that the model's record was measured on")
 UNRECORDED = _shared("--data", metavar="DATA", help=f"to measure on, if nothing is recorded: {IMAGES}")
+GROWING = ("width", "conv_layers", "conv_inner", "dense_layers", "dense_inner", "downsample", "pool")
 LIMIT = _shared("--limit", type=_positive, metavar="N", help="take N images only, evenly spaced, always the same")
 DEVICE = _shared("--device", type=_device, choices=("cpu", "cuda"), default="cpu", help="where to compute (%(default)s)")
 JSON = _shared("--json", dest="as_json", action="store_true", help="print JSON")
@@ -193,3 +194,5 @@ def _add_zoo(commands: Any) -> None:
         metavar="DATA",
         help="for more layers of the same width: they are silent on its training images; a name, or a folder of class folders",
     )
+    for size in GROWING:
+        command.add_argument(f"--{size}", type=_positive, metavar="N", help="of the larger model, instead of TARGET's")

@@ -56,8 +56,7 @@ class _CLI(LightningCLI):
         if options.trainer.enable_checkpointing is False:
             for parser in self._parsers:
                 parser.callback_keys.remove("checkpoints")
-        if options.checkpoints.folder is None:
-            options.checkpoints.folder = f"outputs/{re.sub(r'[^-.0-9A-Za-z_]', '_', options.model.name)}/checkpoints"
+        options.checkpoints.folder = _folder(options)
 
     def after_instantiate_classes(self) -> None:
         """Let copies of the task, such as the one with averaged weights, share its callables instead of copying them.
@@ -72,6 +71,8 @@ class _CLI(LightningCLI):
         """Take the network's arguments from the checkpoint, as Lightning does, unless ``fit`` will refuse other arguments."""
         subcommand = self.config.get("subcommand")
         options = self.config[subcommand] if subcommand else None
+        if options and options.ckpt_path == "last" and subcommand != "fit":
+            options.ckpt_path = str(ResumableCheckpoint(_folder(options)).last() or "last")
         path = Path(options.ckpt_path or "") if options else Path()
         if not path.is_file() or (subcommand == "fit" and training_of(path) is not None):
             return
@@ -116,6 +117,11 @@ class _CLI(LightningCLI):
             )
 
     before_validate = before_test = before_predict = _require_weights
+
+
+def _folder(options: Any) -> str:
+    """Return the folder of the checkpoints: the one that is given, or else one named after the model."""
+    return options.checkpoints.folder or f"outputs/{re.sub(r'[^-.0-9A-Za-z_]', '_', str(options.model.name))}/checkpoints"
 
 
 def _by_reference(make: Callable[..., Any]) -> Callable[..., Any]:

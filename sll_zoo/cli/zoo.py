@@ -100,7 +100,8 @@ def run_quantize(model: str, *, bits: int, data: str, device: str, out: Path) ->
     print(f"{out}: {found.record.name}, {after.n:,} images, {file_in_words(found.record)}")
 
 
-def run_grow(model: str, target: str, *, data: str | None, out: Path) -> None:
+def run_grow(model: str, target: str, *, data: str | None, out: Path, **sizes: int | None) -> None:
     """Write a larger model that starts as the same function."""
-    record = grow_weights(model, target, out, data)
+    given = {name: size for name, size in sizes.items() if size is not None}
+    record = grow_weights(model, target, out, data, **given)
     print(f"{out}: {record.name}, {describe(record)}; it is trained on by --model.name local-dir:{out} --model.pretrained true")

@@ -2,14 +2,14 @@
 
 With V = Wᵀ of a residual layer, one row for each inner unit, the layer of the large network has
 
-    V' = [ V  ~ ]    ~ : random numbers, of ``WHISPER`` times the size of V.
+    V' = [ V  ~ ]    ~ : random numbers, of ``WHISPER`` times the size of the old row, or, in a new row, of V.
          [ ~  ~ ]
 
 Its new channels enter as zeros, and old layers neither hear them nor write more than a rounding error there. A new unit i has
 Tᵢ = Σⱼ |WᵀW|ᵢⱼ qⱼ/qᵢ, which is as small as its weights, and adds as little to T of the old ones. So its effect, which has the
-size of its weights, is below rounding, while its gradient is as large as any other: V σ(V x)/T falls with V once, not twice.
-Where T does not fall with the weights of one unit (``cpl``), the gradient is small, too; an optimizer that divides it by its size
-wakes it.
+size of its weights, is below rounding, while in ``sll`` its gradient is as large as any other: V σ(V x)/T falls with V once, not
+twice. In the families whose T falls less with the weights of one unit the gradient is smaller, in ``cpl`` as small as the
+weights, and an optimizer that divides it by its size wakes the unit.
 
 A new layer cannot be small as a whole, since V T⁻¹ Vᵀ does not change with the size of V. If there are new channels, its columns
 of old ones are 0: it works on new channels alone, and its gradient reaches the old ones wherever the bias makes a unit active.
@@ -21,7 +21,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from typing import NamedTuple
+from itertools import zip_longest
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -63,10 +64,12 @@ def grown(model: LipNet, config: LipNetConfig, images: Float[Tensor, "batch chan
         images: In [0, 1], such as a batch of training images; they are needed for more layers of the same width.
 
     Raises:
-        ConfigError: A shape that the network cannot grow to, or images that are missing.
+        ConfigError: A shape that the network cannot grow to, a network that is not as its configuration says, such as a folded
+            one, or one in float16, in which new weights would be 0; or images that are missing.
     """
     small = model.config
     require_growth(small, config)
+    _require_own_layers(model)
     wider = config.width > small.width
     if needs_images(small, config) and images is None:
         raise ConfigError("more layers of the same width", "give images, on which the units of new layers are made silent")
@@ -84,7 +87,27 @@ def grown(model: LipNet, config: LipNetConfig, images: Float[Tensor, "batch chan
                 dense.weight[:, : small.num_features] = 0
         elif images is not None:
             _silence(large, [*new_convs, *new_denses], images.to(model.center.mean))
+    large.set_grad_checkpointing(model.grad_checkpointing)
     return large.train(model.training)
+
+
+def _require_own_layers(model: LipNet) -> None:
+    """Refuse a network whose layers are not those that its configuration makes: they would be lost."""
+    if model.center.mean.dtype == torch.float16:
+        raise ConfigError("growth in float16", "grow it in float32 or bfloat16: new weights are too small for float16")
+    with torch.device("meta"):
+        usual = LipNet(model.config)
+    for (name, layer), (other, expected) in zip_longest(model.named_modules(), usual.named_modules(), fillvalue=("", None)):
+        if name != other or _settings(layer) != _settings(expected):
+            raise ConfigError(
+                f"growth of a network whose layer {name or other} is not as its configuration says",
+                "grow it before it is folded, and with the layers that create_model gave it",
+            )
+
+
+def _settings(layer: nn.Module | None) -> tuple[Any, ...]:
+    tensors = {name: tuple(value.shape) for name, value in layer.state_dict().items()} if layer else {}
+    return (type(layer), tensors, *(getattr(layer, name, None) for name in ("activation", "padding_mode", "power")))
 
 
 def require_growth(small: NetworkConfig, large: NetworkConfig) -> None:
@@ -103,7 +126,9 @@ def require_growth(small: NetworkConfig, large: NetworkConfig) -> None:
         if name in GROWING and new < old:
             raise ConfigError(f"growth from {name}={old} to {new}", "give at least as many")
         if name not in (*GROWING, "downsample", "pool") and new != old:
-            raise ConfigError(f"growth from {name}={old!r} to {new!r}", f"keep it: {', '.join(GROWING)} can grow")
+            raise ConfigError(
+                f"growth from {name}={old!r} to {new!r}", f"keep it: {', '.join(GROWING)} can grow, and downsample fall"
+            )
     if small.downsample % large.downsample or small.downsample * small.pool != large.downsample * large.pool:
         raise ConfigError(
             f"growth from downsample={small.downsample}, pool={small.pool} to {large.downsample}, {large.pool}",
@@ -149,7 +174,9 @@ def _whisper(pair: Pair) -> None:
     """Fill a large parameter with the small one; elsewhere with tiny weights, biases of 0, and log q of the old ones' mean."""
     small, large = pair.small, pair.large
     if small.ndim > 1:
-        large.normal_().mul_(WHISPER * small.square().mean().sqrt())
+        sizes = small.square().mean().sqrt().repeat(len(large))
+        sizes[: len(small)] = small.flatten(1).square().mean(1).sqrt()  # a row of zeros, whose unit is off, stays one
+        large.normal_().mul_(WHISPER * sizes.view(-1, *[1] * (large.ndim - 1)))
     else:
         large.fill_(small.mean() if pair.is_log_q else 0)
     pair.embed(small, large)
@@ -162,7 +189,8 @@ def _silence(network: LipNet, layers: Sequence[nn.Module], images: Tensor) -> No
         weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
         units = inputs[0] @ weight.mT if weight.ndim == 2 else same_conv2d(*inputs, weight, None, "zeros")
         units = units.movedim(1, 0).flatten(1)
-        bias.copy_(-units.kthvalue(math.ceil((1 - ACTIVE) * units.shape[1]), dim=1).values)
+        rank = min(math.ceil((1 - ACTIVE) * units.shape[1]), max(1, units.shape[1] - 1))
+        bias.copy_(-units.kthvalue(rank, dim=1).values)
 
     handles = [layer.register_forward_pre_hook(lower) for layer in layers]
     try:

@@ -56,8 +56,7 @@ class ScheduledModule(LightningModule):
         scheduler: Makes the schedule from the optimizer and the number of its steps.
         layer_decay: As for :func:`parameter_groups`.
         lr: The largest learning rate in place of the optimizer's own, which Lightning's ``Tuner.lr_find`` sets; None for its own.
-        growth: The callback that lets the network grow in stages (:class:`~sll_zoo.training.callbacks.Grow`), if there is one.
-        schedule_epochs: Epochs that a schedule is for: those of a stage; None for all of the trainer's.
+        growth: The callback that lets the network grow (:class:`~sll_zoo.training.callbacks.Grow`), while a trainer has it.
     """
 
     model: LipschitzClassifier
@@ -66,7 +65,6 @@ class ScheduledModule(LightningModule):
     layer_decay: float
     lr: float | None = None
     growth: Any = None
-    schedule_epochs: int | None = None
     _made_with: float | None = None  # learning rate of the current optimizer
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -79,10 +77,10 @@ class ScheduledModule(LightningModule):
         if steps == float("inf"):
             raise ConfigError("a training without an end", "give the trainer max_epochs or max_steps: the schedule needs to know")
         self._total_steps, self._made_with = int(steps), self.lr
+        stage = self.growth and self.growth.stage
         optimizer = self.optimizer(parameter_groups(self.model, self.layer_decay))
-        scale_rates(optimizer, self.lr)
-        share = self.schedule_epochs / self.trainer.max_epochs if self.schedule_epochs and self.trainer.max_epochs else 1.0
-        scheduler = self.scheduler(optimizer, round(steps * share))
+        scale_rates(optimizer, (stage and stage.lr) or self.lr)
+        scheduler = self.scheduler(optimizer, round(steps * stage.epochs / self.trainer.max_epochs) if stage else int(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -97,4 +95,7 @@ class ScheduledModule(LightningModule):
 
     def progress(self) -> float:
         """Return the fraction of the training that is done; at most 1, as a search for the learning rate can take more steps."""
+        if self.growth and self.trainer.max_epochs:  # stages may have batches of other sizes
+            epoch = self.trainer.fit_loop.batch_idx / self.trainer.num_training_batches
+            return (self.trainer.current_epoch + epoch) / self.trainer.max_epochs
         return min(1.0, self.trainer.global_step / self._total_steps)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import torch
@@ -50,13 +49,6 @@ def change_products(network: nn.Module, **choices: Any) -> None:
     for layer in _layers(network):
         given = layer.product if isinstance(layer.product, TrainingProduct) else TrainingProduct()
         layer.product = replace(given, **choices)
-
-
-def carry_products(small: nn.Module, large: nn.Module) -> None:
-    """Give all dense SLL layers of a network the product that the first one of another network has."""
-    for given in islice(_layers(small), 1):
-        for layer in _layers(large):
-            layer.product = given.product
 
 
 def restore_products(network: nn.Module) -> None:

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sll_zoo.certificates.certification import check_images
 from sll_zoo.data import DATA_MODULES, ImageData, ImageFolder, check_source
 from sll_zoo.data.images import evenly_spaced
-from sll_zoo.errors import ConfigError
+from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.files import obstacle
 from sll_zoo.models import LipNet, LipNetConfig, LipschitzClassifier
 from sll_zoo.models.growth import grown, needs_images, require_growth
@@ -24,7 +25,7 @@ from sll_zoo.zoo.publishing.save import save_pretrained
 from sll_zoo.zoo.records.record import Record
 
 # Training images on which the units of new layers are made silent.
-IMAGES = 256
+IMAGES = 1024
 
 
 def grow(
@@ -44,7 +45,7 @@ def grow(
             changed.
         target: A name of :func:`~sll_zoo.list_models`, for the images and classes of the small network; or a configuration.
         images: In [0, 1], such as a batch of training images. They are needed for more layers of the same width, whose units get
-            a bias with which they are active on a thousandth of these images' pixels.
+            a bias with which they are active on a thousandth of these images, or of their pixels.
         **model_args: Fields of :class:`~sll_zoo.models.LipNetConfig` to change in the target.
 
     Returns:
@@ -52,7 +53,9 @@ def grow(
 
     Raises:
         UnknownNameError: No such name.
-        ConfigError: A shape that the network cannot grow to, a family or a class of networks that cannot grow, or no images.
+        ConfigError: A shape that the network cannot grow to, a family or a class of networks that cannot grow, a folded network
+            or one with other layers than it was built with, or no images.
+        InputError: Something else than a network of the zoo, or images that are not in [0, 1].
 
     Example:
         >>> small = create_model("sll_nano.digits", pretrained=True)
@@ -64,6 +67,10 @@ def grow(
     Source: function-preserving transformations, Chen, Goodfellow and Shlens 2016 (arXiv 1511.05641). What differs is in
         :mod:`sll_zoo.models.growth`.
     """
+    if not isinstance(model, LipschitzClassifier):
+        raise InputError(f"growing a {type(model).__name__}", "give a network of create_model")
+    if images is not None:
+        check_images(images)
     if isinstance(target, str):
         described = named(model, target, model_args)
         large = _grown(model, cast("LipNetConfig", described.config), images)
@@ -76,7 +83,7 @@ def grow(
     return _grown(model, target, images)
 
 
-def grow_weights(source: str, target: str, folder: Path, data: str | None = None) -> Record:
+def grow_weights(source: str, target: str, folder: Path, data: str | None = None, **model_args: int) -> Record:
     """Grow a model's weights and save them to a folder.
 
     Args:
@@ -84,6 +91,7 @@ def grow_weights(source: str, target: str, folder: Path, data: str | None = None
         target: A name of :func:`~sll_zoo.list_models`.
         folder: The folder to write; it is made.
         data: Name of a data set, or a folder of class folders, whose training images new layers are silent on.
+        **model_args: As for :func:`grow`.
 
     Raises:
         ConfigError: As for :func:`grow`, or a folder that cannot be written.
@@ -93,17 +101,19 @@ def grow_weights(source: str, target: str, folder: Path, data: str | None = None
     require_not_shipped(folder)
     if problem := obstacle(folder):
         raise ConfigError(problem, "name a folder for the weights")
-    if data:
-        check_source(data)
     small = create_model(source, pretrained=True)
-    large_config = named(small, target, {}).config
-    require_growth(small.config, large_config)
-    if needs_images(small.config, large_config) and not data:
+    config = named(small, target, model_args).config
+    require_growth(small.config, config)
+    if not needs_images(small.config, config):
+        data = None
+    elif data:
+        check_source(data)
+    else:
         raise ConfigError(
             f"more layers of the same width in {target}", "give --data: new layers are silent on its training images"
         )
     names = label_names(small) or tuple(map(str, range(small.num_classes)))
-    large = grow(small, target, _opened_images(data) if data else None)
+    large = grow(small, target, _opened_images(data) if data else None, **model_args)
     return save_pretrained(large, folder, label_names=names, origin=f"Grown from {Path(source).name} by `sll-zoo grow`.")
 
 

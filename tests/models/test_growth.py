@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 import sll_zoo
 from sll_zoo.errors import ConfigError
-from sll_zoo.layers import FAMILIES
+from sll_zoo.layers import FAMILIES, SLLLinear
 from sll_zoo.models import LipConvNetConfig, LipNet, LipNetConfig, build
 from sll_zoo.models.growth import corresponding, grown
 from tests import tolerances as tol
@@ -141,6 +141,53 @@ def test_a_grown_network_is_certified_by_its_own_constants(changes):
     torch.testing.assert_close(sll_zoo.certify(large, x).radius, sll_zoo.certify(small, x).radius, rtol=0, atol=tol.GROWN)
     labels = sll_zoo.certify(large, x).prediction
     assert not sll_zoo.attack(large, x, labels, [0.05], steps=20, restarts=1).violations.any()
+
+
+@pytest.mark.parametrize("changes", ["width", "width and depth"])
+@pytest.mark.parametrize("family", ["sll", "sll2", "cpl"])
+def test_units_that_are_off_and_rows_of_very_different_sizes_change_nothing(family, changes):
+    config = replace(SMALL, family=family)
+    small, x = network(config), images()
+    with torch.no_grad():
+        for layer in (*small.convs, *small.denses, small.head):
+            layer.weight.mul_(torch.exp(3 * torch.randn(len(layer.weight))).view(-1, *[1] * (layer.weight.ndim - 1)))
+            layer.weight[0] = 0
+    large = grown(small, replace(config, **EXACT[changes]))
+    torch.testing.assert_close(large(x), small(x), rtol=0, atol=tol.GROWN)
+    torch.testing.assert_close(large.pairwise_lipschitz(), small.pairwise_lipschitz(), rtol=0, atol=tol.GROWN)
+
+
+def altered(net, how):
+    if how == "folded":
+        return sll_zoo.fold(net)
+    if how == "activation":
+        net.denses[0].activation = "tanh"
+    if how == "power":
+        net.denses[0].power = 4
+    if how == "one more":
+        net.denses.append(SLLLinear(net.num_features, 3).double())
+    if how == "no bias":
+        net.denses[0] = SLLLinear(net.num_features, 20, bias=False).double()
+    return net
+
+
+@pytest.mark.parametrize("how", ["folded", "activation", "power", "one more", "no bias"])
+def test_a_network_that_is_not_as_its_configuration_says_is_refused(how):
+    with pytest.raises(ConfigError, match="fold"):
+        grown(altered(network(SMALL), how), replace(SMALL, width=22))
+
+
+def test_float16_is_refused_and_bfloat16_grows():
+    with pytest.raises(ConfigError, match="float16"):
+        grown(network(SMALL).half(), replace(SMALL, width=22))
+    large = grown(network(SMALL).bfloat16(), replace(SMALL, width=22))
+    assert large.convs[0].weight[:, 16:].count_nonzero() == large.convs[0].weight[:, 16:].numel()
+
+
+def test_memory_is_saved_as_before():
+    small = network(SMALL)
+    small.set_grad_checkpointing()
+    assert grown(small, replace(SMALL, width=22)).grad_checkpointing
 
 
 @pytest.mark.parametrize(

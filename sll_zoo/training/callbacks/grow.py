@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import accumulate
 from typing import Any, cast
 
@@ -12,41 +12,23 @@ import msgspec
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.trainer.states import TrainerFn
 from msgspec.structs import replace
-from torch import Tensor, zeros_like
+from torch import Tensor
 
 from sll_zoo.data import ImageData
 from sll_zoo.errors import CheckpointError, ConfigError
 from sll_zoo.models import LipNet, LipschitzClassifier
-from sll_zoo.models.growth import GROWING, Pair, corresponding, needs_images, require_growth
+from sll_zoo.models.growth import Pair, corresponding, needs_images, require_growth
 from sll_zoo.training.callbacks.cuda_graphs import CUDAGraphs
 from sll_zoo.training.network import kept_of
 from sll_zoo.training.optimizers import ScheduledModule
-from sll_zoo.training.products import carry_products
+from sll_zoo.training.stages import Stage, carried, entered
 from sll_zoo.training.strategies import require_whole_network
 from sll_zoo.zoo import create_model
-from sll_zoo.zoo.entries import ARCHITECTURES, recipe
+from sll_zoo.zoo.entries import recipe
 from sll_zoo.zoo.growing import grow, named, some_images
 from sll_zoo.zoo.records.record import GrowthStage
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of a training, in which the network keeps its shape.
-
-    Attributes:
-        epochs: Its length.
-        name: A name of :func:`~sll_zoo.list_models`, whose network it trains; by default that of the stage before.
-        model_args: Fields of :class:`~sll_zoo.models.LipNetConfig` in which its network differs from the one of that name.
-        batch_size: That of the data module from this stage on; by default that of the stage before.
-        lr: The largest learning rate; by default the optimizer's own.
-    """
-
-    epochs: int
-    name: str = ""
-    model_args: dict[str, Any] = field(default_factory=dict)
-    batch_size: int | None = None
-    lr: float | None = None
 
 
 class Grow(Callback):
@@ -55,7 +37,7 @@ class Grow(Callback):
     Each stage has a learning-rate schedule of its own. What the optimizer keeps of a weight, such as its mean gradient, is
     carried over for all weights that existed, and is 0 for new ones. The certificate is that of the network as it is at the
     moment. A checkpoint holds the shape of its moment, too: ``ckpt:path`` loads its network, and with ``ckpt_path`` the training
-    goes on.
+    goes on. Other callbacks that have a method ``on_growth(task)`` are told.
 
     Args:
         stages: In their order. The first one trains the task's network as it is; the epochs of all add up to ``max_epochs``.
@@ -69,35 +51,45 @@ class Grow(Callback):
     """
 
     def __init__(self, stages: Sequence[Stage]) -> None:
-        if not stages or any(stage.epochs < 1 for stage in stages):
-            raise ConfigError(f"stages={list(stages)}", "give at least one stage, each of at least one epoch")
+        if not stages or not all(isinstance(stage, Stage) for stage in stages):
+            raise ConfigError(f"stages={stages}", "give at least one sll_zoo.training.callbacks.Stage")
         if stages[0].name or stages[0].model_args:
             raise ConfigError("a name or model_args in the first stage", "give them to the task: model.name, model.model_args")
         self.stages = list(stages)
         self._place = 0
+        self._before: tuple[Any, int] = (None, 0)  # batch size and loaders of the data without stages
         self._trained: list[GrowthStage] = []  # the stages so far, the present one last
         self._last = time.perf_counter()
 
+    @property
+    def stage(self) -> Stage:
+        """The present stage."""
+        return self.stages[self._place]
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check all stages before any work."""
-        if stage != "fit":
-            return
+        """Tell the task that its network grows."""
         task = cast("ScheduledModule", pl_module)
-        self._require_alone(trainer, task)
-        self._require_growth(trainer, task.model)
         task.growth = self
-        self._trained = []
-        self._begin(task, 0)
-        self._set_batch_size(trainer, 0)
+        if stage == "fit":
+            self._before = (getattr(datamodule_of(trainer), "batch_size", None), _reloading(trainer))
+            self._require_alone(trainer, task)
+            self._trained = []
+            self._begin(task, 0)
+            self._set_batch_size(trainer, 0)
 
     def restore(self, task: ScheduledModule, checkpoint: dict[str, Any]) -> None:
         """Give a task a network of the shape that a checkpoint has, before its weights are loaded."""
-        kept, named_by = checkpoint["callbacks"].get(self.state_key), checkpoint["hyper_parameters"]
+        made_by = checkpoint["hyper_parameters"]
+        if _shapes(checkpoint["state_dict"]) != _shapes(task.state_dict()) and made_by["name"] is not None:
+            checkpointing = task.model.grad_checkpointing
+            task.model = create_model(made_by["name"], **made_by["model_args"] or {})
+            task.model.set_grad_checkpointing(checkpointing)
+            task.hparams.update(kept_of(task.model, None, task.model))
+        if task.trainer.state.fn != TrainerFn.FITTING:
+            return
+        kept = checkpoint["callbacks"].get(self.state_key)
         if not kept or kept["stages"] != self.state_dict()["stages"]:
             raise CheckpointError(f"a checkpoint of a training with {kept or 'no stages'}", "set the stages back")
-        if kept["place"]:
-            task.model = create_model(named_by["name"], **named_by["model_args"] or {})
-            task.hparams.update(kept_of(task.model, None, task.model))
         self._begin(task, kept["place"])
         self._trained = msgspec.convert(kept["trained"], list[GrowthStage])
         self._set_batch_size(task.trainer, checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
@@ -110,11 +102,23 @@ class Grow(Callback):
     def trained(self) -> tuple[GrowthStage, ...]:
         """Return the stages up to this moment, for a record."""
         now = time.perf_counter()
-        if self._trained:
-            present = self._trained.pop()
-            self._trained.append(replace(present, seconds=present.seconds + now - self._last))
+        self._note(seconds=now - self._last)
         self._last = now
         return tuple(self._trained)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check all stages to come before any work."""
+        network = cast("ScheduledModule", pl_module).model
+        for stage in self.stages[self._place + 1 :]:
+            larger = _larger(network, stage)
+            if larger.config != network.config:
+                require_growth(network.config, larger.config)
+            if needs_images(network.config, larger.config) and not isinstance(datamodule_of(trainer), ImageData):
+                raise ConfigError(
+                    f"a stage with more layers of the same width, and data of {type(datamodule_of(trainer)).__name__}",
+                    "train with a data module of sll_zoo.data, on whose images new layers are made silent; or let width grow",
+                )
+            network = larger
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Note the time."""
@@ -122,13 +126,27 @@ class Grow(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the network grow if a stage begins."""
-        self._make_loader_anew(trainer, False)
+        _set_reloading(trainer, self._before[1])
         while self._place < self._place_at(trainer.current_epoch):
-            self._grow(trainer, cast("ScheduledModule", pl_module), self.stages[self._place + 1])
+            self._enter_next(trainer, cast("ScheduledModule", pl_module))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
-        """Set the batch size of the next epoch, whose loader is made before it starts."""
-        self._make_loader_anew(trainer, self._set_batch_size(trainer, trainer.current_epoch + 1))
+        """Set the batch size of the next epoch, whose loader is made anew before it starts if that changes."""
+        self._note(epochs=1)
+        if self._set_batch_size(trainer, trainer.current_epoch + 1):
+            _set_reloading(trainer, 1)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave task, data and trainer as they were, but for the network."""
+        cast("ScheduledModule", pl_module).growth = None
+        batch_size, reloading = self._before
+        if stage == "fit" and batch_size and any(each.batch_size for each in self.stages):
+            datamodule_of(trainer).batch_size = batch_size
+            _set_reloading(trainer, reloading)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
+        """Do the same."""
+        self.teardown(trainer, pl_module, "fit" if trainer.state.fn == TrainerFn.FITTING else "")
 
     def _require_alone(self, trainer: Trainer, task: ScheduledModule) -> None:
         """Refuse what cannot go along with a network that changes."""
@@ -144,52 +162,42 @@ class Grow(Callback):
                 f"stages of {total} epochs with max_epochs={trainer.max_epochs}, max_steps={trainer.max_steps}",
                 f"give the trainer max_epochs={total}, and no max_steps",
             )
-        if any(stage.batch_size for stage in self.stages) and not hasattr(_data(trainer), "batch_size"):
+        if any(stage.batch_size for stage in self.stages) and not hasattr(datamodule_of(trainer), "batch_size"):
             raise ConfigError("a stage with a batch_size, and data without", "give a data module with the attribute batch_size")
 
-    def _require_growth(self, trainer: Trainer, network: LipschitzClassifier) -> None:
-        """Refuse stages whose networks cannot grow into each other."""
-        for stage in self.stages[1:]:
-            larger = named(network, self._name(stage, network), stage.model_args)
-            require_growth(network.config, larger.config)
-            if needs_images(network.config, larger.config) and not isinstance(_data(trainer), ImageData):
-                raise ConfigError(
-                    f"a stage with more layers of the same width, and data of {type(_data(trainer)).__name__}",
-                    "train with a data module of sll_zoo.data, on whose images new layers are made silent; or let width grow",
-                )
-            network = larger
-
-    def _grow(self, trainer: Trainer, task: ScheduledModule, stage: Stage) -> None:
-        small, name = task.model, self._name(stage, task.model)
-        shape = named(small, name, stage.model_args).config
-        images = some_images(cast("ImageData", _data(trainer))) if needs_images(small.config, shape) else None
-        large = grow(small, name, images, **stage.model_args)
-        carry_products(small, large)
-        task.model = large
-        task.hparams.update(kept_of(large, None, large))
-        if isinstance(trainer.strategy, DDPStrategy):
-            trainer.strategy.model = task
-            trainer.strategy.configure_ddp()
+    def _enter_next(self, trainer: Trainer, task: ScheduledModule) -> None:
+        """Begin the next stage: with a larger network, unless its shape is the same, and with a schedule of its own."""
+        small, stage = task.model, self.stages[self._place + 1]
+        shape = _larger(small, stage).config
+        pairs = [Pair(parameter, parameter, 1, False) for parameter in small.parameters()]
+        if shape != small.config:
+            images = some_images(cast("ImageData", datamodule_of(trainer))) if needs_images(small.config, shape) else None
+            task.model = grow(small, stage.name or _name(small), images, **stage.model_args)
+            task.hparams.update(kept_of(task.model, None, task.model))
+            pairs = list(corresponding(cast("LipNet", small), cast("LipNet", task.model)))
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]
+                if hasattr(callback, "on_growth"):
+                    callback.on_growth(task)
+            if isinstance(trainer.strategy, DDPStrategy):
+                trainer.strategy.model = task
+                trainer.strategy.configure_ddp()
         (before,) = trainer.optimizers
         self.trained()
         self._begin(task, self._place + 1)
         trainer.strategy.setup_optimizers(trainer)
         (after,) = trainer.optimizers
-        for pair in corresponding(cast("LipNet", small), cast("LipNet", large)):
-            after.state[pair.large] = {key: _carried(value, pair) for key, value in before.state[pair.small].items()}
+        for pair in pairs:
+            after.state[pair.large] = carried(before, pair)
 
     def _begin(self, task: ScheduledModule, place: int) -> None:
-        stage = self.stages[place]
         self._place = place
-        self._trained.append(GrowthStage(network=_described(task.model), parameters=_size(task.model), epochs=stage.epochs))
-        task.lr, task.schedule_epochs = stage.lr, stage.epochs
+        self._trained.append(entered(task.model))
 
-    def _name(self, stage: Stage, network: LipschitzClassifier) -> str:
-        if stage.name:
-            return stage.name
-        if found := recipe(network):
-            return found[0]
-        raise ConfigError("a stage without a name after a network that create_model did not build", "give the stage a name")
+    def _note(self, epochs: int = 0, seconds: float = 0.0) -> None:
+        """Add to the length of the present stage."""
+        if self._trained:
+            present = self._trained.pop()
+            self._trained.append(replace(present, epochs=present.epochs + epochs, seconds=present.seconds + seconds))
 
     def _place_at(self, epoch: int) -> int:
         """Return the number of the stage that an epoch belongs to."""
@@ -197,40 +205,41 @@ class Grow(Callback):
         return min(sum(end <= epoch for end in ends), len(ends) - 1)
 
     def _set_batch_size(self, trainer: Trainer, epoch: int) -> bool:
-        """Give the data module the batch size of an epoch, if a stage up to then has one, and return whether it had another."""
-        data, given = _data(trainer), [each.batch_size for each in self.stages[: self._place_at(epoch) + 1] if each.batch_size]
-        if not given or data.batch_size == given[-1]:
+        """Give the data module the batch size of an epoch, and return whether it had another."""
+        stages = self.stages[: self._place_at(epoch) + 1]
+        size = next((stage.batch_size for stage in reversed(stages) if stage.batch_size), self._before[0])
+        if not any(stage.batch_size for stage in self.stages) or datamodule_of(trainer).batch_size == size:
             return False
-        data.batch_size = given[-1]
+        datamodule_of(trainer).batch_size = size
         return True
 
-    def _make_loader_anew(self, trainer: Trainer, wanted: bool) -> None:
-        """Let the trainer make its training loader anew before the next epoch, or keep the one that it has."""
-        if any(stage.batch_size for stage in self.stages):
-            trainer.reload_dataloaders_every_n_epochs = int(wanted)  # type: ignore[attr-defined]  # not declared by Lightning
 
-
-def _carried(value: Any, pair: Pair) -> Any:
-    """Return what an optimizer keeps of a parameter in the places where a larger one has it, with 0 elsewhere."""
-    if not isinstance(value, Tensor) or value.shape != pair.small.shape:
-        return value
-    larger = zeros_like(pair.large, dtype=value.dtype)
-    pair.embed(value, larger)
-    return larger
-
-
-def _described(network: LipschitzClassifier) -> str:
-    """Return the name of a network, with the sizes in which it differs from the one of that name."""
-    name, arguments = recipe(network) or (type(network).__name__, asdict(network.config))
-    usual = asdict(ARCHITECTURES[name.partition(".")[0]]) if recipe(network) else {}
-    sizes = {size: arguments[size] for size in (*GROWING, "downsample", "pool")}
-    return ", ".join([f"`{name}`", *(f"{size} {value}" for size, value in sizes.items() if usual.get(size) != value)])
-
-
-def _size(network: LipschitzClassifier) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def _data(trainer: Trainer) -> Any:
+def datamodule_of(trainer: Trainer) -> Any:
     """Return the data module, which Lightning attaches to its trainer without declaring it."""
     return getattr(trainer, "datamodule", None)
+
+
+def _larger(network: LipschitzClassifier, stage: Stage) -> LipschitzClassifier:
+    """Return the network of a stage, without numbers in it, or the given one if the stage keeps it."""
+    if not stage.name and not stage.model_args and recipe(network) is None:
+        return network
+    return named(network, stage.name or _name(network), stage.model_args)
+
+
+def _name(network: LipschitzClassifier) -> str:
+    if found := recipe(network):
+        return found[0]
+    raise ConfigError("a stage without a name after a network that create_model did not build", "give the stage a name")
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in state.items() if name.startswith("model.")}
+
+
+def _reloading(trainer: Trainer) -> int:
+    """Return after how many epochs the trainer makes its training loader anew; 0 for never."""
+    return cast("int", trainer.reload_dataloaders_every_n_epochs)  # type: ignore[attr-defined]  # not declared by Lightning
+
+
+def _set_reloading(trainer: Trainer, epochs: int) -> None:
+    trainer.reload_dataloaders_every_n_epochs = epochs  # type: ignore[attr-defined]

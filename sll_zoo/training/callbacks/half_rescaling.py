@@ -22,6 +22,10 @@ class BFloat16Rescaling(Callback):
         """Give the layers products in bfloat16."""
         change_products(pl_module, compute_dtype=torch.bfloat16)
 
+    def on_growth(self, pl_module: LightningModule) -> None:
+        """Give the layers of a network that has grown products in bfloat16."""
+        change_products(pl_module, compute_dtype=torch.bfloat16)
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Give the layers their usual product again."""
         restore_products(pl_module)

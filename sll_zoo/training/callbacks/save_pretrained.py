@@ -22,7 +22,7 @@ from sll_zoo.files import obstacle
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.nearest import NearestNeighbour
 from sll_zoo.reports.attack import name_of
-from sll_zoo.training.callbacks.grow import Grow
+from sll_zoo.training.callbacks.grow import Grow, datamodule_of
 from sll_zoo.training.callbacks.repeats import read_repeats
 from sll_zoo.training.strategies import require_whole_network
 from sll_zoo.zoo.entries import recipe
@@ -82,7 +82,7 @@ class SavePretrained(Callback):
         """Check, before any work, that the network can be saved, that there are images to measure it on, and the folder."""
         require_whole_network(trainer, self)
         _require_saveable(cast("LipschitzClassifier", pl_module.model), self.bits)
-        data = _datamodule(trainer)
+        data = datamodule_of(trainer)
         if data is None or not hasattr(data, "name") or not hasattr(data, "class_names"):
             raise ConfigError(
                 f"SavePretrained with data module {data!r}", "fit with one that has name, class_names and test images"
@@ -105,7 +105,7 @@ class SavePretrained(Callback):
         if not trainer.is_global_zero:
             return
         model, device = cast("LipschitzClassifier", pl_module.model), trainer.strategy.root_device
-        training_yaml, data = _training_yaml(trainer), _datamodule(trainer)
+        training_yaml, data = _training_yaml(trainer), datamodule_of(trainer)
         training = Training(
             command="sll-zoo fit --config training.yaml" if training_yaml else None,
             start=getattr(pl_module, "start", None),
@@ -202,11 +202,6 @@ def _stages(trainer: Trainer) -> tuple[GrowthStage, ...]:
     """Return the stages of a network that grew; none if it kept its shape."""
     growing = (callback for callback in trainer.callbacks if isinstance(callback, Grow))  # type: ignore[attr-defined]
     return next((callback.trained() for callback in growing), ())
-
-
-def _datamodule(trainer: Trainer) -> Any:
-    """Return the data module, which Lightning attaches to its trainer without declaring it."""
-    return getattr(trainer, "datamodule", None)
 
 
 def _baseline(data: Any, num_classes: int) -> Evaluation:

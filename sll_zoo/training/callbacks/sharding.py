@@ -38,7 +38,12 @@ class ShardRescaling(Callback):
         # This group is separate from DDP's, which reduces gradients during the backward pass: two processes that reach one of
         # DDP's reductions and one of ours in different orders must not mix them up.
         self._group = cast("distributed.ProcessGroup", distributed.new_group())
-        change_products(pl_module, group=self._group)
+        self.on_growth(pl_module)
+
+    def on_growth(self, pl_module: LightningModule) -> None:
+        """Let the layers of a network that has grown share their T, too."""
+        if self._group is not None:
+            change_products(pl_module, group=self._group)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Let each process compute T whole again."""

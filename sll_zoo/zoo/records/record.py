@@ -187,7 +187,7 @@ class GrowthStage(Struct, frozen=True, kw_only=True):
 
     network: str
     parameters: Count
-    epochs: Count
+    epochs: Annotated[int, Meta(ge=0)] = 0
     seconds: Annotated[float, Meta(ge=0)] = 0.0
 
 

@@ -1,14 +1,18 @@
 """A training in stages: it grows when it should, resumes to the last bit anywhere, and its checkpoints hold their shape."""
 
+import copy
 import signal
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
 import sll_zoo
 from sll_zoo import CertifiedClassifier
+from sll_zoo.cli.main import main
 from sll_zoo.errors import CheckpointError, ConfigError, UnknownNameError
 from sll_zoo.models.growth import corresponding
 from sll_zoo.training.callbacks import (
@@ -60,10 +64,16 @@ def whole(tmp_path_factory):
 
 
 class Seen(Callback):
-    """Notes the shape, the learning rate and the batch size of each step."""
+    """Notes shape, learning rate, batch size and progress of each step, and the constant of the network of each epoch."""
 
     def __init__(self):
-        self.steps = []
+        self.steps, self.progress, self.constants = [], [], []
+
+    def on_train_batch_start(self, _trainer, pl_module, *_):
+        self.progress.append(pl_module.progress())
+
+    def on_train_epoch_end(self, _trainer, pl_module):
+        self.constants.append(sll_zoo.audit(copy.deepcopy(pl_module.model).eval()).constant)
 
     def on_train_batch_end(self, trainer, pl_module, _outputs, batch, *_):
         (group, *_) = trainer.optimizers[0].param_groups
@@ -84,7 +94,8 @@ def test_each_stage_has_its_network_its_batches_and_its_schedule(tmp_path):
     assert largest[2] == pytest.approx(0.5 * largest[1], rel=0.2)  # 0.005 in place of the paper's 0.01
     assert all(rates[end - 1] < 0.5 * max(rates) for end in ENDS)
     assert task.hparams["model_args"]["width"] == 12
-    assert sll_zoo.audit(task.model).constant <= 1 + 1e-5
+    assert seen.progress == sorted(seen.progress)
+    assert (seen.progress[0], seen.progress[-1]) == (0, pytest.approx(1, abs=1 / EPOCH))
 
 
 @pytest.mark.parametrize(
@@ -99,6 +110,65 @@ def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(step,
         assert torch.equal(checkpoint["state_dict"][f"model.{name}"], value)
     resumed = train(trainer(tmp_path), last=True).model.state_dict()
     torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
+
+
+def test_the_network_of_every_stage_passes_the_audit(tmp_path):
+    seen = Seen()
+    train(trainer(tmp_path, seen))
+    assert len(seen.constants) == 4
+    assert all(constant <= 1 + 1e-5 for constant in seen.constants)
+
+
+def test_task_and_data_are_as_before_after_a_training_in_stages(tmp_path):
+    data, seen = NoisyDigits(images=64 * EPOCH, batch_size=64), Seen()
+    task = train(trainer(tmp_path, stages=STAGES), data=data)
+    assert (data.batch_size, task.growth) == (64, None)
+    plain = Trainer(
+        max_epochs=2, accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[seen], enable_checkpointing=False
+    )
+    plain.fit(task, datamodule=data)
+    assert len(seen.steps) == 2 * EPOCH
+    assert all(rate > 0 for *_, rate in seen.steps[:-1])
+
+
+def test_checkpoints_of_any_stage_are_tested_in_the_same_process_and_in_another_task(tmp_path):
+    def save(task):
+        task.trainer.save_checkpoint(tmp_path / f"{task.trainer.global_step}.ckpt", weights_only=task.trainer.global_step > EPOCH)
+
+    run = trainer(tmp_path, At(2, save), At(ENDS[0] + 1, save))
+    task = train(run)
+    for path, depth in ((f"{tmp_path}/2.ckpt", 7), (f"{tmp_path}/{ENDS[0] + 1}.ckpt", 10)):
+        data = NoisyDigits(images=64 * EPOCH, batch_size=64)
+        run.test(task, datamodule=data, ckpt_path=path, verbose=False)
+        other = CertifiedClassifier("sll_nano.digits")
+        trainer(tmp_path).test(other, datamodule=data, ckpt_path=path, verbose=False)
+        assert task.model.config.depth == other.model.config.depth == depth
+        assert torch.equal(task.model.head.weight, other.model.head.weight)
+
+
+def test_the_command_line_trains_in_stages_and_tests_the_last_checkpoint(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    stages = [{"epochs": 1}, {"epochs": 1, "name": "sll_nano", "model_args": {"width": 12}, "batch_size": 300}]
+    callback = {"class_path": "sll_zoo.training.callbacks.Grow", "init_args": {"stages": stages}}
+    quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    data = {"class_path": "sll_zoo.data.Digits", "init_args": {"batch_size": 400}}
+    options = {"trainer": {"max_epochs": 2, "callbacks": [callback], **quiet}, "model": {"name": "sll_nano.digits"}, "data": data}
+    Path("stages.yaml").write_text(yaml.safe_dump(options))
+    assert main(["fit", "--config", "stages.yaml"]) == 0
+    for command in ("validate", "test"):
+        assert main([command, "--config", "stages.yaml", "--ckpt_path", "last"]) == 0
+    assert "certified_acc_36" in capsys.readouterr().out
+
+
+def test_an_optimizer_that_keeps_numbers_of_other_shapes_starts_anew(tmp_path):
+    task = CertifiedClassifier("sll_nano.digits", optimizer=lambda groups: torch.optim.Adafactor(groups, lr=0.01))
+    assert train(trainer(tmp_path), task).model.config.width == 12
+
+
+def test_a_stage_may_change_nothing_but_the_rate_in_every_family(tmp_path):
+    task = CertifiedClassifier("aol_nano.digits")
+    model = task.model
+    assert train(trainer(tmp_path, stages=[Stage(1), Stage(1, lr=0.001)]), task).model is model
 
 
 def copied(state):
@@ -138,6 +208,14 @@ def test_products_of_a_training_are_those_of_new_layers_too_and_go_at_its_end(tm
     assert not any(isinstance(layer.product, TrainingProduct) for layer in task.model.denses)
 
 
+def test_the_first_dense_layers_of_a_training_have_its_products_too(tmp_path):
+    found, stages = [], [Stage(1), Stage(1, model_args={"width": 12})]
+    look = At(EPOCH + 1, lambda task: found.extend(layer.product for layer in task.model.denses))
+    task = CertifiedClassifier("sll_nano.digits", model_args={"dense_layers": 0})
+    train(trainer(tmp_path, BFloat16Rescaling(), look, stages=stages), task)
+    assert {product.compute_dtype for product in found} == {torch.bfloat16}
+
+
 def test_a_training_goes_on_from_shipped_weights_and_loses_nothing(tmp_path):
     """A stage with a rate of nearly 0 leaves the accuracy of the shipped weights as it was."""
     stages = [Stage(1, lr=1e-12), Stage(1, model_args={"width": 12, "conv_inner": 24}, lr=1e-12)]
@@ -173,7 +251,15 @@ def test_a_name_that_does_not_exist_is_refused_before_any_work(tmp_path):
         train(trainer(tmp_path, stages=[Stage(1), Stage(1, name="sll_nan0")]))
 
 
-@pytest.mark.parametrize("stages", [[], [Stage(0)], [Stage(1, name="sll_nano")], [Stage(1, model_args={"width": 9})]])
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"epochs": "2"}, {"batch_size": 0}, {"batch_size": -3}, {"lr": 0.0}, {"lr": -1.0}]
+)
+def test_a_stage_that_makes_no_sense_is_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Stage(**{"epochs": 1} | wrong)
+
+
+@pytest.mark.parametrize("stages", [[], [{"epochs": 1}], [Stage(1, name="sll_nano")], [Stage(1, model_args={"width": 9})]])
 def test_stages_that_make_no_sense_are_refused(stages):
     with pytest.raises(ConfigError):
         Grow(stages)
