@@ -1,6 +1,5 @@
 """A training in stages: it grows when it should, resumes to the last bit anywhere, and its checkpoints hold their shape."""
 
-import copy
 import signal
 from pathlib import Path
 
@@ -8,76 +7,25 @@ import pytest
 import torch
 import yaml
 from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging
 
 import sll_zoo
 from sll_zoo import CertifiedClassifier
 from sll_zoo.cli.main import main
-from sll_zoo.errors import CheckpointError, ConfigError, UnknownNameError
 from sll_zoo.models.growth import corresponding
-from sll_zoo.training.callbacks import (
-    BFloat16Rescaling,
-    CUDAGraphs,
-    FiniteWatch,
-    Grow,
-    Interrupted,
-    ResumableCheckpoint,
-    SavePretrained,
-    SeededBatches,
-    Stage,
-)
+from sll_zoo.training.callbacks import BFloat16Rescaling, Interrupted, SavePretrained, Stage
 from sll_zoo.training.products import TrainingProduct
 from sll_zoo.zoo.folder import ModelFolder
 from tests.marks import slow_but
 from tests.processes import on_ranks
 from tests.training.loop import At, signal_at
 from tests.training.noisy import NoisyDigits
-
-# Batches of an epoch of 64 images each; the second stage has batches of half the size.
-EPOCH = 4
-STAGES = (
-    Stage(2),
-    Stage(1, model_args={"conv_layers": 6, "dense_layers": 4, "conv_inner": 20}, batch_size=32),
-    Stage(1, name="sll_nano", model_args={"width": 12, "conv_layers": 6, "conv_inner": 24, "dense_layers": 5}, lr=0.005),
-)
-# Steps at the ends of the stages.
-ENDS = (2 * EPOCH, 4 * EPOCH, 6 * EPOCH)
-
-
-def trainer(folder, *callbacks, stages=STAGES, **options):
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-    ours = [Grow(stages), SeededBatches(), FiniteWatch(), ResumableCheckpoint(str(folder)), *callbacks]
-    return Trainer(**{"max_epochs": sum(stage.epochs for stage in stages), **quiet, **options}, callbacks=ours)
-
-
-def train(run, task=None, *, last=False, data=None):
-    torch.manual_seed(0)
-    task = task or CertifiedClassifier("sll_nano.digits")
-    run.fit(task, datamodule=data or NoisyDigits(images=64 * EPOCH, batch_size=64), ckpt_path="last" if last else None)
-    return task
+from tests.training.staged import ENDS, EPOCH, STAGES, Seen, train, trainer
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Weights of a training that was not interrupted."""
     return train(trainer(tmp_path_factory.mktemp("whole"))).model.state_dict()
-
-
-class Seen(Callback):
-    """Notes shape, learning rate, batch size and progress of each step, and the constant of the network of each epoch."""
-
-    def __init__(self):
-        self.steps, self.progress, self.constants = [], [], []
-
-    def on_train_batch_start(self, _trainer, pl_module, *_):
-        self.progress.append(pl_module.progress())
-
-    def on_train_epoch_end(self, _trainer, pl_module):
-        self.constants.append(sll_zoo.audit(copy.deepcopy(pl_module.model).eval()).constant)
-
-    def on_train_batch_end(self, trainer, pl_module, _outputs, batch, *_):
-        (group, *_) = trainer.optimizers[0].param_groups
-        self.steps.append((pl_module.model.config.depth, pl_module.model.config.width, len(batch[1]), group["lr"]))
 
 
 def test_each_stage_has_its_network_its_batches_and_its_schedule(tmp_path):
@@ -228,43 +176,6 @@ def test_a_training_goes_on_from_shipped_weights_and_loses_nothing(tmp_path):
     torch.testing.assert_close(task.model(images), before(images), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("stages", "callbacks", "options", "words"),
-    [
-        ((Stage(1), Stage(1)), (), {"max_epochs": 3}, "max_epochs=2"),
-        ((Stage(1), Stage(1)), (), {"max_steps": 3}, "max_steps"),
-        ((Stage(1), Stage(1, model_args={"width": 4})), (), {}, "width=8 to 4"),
-        ((Stage(1), Stage(1, name="aol_nano")), (), {}, "family"),
-        ((Stage(1), Stage(1)), (EMAWeightAveraging(),), {}, "EMAWeightAveraging"),
-        ((Stage(1), Stage(1)), (CUDAGraphs(),), {}, "CUDAGraphs"),
-    ],
-)
-def test_stages_that_are_not_possible_are_refused_before_any_work(stages, callbacks, options, words, tmp_path):
-    seen = Seen()
-    with pytest.raises(ConfigError, match=words):
-        train(trainer(tmp_path, *callbacks, seen, stages=stages, **options))
-    assert not seen.steps
-
-
-def test_a_name_that_does_not_exist_is_refused_before_any_work(tmp_path):
-    with pytest.raises(UnknownNameError, match="sll_nan0"):
-        train(trainer(tmp_path, stages=[Stage(1), Stage(1, name="sll_nan0")]))
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"epochs": "2"}, {"batch_size": 0}, {"batch_size": -3}, {"lr": 0.0}, {"lr": -1.0}]
-)
-def test_a_stage_that_makes_no_sense_is_refused(wrong):
-    with pytest.raises(ConfigError, match=next(iter(wrong))):
-        Stage(**{"epochs": 1} | wrong)
-
-
-@pytest.mark.parametrize("stages", [[], [{"epochs": 1}], [Stage(1, name="sll_nano")], [Stage(1, model_args={"width": 9})]])
-def test_stages_that_make_no_sense_are_refused(stages):
-    with pytest.raises(ConfigError):
-        Grow(stages)
-
-
 def test_the_record_and_the_card_tell_the_stages_of_an_interrupted_training(tmp_path):
     saved = tmp_path / "saved"
     run = trainer(tmp_path, SavePretrained(str(saved)), signal_at(ENDS[0] + 1, signal.SIGTERM))
@@ -281,18 +192,6 @@ def test_the_record_and_the_card_tell_the_stages_of_an_interrupted_training(tmp_
     assert stages[1].network == "`sll_nano.digits`, conv_layers 6, conv_inner 20, dense_layers 4"
     card = (saved / "README.md").read_text("utf-8")
     assert all(f"| {stage.network} | {stage.parameters:,} | {stage.epochs} |" in card for stage in stages)
-
-
-def test_weights_that_are_not_trained_cannot_grow(tmp_path):
-    with pytest.raises(ConfigError, match="head_only"):
-        train(trainer(tmp_path), CertifiedClassifier("sll_nano.digits", pretrained=True, head_only=True))
-
-
-def test_a_checkpoint_of_other_stages_is_refused(tmp_path):
-    with pytest.raises(Interrupted):
-        train(trainer(tmp_path, signal_at(1, signal.SIGTERM)))
-    with pytest.raises(CheckpointError, match="stages"):
-        train(trainer(tmp_path, stages=[Stage(2), Stage(2, model_args={"width": 12})]), last=True)
 
 
 def grown_on(rank, folder):
