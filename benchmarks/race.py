@@ -63,6 +63,8 @@ is in `race/candidates.yaml`, all else in `race/base.yaml`; `race/NAME.MINUTES.j
 - Dense layers on windows go through more images in a minute than kernels and end a point ahead, with a larger difference between
   the losses in training and validation. On traffic signs (2,760 images of other signs than were trained on) `sll_windows_s` has
   54.9 % clean and 46.2 % certified at 36/255 after 30 epochs with a crop, and `sll_tiny`, of kernels, 56.3 and 47.1 % after 20.
+- The losses (`offset_0.7`, `temperature_0.5`, `annealing`, `regularized`) cost nothing a step; that they went through fewer
+  epochs than `windows` is because the machine was busy with other work, which slows a core: they have to run again.
 - A tighter T (`sll4`, `cpl`) costs epochs, and in ten minutes of one core more than it gives.
 - MaxMin behind residual layers costs `cpl` two and a half points.
 - A crop costs four points in ten minutes: it is for long trainings. On traffic signs it costs more: without it `sll_tiny` has
