@@ -1,8 +1,8 @@
 """A race of recipes on genuine CIFAR-10: successive halving, decided by validation images certified at 36/255.
 
 A candidate is what it changes of ``race/base.yaml``, options of ``sll-zoo fit``; all are in ``race/candidates.yaml``. In a round
-each has the same processor time on one core: the seconds of its step are measured first, and its number of steps follows. Each
-starts afresh in each round, since its schedule depends on its length. The test images are not touched.
+each has the same processor time on one core: the time of its step is measured first, beside that of base.yaml, and its number of
+steps follows. Each starts afresh in each round, since its schedule depends on its length. The test images are not touched.
 
 Run: .venv/bin/python benchmarks/race.py DATA, with CIFAR-10 in DATA: two trainings at a time, until all rounds are done.
 It may be killed and started again. Each result is a file in race/; race.md and race.png are written after each.
@@ -46,6 +46,8 @@ CORES = 2
 SHOWN = {"val/acc": "clean"} | {f"val/certified_acc_{level}": f"{level}/255" for level in (36, 72, 108, 255)}
 DECIDES = "36/255"
 WARMUP_STEPS, TIMED_STEPS = 5, 20
+# Steps of base.yaml in a minute of one idle core, an AMD EPYC. A busy core is slower, but does as much in what counts as one.
+STEPS_A_MINUTE = 517
 LEAST_POINTS = 8  # of the curve of a training
 
 PAGE = """# A race of recipes
@@ -63,8 +65,6 @@ is in `race/candidates.yaml`, all else in `race/base.yaml`; `race/NAME.MINUTES.j
 - Dense layers on windows go through more images in a minute than kernels and end a point ahead, with a larger difference between
   the losses in training and validation. On traffic signs (2,760 images of other signs than were trained on) `sll_windows_s` has
   54.9 % clean and 46.2 % certified at 36/255 after 30 epochs with a crop, and `sll_tiny`, of kernels, 56.3 and 47.1 % after 20.
-- The losses (`offset_0.7`, `temperature_0.5`, `annealing`, `regularized`) cost nothing a step; that they went through fewer
-  epochs than `windows` is because the machine was busy with other work, which slows a core: they have to run again.
 - A tighter T (`sll4`, `cpl`) costs epochs, and in ten minutes of one core more than it gives.
 - MaxMin behind residual layers costs `cpl` two and a half points.
 - A crop costs four points in ten minutes: it is for long trainings. On traffic signs it costs more: without it `sll_tiny` has
@@ -127,11 +127,17 @@ def train(options: Iterable[str]) -> tuple[Trainer, Clock]:
     return trainer, clock
 
 
-def length(minutes: int, options: Iterable[str]) -> dict[str, int]:
-    """Return the options for a training of so many minutes, from the median time of some steps."""
+def timed(config: Path, options: Iterable[str]) -> tuple[Trainer, float]:
+    """Return the trainer of a few steps, and the median time of a step."""
     short = ["--trainer.max_steps", str(WARMUP_STEPS + TIMED_STEPS), "--trainer.limit_val_batches", "0"]
-    trainer, clock = train([*options, *short, "--trainer.enable_checkpointing", "false"])
-    steps = round(60 * minutes / median(clock.steps[WARMUP_STEPS:]))
+    trainer, clock = train(["--config", str(config), *options, *short, "--trainer.enable_checkpointing", "false"])
+    return trainer, median(clock.steps[WARMUP_STEPS:])
+
+
+def length(minutes: int, config: Path, options: Iterable[str]) -> dict[str, int]:
+    """Return the options for a training of so many minutes, from the time of its step beside that of base.yaml."""
+    before, (trainer, seconds), after = timed(BASE, options)[1], timed(config, options), timed(BASE, options)[1]
+    steps = round(minutes * STEPS_A_MINUTE * (before + after) / 2 / seconds)
     parts = max(LEAST_POINTS, math.ceil(steps / len(trainer.train_dataloader)))
     return {"max_epochs": parts, "limit_train_batches": max(1, steps // parts)}
 
@@ -146,17 +152,17 @@ def run(name: str, minutes: int, data: str, work: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         config.write_text(text, "utf-8")
-    options = ["--config", str(config), "--data.root", data, "--trainer.enable_progress_bar", "false"]
+    options = ["--data.root", data, "--trainer.enable_progress_bar", "false"]
     options += ["--trainer.logger.init_args.save_dir", str(folder)]
     if not lengths.exists():
         with atomic_write(lengths) as temporary:
-            temporary.write_text(json.dumps(length(minutes, options)), "utf-8")
+            temporary.write_text(json.dumps(length(minutes, config, options)), "utf-8")
     for option, value in json.loads(lengths.read_text("utf-8")).items():
         options += [f"--trainer.{option}", str(value)]
     options += ["--checkpoints.folder", str(folder)]
     if list(folder.glob("last*.ckpt")):
         options += ["--ckpt_path", "last"]
-    trainer, _ = train(options)
+    trainer, _ = train(["--config", str(config), *options])
     history = json.loads((Path(trainer.log_dir) / "metrics.json").read_text("utf-8"))["history"]
     shown = {"minutes": "minutes"} | SHOWN
     write_result(name, minutes, {
