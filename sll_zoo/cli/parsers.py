@@ -49,6 +49,11 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _size(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    return name, _positive(value)
+
+
 def _device(text: str) -> str:
     if text == "cuda":
         import torch
@@ -74,7 +79,6 @@ MODEL = _shared(
 IMAGES = "held-out images of digits, cifar10, cifar100, tiny_imagenet, gtsrb; or a folder with a folder of images for each class"
 DATA = _shared("data", nargs="?", metavar="DATA", help=f"{IMAGES}; by default the images that the model's record was measured on")
 UNRECORDED = _shared("--data", metavar="DATA", help=f"to measure on, if nothing is recorded: {IMAGES}")
-GROWING = ("width", "conv_layers", "conv_inner", "dense_layers", "dense_inner", "downsample", "pool")
 LIMIT = _shared("--limit", type=_positive, metavar="N", help="take N images only, evenly spaced, always the same")
 DEVICE = _shared("--device", type=_device, choices=("cpu", "cuda"), default="cpu", help="where to compute (%(default)s)")
 JSON = _shared("--json", dest="as_json", action="store_true", help="print JSON")
@@ -194,5 +198,5 @@ def _add_zoo(commands: Any) -> None:
         metavar="DATA",
         help="for more layers of the same width: they are silent on its training images; a name, or a folder of class folders",
     )
-    for size in GROWING:
-        command.add_argument(f"--{size}", type=_positive, metavar="N", help="of the larger model, instead of TARGET's")
+    text = "sizes of the larger model in place of TARGET's, such as width=96 conv_inner=48"
+    command.add_argument("--model_args", type=_size, nargs="+", default=[], metavar="NAME=N", help=text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -100,8 +101,7 @@ def run_quantize(model: str, *, bits: int, data: str, device: str, out: Path) ->
     print(f"{out}: {found.record.name}, {after.n:,} images, {file_in_words(found.record)}")
 
 
-def run_grow(model: str, target: str, *, data: str | None, out: Path, **sizes: int | None) -> None:
+def run_grow(model: str, target: str, *, data: str | None, out: Path, model_args: Sequence[tuple[str, int]]) -> None:
     """Write a larger model that starts as the same function."""
-    given = {name: size for name, size in sizes.items() if size is not None}
-    record = grow_weights(model, target, out, data, **given)
+    record = grow_weights(model, target, out, data, **dict(model_args))
     print(f"{out}: {record.name}, {describe(record)}; it is trained on by --model.name local-dir:{out} --model.pretrained true")

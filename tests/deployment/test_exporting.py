@@ -23,7 +23,8 @@ from tests.marks import slow_but
 
 SHAPE = {"width": 4, "conv_layers": 1, "conv_inner": 3, "dense_layers": 1, "dense_inner": 5, "pool": 2, "img_size": (8, 6)}
 SIZES = {
-    "nano": SHAPE | {"pool": 1, "downsample": 2},
+    "nano": SHAPE,
+    "medium": SHAPE | {"pool": 1, "downsample": 2},
     "small": SHAPE | {"conv_layers": 2, "window": 2},
     "tiny": SHAPE | {"width": 8, "patch": 2, "dct": True, "pool": 1},
     "convnet_xs": {"width": 4, "blocks": 2, "block_layers": 1, "img_size": (8, 12)},

@@ -6,10 +6,8 @@ import pytest
 import torch
 
 import sll_zoo
-from sll_zoo.cli import parsers
 from sll_zoo.cli.main import main
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError
-from sll_zoo.models.growth import GROWING
 from sll_zoo.models.labels import label_names
 from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.publishing.save import save_pretrained
@@ -78,12 +76,8 @@ def test_images_that_are_not_in_0_1_and_other_modules_are_refused(small):
         sll_zoo.grow(torch.nn.Linear(2, 2), "sll_nano")
 
 
-def test_the_command_takes_the_names_of_all_sizes_that_grow():
-    assert set(parsers.GROWING) == {*GROWING, "downsample", "pool"}
-
-
 def test_the_command_grows_shipped_weights_by_sizes(tmp_path):
-    assert main(["grow", NAME, NAME, "--width", "12", "--conv_inner", "20", "--out", str(tmp_path / "large")]) == 0
+    assert main(["grow", NAME, NAME, "--model_args", "width=12", "conv_inner=20", "--out", str(tmp_path / "large")]) == 0
     large, small = (sll_zoo.create_model(name, pretrained=True) for name in (f"local-dir:{tmp_path}/large", NAME))
     images = torch.rand(4, 1, 8, 8)
     assert (large.config.width, large.config.conv_inner) == (12, 20)
@@ -130,7 +124,8 @@ def test_the_command_takes_training_images_for_more_layers_of_the_same_width(tmp
     [
         ([NAME, "sll_tiny", "--out", "x"], "width"),
         (["sll_nan0", "sll_tiny", "--out", "x"], "sll_nan0"),
-        ([NAME, "sll_nano", "--out", "x", "--data", "mnist", "--conv_layers", "9"], "mnist"),
+        ([NAME, "sll_nano", "--out", "x", "--data", "mnist", "--model_args", "conv_layers=9"], "mnist"),
+        ([NAME, "sll_nano", "--out", "x", "--model_args", "wide=9"], "wide"),
         ([NAME, "sll_nano", "--out", "file"], "file"),
     ],
 )
