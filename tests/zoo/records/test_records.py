@@ -54,8 +54,10 @@ def test_the_recorded_sample_is_certified_again(name, monkeypatch):
     root = measured.source.init_args.get("root")
     if root and not Path(root).is_dir():
         pytest.skip(f"the images are not in {root}")
-    assert remeasure(model, measured) == ""
     held_out = open_recorded(measured.source, model.config.input_shape, model.num_classes)
+    if measured.preparation and fingerprint(held_out.batches()) != measured.fingerprint:
+        pytest.skip("another Pillow resizes these images to other pixels")
+    assert remeasure(model, measured) == ""
     model.head.bias.data[::2] += 1e-3
     with pytest.raises(PublishError, match=rf"image \d+ .*{measured.dataset} .*radius"):
         recertify(model, measured, held_out)
