@@ -41,7 +41,7 @@ def grow(
     ``pool``) what is fine in it. The certificate of the large network is its own, and holds as for any weights.
 
     Args:
-        model: A ``LipNet`` of a residual family (``sll``, ``sll2``, ``sll4``, ``sll8``, ``cpl``), in any precision; it is not
+        model: A ``LipNet`` of a residual family (``sll``, ``sll2``, ``sll4``, ``sll8``, ``cpl``), not in float16; it is not
             changed.
         target: A name of :func:`~sll_zoo.list_models`, for the images and classes of the small network; or a configuration.
         images: In [0, 1], such as a batch of training images. They are needed for more layers of the same width, whose units get

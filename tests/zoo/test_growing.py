@@ -11,6 +11,7 @@ from sll_zoo.errors import ConfigError, InputError, UnknownNameError
 from sll_zoo.models.labels import label_names
 from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.publishing.save import save_pretrained
+from tests import tolerances as tol
 
 NAME = "sll_nano.digits"
 SMALL = {"width": 6, "conv_layers": 2, "conv_inner": 12, "dense_layers": 2, "dense_inner": 100}
@@ -81,7 +82,7 @@ def test_the_command_grows_shipped_weights_by_sizes(tmp_path):
     large, small = (sll_zoo.create_model(name, pretrained=True) for name in (f"local-dir:{tmp_path}/large", NAME))
     images = torch.rand(4, 1, 8, 8)
     assert (large.config.width, large.config.conv_inner) == (12, 20)
-    torch.testing.assert_close(large(images), small(images), rtol=0, atol=1e-5)
+    torch.testing.assert_close(large(images), small(images), rtol=0, atol=tol.FLOAT32)
 
 
 def test_a_network_with_a_hook_is_refused(small):
@@ -95,7 +96,7 @@ def test_the_command_writes_a_folder_of_the_same_function_that_a_training_starts
     assert str(tmp_path / "large") in capsys.readouterr().out
     large = sll_zoo.create_model(f"local-dir:{tmp_path}/large", pretrained=True)
     images = torch.rand(4, 1, 8, 8)
-    torch.testing.assert_close(large(images), small(images), rtol=0, atol=1e-5)
+    torch.testing.assert_close(large(images), small(images), rtol=0, atol=tol.FLOAT32)
     assert large.config == sll_zoo.create_model(NAME).config
     saved = ModelFolder.read(tmp_path / "large")
     assert (saved.known().measured, saved.known().parameters) == (None, 207_242)

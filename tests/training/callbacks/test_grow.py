@@ -15,6 +15,7 @@ from sll_zoo.models.growth import corresponding
 from sll_zoo.training.callbacks import BFloat16Rescaling, Interrupted, SavePretrained, Stage
 from sll_zoo.training.products import TrainingProduct
 from sll_zoo.zoo.folder import ModelFolder
+from tests import tolerances as tol
 from tests.marks import slow_but
 from tests.processes import on_ranks
 from tests.training.loop import At, signal_at
@@ -29,15 +30,15 @@ def whole(tmp_path_factory):
 
 
 def test_each_stage_has_its_network_its_batches_and_its_schedule(tmp_path):
-    seen, run = Seen(), None
-    run = trainer(tmp_path, seen)
-    task = train(run)
+    seen = Seen()
+    task = train(trainer(tmp_path, seen))
     depths, widths, batches, rates = zip(*seen.steps, strict=True)
     first, second, third = (slice(0, ENDS[0]), slice(ENDS[0], ENDS[1]), slice(ENDS[1], ENDS[2]))
     assert (set(depths[first]), set(depths[second]), set(depths[third])) == ({7}, {10}, {11})
     assert (set(widths[second]), set(widths[third])) == ({8}, {12})
     assert (set(batches[first]), set(batches[second]), set(batches[third])) == ({64}, {32}, {32})
     largest = [max(rates[stage]) for stage in (first, second, third)]
+    # Eight steps see the peak of a schedule only nearly.
     assert largest[0] == pytest.approx(largest[1], rel=0.2)
     assert largest[2] == pytest.approx(0.5 * largest[1], rel=0.2)  # 0.005 in place of the paper's 0.01
     assert all(rates[end - 1] < 0.5 * max(rates) for end in ENDS)
@@ -64,7 +65,7 @@ def test_the_network_of_every_stage_passes_the_audit(tmp_path):
     seen = Seen()
     train(trainer(tmp_path, seen))
     assert len(seen.constants) == 4
-    assert all(constant <= 1 + 1e-5 for constant in seen.constants)
+    assert all(constant <= 1 + tol.FLOAT32 for constant in seen.constants)
 
 
 def test_task_and_data_are_as_before_after_a_training_in_stages(tmp_path):
@@ -173,7 +174,7 @@ def test_a_training_goes_on_from_shipped_weights_and_loses_nothing(tmp_path):
     assert task.start == "sll_nano.digits"
     assert (task.model.config.width, before.config.width) == (12, 8)
     images = torch.rand(64, 1, 8, 8)
-    torch.testing.assert_close(task.model(images), before(images), rtol=0, atol=1e-4)
+    torch.testing.assert_close(task.model(images), before(images), rtol=0, atol=tol.FLOAT32)
 
 
 def test_the_record_and_the_card_tell_the_stages_of_an_interrupted_training(tmp_path):

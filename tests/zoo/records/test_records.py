@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import msgspec
+import PIL
 import pytest
 import torch
 import yaml
@@ -55,8 +56,8 @@ def test_the_recorded_sample_is_certified_again(name, monkeypatch):
     if root and not Path(root).is_dir():
         pytest.skip(f"the images are not in {root}")
     held_out = open_recorded(measured.source, model.config.input_shape, model.num_classes)
-    if measured.preparation and fingerprint(held_out.batches()) != measured.fingerprint:
-        pytest.skip("another Pillow resizes these images to other pixels")
+    if measured.preparation and int(PIL.__version__.partition(".")[0]) < 13:
+        pytest.skip("this Pillow resizes images to other pixels than those that were measured")
     assert remeasure(model, measured) == ""
     model.head.bias.data[::2] += 1e-3
     with pytest.raises(PublishError, match=rf"image \d+ .*{measured.dataset} .*radius"):
