@@ -101,17 +101,19 @@ def attack(
 ) -> Attack:
     """Certify each image, then search for images of another class: just inside its own radius, and in the ball of each ``eps``.
 
-    Searches look for any class but the predicted one, right or wrong, since a certificate is about the prediction. Images that
-    they find are moved towards the original by bisection, as far as the class stays different. Searches run in float32, which is
-    several times as fast; an image counts only if its class is different in float64, in which ``certify`` evaluates the network.
+    The first search puts each certificate to the test, right or wrong classes alike. The balls of ``eps`` then show what is left of
+    the accuracy, so they are searched around correctly classified images alone, and only where they reach beyond the radius that
+    the first search covered. Images that are found are moved towards the original by bisection, as far as the class stays
+    different. Searches run in float32, which is several times as fast; an image counts only if its class is different in float64,
+    in which ``certify`` evaluates the network.
 
     Args:
         model: A network that :func:`~sll_zoo.certify` accepts; it is not changed.
         images: (n, channels, height, width), float32 or float64, in [0, 1].
         labels: Their classes (n,).
         eps: L2 radii in pixels of [0, 1].
-        method: ``pgd``, or ``autoattack`` for the balls of ``eps``: APGD-CE, APGD-T, FAB-T and Square, with the extra
-            ``sll-zoo[attack]``. Each image's own radius, which AutoAttack cannot take, is searched by PGD.
+        method: How the balls of ``eps`` are searched: ``pgd``, or ``autoattack``, which is APGD-CE, APGD-T, FAB-T and Square, with
+            the extra ``sll-zoo[attack]``. Each image's own radius, which AutoAttack cannot take, is searched by PGD.
         steps: Gradient steps of a run of PGD.
         restarts: Runs of PGD, from random points of the ball.
         batch_size: Images attacked at a time.
@@ -148,12 +150,13 @@ def attack(
 
     # An infinite radius (no other class can win) is cut to the diagonal of [0, 1]: no image is farther away.
     own = (JUST_BELOW * radius).clamp_max(math.sqrt(images[0].numel()))
-    balls = [(ascend, own), *((search, torch.full_like(radius, value)) for value in radii)]
-    batches = torch.split(torch.arange(len(images), device=images.device), batch_size)
-    searches = [(find, ball, rows) for find, ball in balls for rows in batches]
+    correct = prediction == labels
+    beyond = [torch.full_like(radius, value).where(correct & (value > own), 0) for value in radii]
+    balls = [(ascend, own), *((search, ball) for ball in beyond)]
+    searches = [(find, ball, rows) for find, ball in balls for rows in torch.split(ball.nonzero()[:, 0], batch_size)]
     adversarial, new, distance = images.clone(), prediction.clone(), torch.full_like(radius, torch.inf)
     for find, ball, rows in progress(searches):
-        todo = rows[(ball[rows] > 0) & (distance[rows] > ball[rows])]  # images with nothing found in their ball so far
+        todo = rows[distance[rows] > ball[rows]]  # images with nothing found in their ball so far
         if len(todo):
             with full_precision(images.device.type):
                 found = find(searched, images[todo].float(), prediction[todo], ball[todo].float()).to(images)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 import sll_zoo
-from sll_zoo.certificates import adversaries
+from sll_zoo.certificates import adversaries, attacking
 from sll_zoo.errors import ConfigError, InputError
 
 QUICK = {"steps": 20, "restarts": 1}
@@ -71,10 +71,25 @@ def test_every_adversarial_image_is_what_it_is_said_to_be(pretrained, images, la
 def test_a_certificate_that_is_exact_is_broken_just_beyond_it_and_never_inside():
     image = 0.4 + 0.2 * torch.rand(1, 1, 3, 3, dtype=torch.float64)
     model = Linear(torch.randn(1, 3, 3, dtype=torch.float64), offset=0.1).eval()
-    radius = sll_zoo.certify(model, image).radius.item()
-    found = sll_zoo.attack(model, image, torch.zeros(1, dtype=torch.long), [1.001 * radius])
+    certificate = sll_zoo.certify(model, image)
+    radius = certificate.radius.item()
+    found = sll_zoo.attack(model, image, certificate.prediction, [1.001 * radius])
     assert not found.violations.any()
     assert radius <= found.distance.item() <= 1.001 * radius
+
+
+def test_a_ball_is_searched_around_correct_images_only_and_where_it_reaches_beyond_the_radius(
+    pretrained, images, labels, monkeypatch
+):
+    searched = []
+    monkeypatch.setattr(attacking, "autoattack", lambda network, x, prediction, eps, seed: searched.append(len(x)) or x)  # noqa: ARG005
+    monkeypatch.setattr(attacking, "require_autoattack", lambda: None)
+    wrong = (labels + torch.arange(10) % 2) % 10  # every second image is counted as misclassified
+    found = sll_zoo.attack(pretrained, images, wrong, [0.7, 1.0], method="autoattack", steps=2, restarts=1)
+    correct = found.prediction == wrong
+    expected = [int((correct & (found.radius * attacking.JUST_BELOW < eps)).sum()) for eps in found.eps]
+    assert searched == [count for count in expected if count]
+    assert 0 < expected[-1] < correct.sum() < 10
 
 
 @pytest.mark.usefixtures("liar")
