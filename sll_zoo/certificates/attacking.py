@@ -101,9 +101,9 @@ def attack(
 ) -> Attack:
     """Certify each image, then search for images of another class: just inside its own radius, and in the ball of each ``eps``.
 
-    The first search puts each certificate to the test, right or wrong classes alike. The balls of ``eps`` then show what is left of
-    the accuracy, so they are searched around correctly classified images alone, and only where they reach beyond the radius that
-    the first search covered. Images that are found are moved towards the original by bisection, as far as the class stays
+    The first search puts each certificate to the test, right or wrong classes alike. The balls of ``eps`` then show what is left
+    of the accuracy, so they are searched around correctly classified images alone, and only where they reach beyond the radius
+    that the first search covered. Images that are found are moved towards the original by bisection, as far as the class stays
     different. Searches run in float32, which is several times as fast; an image counts only if its class is different in float64,
     in which ``certify`` evaluates the network.
 
@@ -112,8 +112,8 @@ def attack(
         images: (n, channels, height, width), float32 or float64, in [0, 1].
         labels: Their classes (n,).
         eps: L2 radii in pixels of [0, 1].
-        method: How the balls of ``eps`` are searched: ``pgd``, or ``autoattack``, which is APGD-CE, APGD-T, FAB-T and Square, with
-            the extra ``sll-zoo[attack]``. Each image's own radius, which AutoAttack cannot take, is searched by PGD.
+        method: How the balls of ``eps`` are searched: ``pgd``, or ``autoattack``, which is APGD-CE, APGD-T, FAB-T and Square, and
+            needs the extra ``sll-zoo[attack]``. Each image's own radius, which AutoAttack cannot take, is searched by PGD.
         steps: Gradient steps of a run of PGD.
         restarts: Runs of PGD, from random points of the ball.
         batch_size: Images attacked at a time.
