@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from sll_zoo import layers as zoo_layers
 from sll_zoo.functional.activation import slope_restricted
 from sll_zoo.functional.convolution import frequencies, torus
-from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich
+from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, Recurrent
 
 # Tolerance for the float64 rounding of eigenvalues near 1, which come from sums of some thousand products.
 SLACK = 1e-9
@@ -94,6 +94,14 @@ def _max_pool_bound(layer: nn.AdaptiveMaxPool2d, _: Tensor) -> tuple[float, floa
     return float("nan"), 1.0 if layer.output_size in (1, (1, 1)) else float("inf")
 
 
+def _recurrent_bound(layer: Recurrent, x: Tensor) -> tuple[float, float]:
+    """Bound the last state: a cell of constant L ≥ 1 gives ‖Δs_{t+1}‖² ≤ L² (‖Δs_t‖² + ‖Δx_t‖²), and so L^steps."""
+    step = x.new_zeros(1, layer.state + layer.inputs)
+    margins, bounds = zip(*(lipschitz_upper_bound(part, step) for part in layer.cell), strict=True)
+    constant = torch.tensor(bounds, dtype=torch.float64).prod()
+    return min((margin for margin in margins if margin == margin), default=float("nan")), float(constant ** x.shape[2])
+
+
 def _norm(norm: float) -> tuple[float, float]:
     return 1 - norm, norm if norm > 1 + SLACK else 1.0
 
@@ -103,6 +111,7 @@ UPPER_BOUNDS: dict[type, Callable[..., tuple[float, float]]] = {
     FoldedLinearForm: _linear_bound,
     FoldedCircular: _circular_bound,
     FoldedSandwich: _sandwich_bound,
+    Recurrent: _recurrent_bound,
     zoo_layers.UnitRowsLinear: _head_bound,
     zoo_layers.NormOneAvgPool2d: _pool_bound,
     nn.AdaptiveMaxPool2d: _max_pool_bound,
@@ -143,7 +152,21 @@ def reference(layer: nn.Module, x: Tensor) -> Tensor | None:
         a, b = factors[..., : len(layer.psi), :], factors[..., len(layer.psi) :, :]
         hidden = math.sqrt(2) * _moved(b.mH, x) / psi + _along_channels(layer.bias, x)
         return math.sqrt(2) * _moved(a, psi * hidden.clamp_min(0))
+    if isinstance(layer, Recurrent):
+        return _last_state(layer, x)
     return None
+
+
+def _last_state(layer: Recurrent, x: Tensor) -> Tensor:
+    """Return the last state of a folded recurrent layer, step by step."""
+    state = x.new_zeros(len(x), layer.state)
+    for step in range(x.shape[2]):
+        both = torch.cat([state, x[:, :, step].flatten(1)], 1)
+        for part in layer.cell:
+            expected = reference(part, both)
+            both = part(both) if expected is None else expected
+        state = both[:, both.shape[1] - layer.state :]
+    return state
 
 
 def _moved(matrices: Tensor, x: Tensor) -> Tensor:

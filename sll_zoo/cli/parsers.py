@@ -76,7 +76,8 @@ MODEL = _shared(
     help="a name of `sll-zoo list --pretrained`, hf-hub:org/name[@revision], local-dir:path, or ckpt:path of a training",
 )
 # Names of data sets and of other choices are repeated here, since their modules import torch; a test compares them.
-IMAGES = "held-out images of digits, cifar10, cifar100, tiny_imagenet, gtsrb; or a folder with a folder of images for each class"
+NAMES = "digits, digits_by_pixel, cifar10, cifar100, tiny_imagenet, gtsrb"
+IMAGES = f"held-out images of {NAMES}; or a folder with a folder of images for each class"
 DATA = _shared("data", nargs="?", metavar="DATA", help=f"{IMAGES}; by default the images that the model's record was measured on")
 UNRECORDED = _shared("--data", metavar="DATA", help=f"to measure on, if nothing is recorded: {IMAGES}")
 LIMIT = _shared("--limit", type=_positive, metavar="N", help="take N images only, evenly spaced, always the same")

@@ -3,7 +3,7 @@
 from sll_zoo.data.base import ImageData
 from sll_zoo.data.cifar10 import CIFAR10
 from sll_zoo.data.cifar100 import CIFAR100
-from sll_zoo.data.digits import Digits
+from sll_zoo.data.digits import Digits, DigitsByPixel
 from sll_zoo.data.fingerprint import fingerprint
 from sll_zoo.data.held_out import DATA_MODULES, HeldOut, check_source, open_data
 from sll_zoo.data.image_folder import ImageFolder
@@ -18,6 +18,7 @@ __all__ = [
     "CIFAR100",
     "DATA_MODULES",
     "Digits",
+    "DigitsByPixel",
     "EvaluationLoader",
     "HeldOut",
     "ImageData",

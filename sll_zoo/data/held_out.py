@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Subset
 from sll_zoo.data.base import ImageData
 from sll_zoo.data.cifar10 import CIFAR10
 from sll_zoo.data.cifar100 import CIFAR100
-from sll_zoo.data.digits import Digits
+from sll_zoo.data.digits import Digits, DigitsByPixel
 from sll_zoo.data.image_folder import class_folders, divided, list_images, log_skipped
 from sll_zoo.data.images import Files, Images, evenly_spaced
 from sll_zoo.data.reading import ImageReader
@@ -23,7 +23,7 @@ from sll_zoo.data.traffic_signs import TrafficSigns
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError
 
 DATA_MODULES: dict[str, Callable[[], ImageData]] = {
-    data.name: data for data in (Digits, CIFAR10, CIFAR100, TinyImageNet, TrafficSigns)
+    data.name: data for data in (Digits, DigitsByPixel, CIFAR10, CIFAR100, TinyImageNet, TrafficSigns)
 }
 # Number of images in a batch: enough to keep the processors busy, few enough for a progress bar that moves.
 BATCH_SIZE = 64

@@ -27,7 +27,7 @@ from sll_zoo.layers import (
     UnitRowsLinear,
 )
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.models.chain import random_images, trace
+from sll_zoo.models.chain import parts, random_images, trace
 
 
 def in_plain_operations(folded: LipschitzClassifier, by_products: bool) -> LipschitzClassifier:
@@ -39,8 +39,9 @@ def in_plain_operations(folded: LipschitzClassifier, by_products: bool) -> Lipsc
     """
     network = copy.deepcopy(folded)
     for call in trace(network, random_images(network, 1)).calls:
-        if plain := _plain(call.layer, call.x, by_products):
-            network.set_submodule(call.name, plain)
+        for part in parts(call):
+            if plain := _plain(part.layer, part.x, by_products):
+                network.set_submodule(part.name, plain)
     for buffer in network.buffers():
         buffer.data = buffer.contiguous()  # files hold contiguous tensors
     return network

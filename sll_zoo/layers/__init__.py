@@ -19,6 +19,7 @@ from sll_zoo.layers.head import UnitRowsLinear
 from sll_zoo.layers.linear_form import FoldedLinearForm
 from sll_zoo.layers.lires import LiResConv2d, LiResLinear
 from sll_zoo.layers.orthogonal import OrthogonalConv2d, OrthogonalLinear
+from sll_zoo.layers.recurrent import LipschitzRNNCell, Recurrent
 from sll_zoo.layers.residual import FoldedResidual, ResidualStack
 from sll_zoo.layers.sandwich import FoldedSandwich, SandwichConv2d, SandwichLinear
 from sll_zoo.layers.shape import Center, NormOneAvgPool2d, PadChannels, PixelUnshuffle, TruncateChannels
@@ -95,6 +96,7 @@ __all__ = [
     "Householder",
     "LiResConv2d",
     "LiResLinear",
+    "LipschitzRNNCell",
     "MaxMin",
     "NormOneAvgPool2d",
     "OrthogonalConv2d",
@@ -102,6 +104,7 @@ __all__ = [
     "PadChannels",
     "PatchDCT",
     "PixelUnshuffle",
+    "Recurrent",
     "ResidualStack",
     "SLLConv2d",
     "SLLLinear",

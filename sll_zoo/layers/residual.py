@@ -5,6 +5,8 @@ A family is a subclass of ``ResidualLinear`` and one of ``ResidualConv2d`` that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TypeGuard, Unpack
 
 import torch
@@ -63,15 +65,18 @@ class ResidualStack(nn.Sequential):
 
     def forward(self, x: Float[Tensor, "batch features *space"]) -> Float[Tensor, "batch features *space"]:
         """Apply the layers in turn."""
+        return self.prepared(x.dtype)(x)
+
+    def prepared(self, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        """Return the map for inputs of a dtype; where layers are executed together, their steps are computed here, once."""
         layers = [layer for layer in self if _applies_formula(layer)]
         kinds = {(layer.activation, layer.padding_mode, layer.weight.ndim) for layer in layers}
         # Half precision is left out: the inputs that backward computes again would differ too much from the true ones.
-        if len(layers) < len(self) or len(kinds) != 1 or x.dtype not in (torch.float32, torch.float64):
-            for layer in self:
-                x = layer(x)
-            return x
+        if len(layers) < len(self) or len(kinds) != 1 or dtype not in (torch.float32, torch.float64):
+            return super().forward
         activation, padding_mode, _ = kinds.pop()
-        return residuals(x, [layer.functional() for layer in layers], activation, padding_mode)
+        prepared = [layer.functional() for layer in layers]
+        return partial(residuals, layers=prepared, activation=activation, padding_mode=padding_mode)
 
 
 def _applies_formula(layer: nn.Module) -> TypeGuard[_Residual | FoldedResidual]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sll_zoo.layers import Recurrent
 from sll_zoo.models.classifier import LipschitzClassifier
 
 
@@ -62,6 +63,19 @@ def trace(model: LipschitzClassifier, images: Tensor) -> Trace:
         for hook in hooks:
             hook.remove()
     return Trace(images, calls, y)
+
+
+@torch.no_grad()
+def parts(call: Call) -> list[Call]:
+    """Return the layers that a layer consists of: those of a recurrent layer's cell, for one step of zeros; otherwise itself."""
+    if not isinstance(call.layer, Recurrent):
+        return [call]
+    found, x = [], call.x.new_zeros(1, call.layer.inputs + call.layer.state)
+    for place, layer in enumerate(call.layer.cell):
+        y = layer(x)
+        found.append(Call(f"{call.name}.cell.{place}", layer, x, y))
+        x = y
+    return found
 
 
 def random_images(model: LipschitzClassifier, count: int) -> Tensor:

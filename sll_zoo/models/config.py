@@ -26,10 +26,9 @@ class NetworkConfig:
     """The settings that every network has.
 
     Attributes:
-        width: Channels of the first convolution; the image's are padded to it.
-        kernel_size: Kernel size of each convolution; odd.
+        width: Channels of the first convolution; the image's are padded to it. Of a recurrent network, the length of the state.
         family: The 1-Lipschitz family, a key of ``sll_zoo.layers.FAMILIES``.
-        in_chans: Channels of the images; ``width`` must be at least this, or at least the channels of a patch.
+        in_chans: Channels of the images.
         img_size: Height and width of the images in pixels; one number stands for both.
         num_classes: Number of logits; 0 for a network that returns features.
         mean: Subtracted from the images: one value for each channel; a single one stands for all.
@@ -40,7 +39,6 @@ class NetworkConfig:
     """
 
     width: int
-    kernel_size: int = 3
     family: str = "sll"
     in_chans: int = 3
     img_size: tuple[int, int] = (32, 32)
@@ -58,18 +56,11 @@ class NetworkConfig:
         for field in fields(self):
             if field.type == "int":
                 self._require_integer(field.name, at_least=0 if field.name in MAY_BE_ZERO else 1)
-        if self.kernel_size % 2 == 0:
-            raise ConfigError(f"kernel_size={self.kernel_size} is even", "choose an odd one, for example 3")
-        if self.least_width > self.width:
-            raise ConfigError(
-                f"width={self.width} is less than the channels to pad, {self.least_width} (in_chans={self.in_chans})",
-                f"pass width={self.least_width} or more, or a larger model",
-            )
         if len(self.mean) not in (1, self.in_chans):
             raise ConfigError(
                 f"mean has {len(self.mean)} values for in_chans={self.in_chans}", "give one value, or one for each channel"
             )
-        self._require_divisible_size()
+        self._require_size()
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -82,11 +73,6 @@ class NetworkConfig:
         return self.mean * self.in_chans if len(self.mean) == 1 else self.mean
 
     @property
-    def least_width(self) -> int:
-        """Channels that are padded to ``width``."""
-        return self.in_chans
-
-    @property
     def num_features(self) -> int:
         """Length of the feature vector under the head."""
         raise NotImplementedError
@@ -96,9 +82,8 @@ class NetworkConfig:
         """Number of layers with weights of their own, without the head."""
         raise NotImplementedError
 
-    @property
-    def divisor(self) -> Divisor:
-        """The number that must divide the height and the width of the images."""
+    def _require_size(self) -> None:
+        """Raise unless the network can take images of ``img_size``."""
         raise NotImplementedError
 
     def _require_integer(self, name: str, at_least: int) -> None:
@@ -106,7 +91,38 @@ class NetworkConfig:
         if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
             raise ConfigError(f"{name}={value!r}", f"give an integer of at least {at_least}")
 
-    def _require_divisible_size(self) -> None:
+
+@dataclass(frozen=True, kw_only=True)
+class ConvolutionalConfig(NetworkConfig):
+    """The settings that every network of convolutions has, whose ``width`` is at least the channels that are padded to it.
+
+    Attributes:
+        kernel_size: Kernel size of each convolution; odd.
+    """
+
+    kernel_size: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kernel_size % 2 == 0:
+            raise ConfigError(f"kernel_size={self.kernel_size} is even", "choose an odd one, for example 3")
+        if self.least_width > self.width:
+            raise ConfigError(
+                f"width={self.width} is less than the channels to pad, {self.least_width} (in_chans={self.in_chans})",
+                f"pass width={self.least_width} or more, or a larger model",
+            )
+
+    @property
+    def least_width(self) -> int:
+        """Channels that are padded to ``width``."""
+        return self.in_chans
+
+    @property
+    def divisor(self) -> Divisor:
+        """The number that must divide the height and the width of the images."""
+        raise NotImplementedError
+
+    def _require_size(self) -> None:
         size, (name, divisor) = self.img_size, self.divisor
         if len(size) != 2 or not all(isinstance(edge, int) and edge >= 1 and edge % divisor == 0 for edge in size):
             raise ConfigError(
@@ -116,8 +132,8 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LipNetConfig(NetworkConfig):
-    """The shape of a :class:`~sll_zoo.models.LipNet`, beside the settings that every network has.
+class LipNetConfig(ConvolutionalConfig):
+    """The shape of a :class:`~sll_zoo.models.LipNet`, beside the settings that every network of convolutions has.
 
     Attributes:
         conv_layers: Number of convolutional layers.
@@ -183,8 +199,8 @@ class LipNetConfig(NetworkConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LipConvNetConfig(NetworkConfig):
-    """The shape of a :class:`~sll_zoo.models.LipConvNet`, beside the settings that every network has; ``width`` is even.
+class LipConvNetConfig(ConvolutionalConfig):
+    """The shape of a :class:`~sll_zoo.models.LipConvNet`, beside those that every network of convolutions has; ``width`` is even.
 
     Attributes:
         blocks: Number of blocks; each halves the image and doubles the channels.
@@ -215,3 +231,41 @@ class LipConvNetConfig(NetworkConfig):
     def divisor(self) -> Divisor:
         """The number that must divide the height and the width of the images."""
         return Divisor("2^blocks", 1 << self.blocks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LipRNNConfig(NetworkConfig):
+    """The shape of a :class:`~sll_zoo.models.LipRNN`, beside the settings that every network has.
+
+    An image is a sequence: ``img_size`` is (steps, features), and each step has ``in_chans`` times ``features`` numbers.
+
+    Attributes:
+        cell_layers: Number of layers of a step, each on the state and the input together.
+        cell_inner: Inner features of each.
+        dense_layers: Number of dense layers behind the last state.
+        dense_inner: Inner features of each.
+    """
+
+    cell_layers: int
+    cell_inner: int
+    dense_layers: int
+    dense_inner: int
+
+    @property
+    def inputs(self) -> int:
+        """Numbers of one step."""
+        return self.in_chans * self.img_size[1]
+
+    @property
+    def num_features(self) -> int:
+        """Length of the feature vector under the head: that of the state."""
+        return self.width
+
+    @property
+    def depth(self) -> int:
+        """Number of layers with weights of their own, without the head."""
+        return self.cell_layers + self.dense_layers
+
+    def _require_size(self) -> None:
+        if len(self.img_size) != 2 or not all(isinstance(edge, int) and edge >= 1 for edge in self.img_size):
+            raise ConfigError(f"img_size={self.img_size} for sequences", "give (steps, features), each at least 1")

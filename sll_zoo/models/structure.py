@@ -29,6 +29,7 @@ from sll_zoo.layers import (
     PadChannels,
     PatchDCT,
     PixelUnshuffle,
+    Recurrent,
     ResidualStack,
     TruncateChannels,
     UnitRowsLinear,
@@ -45,7 +46,7 @@ LAYERS = (
     *(kind for family in FAMILIES.values() for kind in family.classes),
     *(FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, UnitRowsLinear),
     *(Center, PatchDCT, PadChannels, TruncateChannels, NormOneAvgPool2d, MaxMin, Householder, Absolute),
-    *(WindowPartition, CyclicShift, WindowReverse),
+    *(WindowPartition, CyclicShift, WindowReverse, Recurrent),
     *(nn.Identity, nn.Flatten, nn.ReLU, nn.PixelUnshuffle, PixelUnshuffle, nn.AdaptiveMaxPool2d),
 )
 # Settings without which a layer is not 1-Lipschitz: they can be changed by hand.

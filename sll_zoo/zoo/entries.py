@@ -17,7 +17,17 @@ from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cf
 from sll_zoo.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES, TRAFFIC_SIGNS
 from sll_zoo.errors import ConfigError, UnknownNameError, WeightsError
 from sll_zoo.layers import FAMILIES
-from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig, LipschitzClassifier, NetworkConfig, build
+from sll_zoo.models import (
+    LipConvNet,
+    LipConvNetConfig,
+    LipNet,
+    LipNetConfig,
+    LipRNN,
+    LipRNNConfig,
+    LipschitzClassifier,
+    NetworkConfig,
+    build,
+)
 from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.records.record import read_records
 from sll_zoo.zoo.weights.loading import FoundCfg, WeightsSource, fetch_weights, find_weights, load_pretrained
@@ -26,10 +36,12 @@ HUB_ORGANISATION = "sll-zoo"
 REVISION = "v1.0"
 
 # nano, tiny and windows_s: what two CPU cores can train. windows: for minutes of a GPU; dense layers on windows of 2 x 2 patches.
+# rnn_nano: a state that can hold all 64 pixels of the digits, and the next input; for minutes of two CPU cores.
 # small to xlarge: the SLL paper, by its released code; inner sizes 5 and 2048 throughout. convnet: "1-Lipschitz Layers Compared".
 _WINDOWS: dict[str, Any] = {"kernel_size": 1, "dense_layers": 2, "patch": 2, "dct": True, "window": 2, "pool": 2}
-SIZES: dict[str, LipNetConfig | LipConvNetConfig] = {
+SIZES: dict[str, NetworkConfig] = {
     "nano": LipNetConfig(width=8, conv_layers=4, conv_inner=16, dense_layers=3, dense_inner=128, pool=1),
+    "rnn_nano": LipRNNConfig(width=72, cell_layers=1, cell_inner=64, dense_layers=2, dense_inner=128),
     "tiny": LipNetConfig(width=64, conv_layers=16, conv_inner=32, dense_layers=3, dense_inner=384, patch=2, dct=True, pool=2),
     "windows_s": LipNetConfig(width=64, conv_layers=10, conv_inner=128, dense_inner=384, **_WINDOWS),
     "windows": LipNetConfig(width=96, conv_layers=16, conv_inner=384, dense_inner=512, **_WINDOWS),
@@ -63,9 +75,11 @@ class TagData:
 
 
 # Means of CIFAR and Tiny-ImageNet: those of the paper's released code. Digits: of the 1,200 training images.
+# digits_by_pixel: the same images as sequences of 64 steps.
 # gtsrb: of 26,638 of the 26,640 training images in torchvision's layout, resized.
 DATA_OF_TAG = {
     "digits": TagData((1, 8, 8), 10, (0.3051,), tuple("0123456789")),
+    "digits_by_pixel": TagData((1, 64, 1), 10, (0.3051,), tuple("0123456789")),
     "cifar10": TagData((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
     "cifar100": TagData((3, 32, 32), 100, (0.5071, 0.4865, 0.4409), CIFAR100_CLASSES),
     "tiny_imagenet": TagData((3, 64, 64), 200, (0.485, 0.456, 0.406)),
@@ -76,6 +90,8 @@ DATA_OF_TAG["gtsrb_subset_26638"] = DATA_OF_TAG["gtsrb"]
 
 
 def _tags(name: str) -> tuple[str, ...]:
+    if name.endswith("_rnn_nano"):
+        return ("digits", "digits_by_pixel")
     if name.endswith("_nano"):
         return ("digits",)
     return ("cifar10", "cifar100", "tiny_imagenet", "gtsrb", *(["gtsrb_subset_26638"] if name.endswith("_tiny") else []))
@@ -170,7 +186,7 @@ def recipe(model: LipschitzClassifier) -> tuple[str, dict[str, Any]] | None:
     None for a network that ``create_model`` did not build, or whose layers were changed afterwards.
     """
     described = vars(model).get("pretrained_cfg")
-    if type(model) not in (LipNet, LipConvNet) or not described or _shapes(model) != _shapes(_on_meta(model.config)):
+    if type(model) not in (LipNet, LipConvNet, LipRNN) or not described or _shapes(model) != _shapes(_on_meta(model.config)):
         return None
     architecture, tag = described["architecture"], described["tag"]
     arguments = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(model.config).items()}
@@ -230,7 +246,7 @@ def what_there_is(name: str) -> str:
     )
 
 
-def _config(name: str, cfg: PretrainedCfg, kwargs: dict[str, Any]) -> LipNetConfig | LipConvNetConfig:
+def _config(name: str, cfg: PretrainedCfg, kwargs: dict[str, Any]) -> NetworkConfig:
     """Return the network's configuration: the architecture's, with the sizes of ``cfg``'s data and the caller's arguments."""
     architecture = ARCHITECTURES[name]
     known = {field.name for field in fields(architecture)}

@@ -24,7 +24,7 @@ from sll_zoo.functional.finite import require_finite
 from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, UnitRowsLinear, fold
 from sll_zoo.layers.seal import Sealed, changed, require_intact
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.models.chain import Call, random_images, trace
+from sll_zoo.models.chain import Call, parts, random_images, trace
 from sll_zoo.models.structure import attachments, require_structure
 
 # Factor that rounds a bound up: it covers the rounding of the bounds themselves, some hundred float64 operations.
@@ -176,7 +176,8 @@ def _proved(model: LipschitzClassifier, dtype: torch.dtype) -> LipschitzClassifi
     bias = None if head.bias is None else head.bias.to(dtype)
     network.head = FoldedLinearForm(head.unit_rows().to(dtype), bias, "zeros")
     for call in _between_mean_and_head(network):
-        _shrink(call, exact.get_submodule(call.name))
+        for part in parts(call):
+            _shrink(part, exact.get_submodule(part.name))
     return network
 
 

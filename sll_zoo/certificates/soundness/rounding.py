@@ -5,6 +5,7 @@ The derivations are in the README beside this file.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import NamedTuple, cast
@@ -16,7 +17,7 @@ from sll_zoo import layers as zoo_layers
 from sll_zoo.certificates.soundness.arithmetic import Arithmetic
 from sll_zoo.certificates.soundness.contraction import absolute
 from sll_zoo.errors import ConfigError
-from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich
+from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, Recurrent
 
 # Inputs of a layer are far below this norm: images have entries in [0, 1], and layers are 1-Lipschitz.
 LARGEST_NORM = 1e6
@@ -163,6 +164,27 @@ def _sandwich(layer: FoldedSandwich, x: Tensor, arithmetic: Arithmetic) -> Round
     return _safely(total, (LARGEST_NORM + offset) * spread, arithmetic)
 
 
+def _recurrent(layer: Recurrent, x: Tensor, arithmetic: Arithmetic) -> Rounding:
+    """Bound the last state: the errors of all layers of all steps add.
+
+    The exact input of a layer is a 1-Lipschitz function of the sequence: its norm is at most ‖x‖ above that for a sequence of
+    zeros, which is measured here in float64.
+    """
+    cell = copy.deepcopy(layer.cell).double()
+    z = x.new_zeros(1, layer.state + layer.inputs, dtype=torch.float64)
+    roundings = [rounding_of(part, z, arithmetic) for part in layer.cell]
+    error, norms = NOTHING, [0.0]
+    for _ in range(x.shape[2]):
+        for part, (slope, offset) in zip(cell, roundings, strict=True):
+            norms.append(1.001 * float(z.norm()))
+            slopes = error.slope + slope * (1 + error.slope)
+            error = Rounding(slopes, error.offset + slope * (norms[-1] + error.offset) + offset)
+            z = part(z)
+        z = torch.cat([z[:, -layer.state :], z.new_zeros(1, layer.inputs)], 1)
+    largest = LARGEST_NORM if max(norms) < LARGEST_NORM / 2 else math.inf
+    return _safely(Rounding(1.001 * error.slope, 1.001 * error.offset), largest, arithmetic)
+
+
 def _pooling(layer: zoo_layers.NormOneAvgPool2d, _: Tensor, arithmetic: Arithmetic) -> Rounding:
     """Bound a sum of k² entries divided by k."""
     edge = cast("int", layer.kernel_size)
@@ -179,6 +201,7 @@ BOUNDS: dict[type, Callable[..., Rounding]] = {
     FoldedLinearForm: _linear,
     FoldedCircular: _circular,
     FoldedSandwich: _sandwich,
+    Recurrent: _recurrent,
     zoo_layers.NormOneAvgPool2d: _pooling,
     zoo_layers.Householder: _householder,
 }

@@ -26,6 +26,7 @@ TRAINING_FILE = "training.yaml"
 # Notes on data sets that a reader could take for another one.
 NOTES = {
     "digits": "They are scikit-learn's 8 × 8 handwritten digits.",
+    "digits_by_pixel": "They are scikit-learn's 8 × 8 handwritten digits, read pixel by pixel: sequences of 64 steps.",
     "gtsrb-subset": "They come from a part of the German Traffic Sign Recognition Benchmark, not from all of its images: numbers "
     "on the two cannot be compared.",
 }
