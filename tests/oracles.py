@@ -134,6 +134,29 @@ def sandwich(layer, x):
     return (2**0.5 * (psi * hidden) @ a).reshape(len(x), len(layer.bias), *x.shape[2:])
 
 
+def recurrent(layer, x, oracle):
+    """Return the last state of s ← the last numbers of cell([s, x_t]), where the cell is one layer with an oracle."""
+    states = []
+    for image in x:
+        state = np.zeros(layer.state)
+        for step in range(image.shape[1]):
+            state = oracle(layer.cell[0], np.concatenate([state, image[:, step].ravel()])[None])[0, layer.inputs :]
+        states.append(state)
+    return np.array(states)
+
+
+def lipschitz_rnn(cell, x, state):
+    """Return h + ε (A h + tanh(W h + U x + b)) for one input, A and W one entry at a time."""
+    n = len(state)
+    a, w = np.zeros((2, n, n))
+    for matrix, parameter in ((a, cell.m_a), (w, cell.m_w)):
+        m = parameter.detach().numpy()
+        for i, j in itertools.product(range(n), repeat=2):
+            matrix[i, j] = (1 - cell.beta) * (m[i, j] + m[j, i]) + cell.beta * (m[i, j] - m[j, i]) - cell.gamma * (i == j)
+    u, b = (parameter.detach().numpy() for parameter in (cell.entry.weight, cell.entry.bias))
+    return state + cell.epsilon * (a @ state + np.tanh(w @ state + u @ x + b))
+
+
 ORACLES = {
     "sll": sll(1),
     "sll2": sll(2),

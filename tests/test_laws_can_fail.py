@@ -6,7 +6,7 @@ from torch import nn
 
 from sll_zoo.functional.rescaling import abs_gram, gershgorin
 from sll_zoo.functional.residual import residual
-from sll_zoo.layers import BROLinear, LiResLinear, SLLLinear
+from sll_zoo.layers import BROLinear, LiResLinear, Recurrent, SLLLinear
 from tests import laws
 from tests.oracles import ORACLES
 
@@ -128,6 +128,37 @@ REFUSED = [
     (laws.law_13_the_sdp_condition_holds, ReflectsTooFar),
     (laws.law_13_the_sdp_condition_holds, TooSmallNorm),
 ]
+
+
+class Adds(Recurrent):
+    """The state is added to what the cell gives: a step is 2-Lipschitz."""
+
+    def forward(self, x):
+        state = super().forward(x[:, :, :1])
+        for step in range(1, x.shape[2]):
+            state = state + self.cell(torch.cat([state, x[:, :, step].flatten(1)], 1))[:, -self.state :]
+        return state
+
+
+REFUSED_CELLS = [
+    (laws.law_01_gain_is_at_most_one, Recurrent, Stretched),
+    (laws.law_01_gain_is_at_most_one, Recurrent, TooShortT),
+    (laws.law_01_gain_is_at_most_one, Adds, SLLLinear),
+    (laws.law_02_no_pair_is_stretched, Recurrent, Stretched),
+    (laws.law_02_no_pair_is_stretched, Adds, SLLLinear),
+    (laws.law_07_one_rescaling_per_forward, Adds, SLLLinear),
+    (laws.law_10_survives_round_trips, Recurrent, ForgetsState),
+    (laws.law_13_the_sdp_condition_holds, Recurrent, TooShortT),
+]
+
+
+@pytest.mark.parametrize(("law", "kind", "layer"), REFUSED_CELLS, ids=lambda item: item.__name__)
+def test_law_refuses_a_recurrent_layer(law, kind, layer):
+    def make():
+        return kind(2, 4, SLLLinear(6, 4) if layer is SLLLinear else layer())
+
+    with pytest.raises(AssertionError):
+        law(laws.Subject(make, (1, 3, 2), 4))
 
 
 @pytest.mark.parametrize(("law", "layer"), REFUSED, ids=lambda item: item.__name__)

@@ -27,7 +27,7 @@ class Recurrent(nn.Module):
         cell: The layers. If all are residual, T is computed once a sequence; other layers compute it at every step, and a folded
             cell computes none.
 
-    Guarantee: ‖Δs_T‖² ≤ Σ_t ‖Δx_t‖², whatever the length T, if each layer of the cell is 1-Lipschitz. A step enlarges no distance,
+    Guarantee: ‖Δs_T‖² ≤ Σ_t ‖Δx_t‖², whatever the length T, if each layer of the cell is 1-Lipschitz. No step enlarges distances,
         ‖Δs_{t+1}‖² ≤ ‖Δ[s_t, x_t]‖² = ‖Δs_t‖² + ‖Δx_t‖², since P only drops numbers. There is no factor √T.
 
     Raises:
@@ -114,7 +114,7 @@ class LipschitzRNNCell(nn.Module):
 
     def matrices(self) -> tuple[Float[Tensor, "state state"], Float[Tensor, "state state"]]:
         """Return A and W."""
-        shift = self.gamma * torch.eye(len(self.m_a)).to(self.m_a)
+        shift = self.gamma * torch.eye(len(self.m_a), dtype=self.m_a.dtype, device=self.m_a.device)
         a, w = ((1 - self.beta) * (m + m.mT) + self.beta * (m - m.mT) - shift for m in (self.m_a, self.m_w))
         return a, w
 

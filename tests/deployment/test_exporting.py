@@ -26,6 +26,7 @@ SIZES = {
     "nano": SHAPE,
     "medium": SHAPE | {"pool": 1, "downsample": 2},
     "small": SHAPE | {"conv_layers": 2, "window": 2},
+    "rnn_nano": {"width": 4, "cell_layers": 2, "cell_inner": 3, "dense_layers": 1, "dense_inner": 5, "img_size": (8, 6)},
     "tiny": SHAPE | {"width": 8, "patch": 2, "dct": True, "pool": 1},
     "convnet_xs": {"width": 4, "blocks": 2, "block_layers": 1, "img_size": (8, 12)},
 }
@@ -80,10 +81,11 @@ def test_the_file_certifies_as_the_package_does_for_any_batch(family, suffix, tm
 @pytest.mark.parametrize(
     ("size", "suffix"),
     slow_but(
-        [("tiny", ".onnx"), ("small", ".pt2"), ("convnet_xs", ".pt2")], product(("tiny", "small", "convnet_xs"), formats.FORMATS)
+        [("tiny", ".onnx"), ("small", ".pt2"), ("convnet_xs", ".pt2"), ("rnn_nano", ".onnx")],
+        product(("tiny", "small", "convnet_xs", "rnn_nano"), formats.FORMATS),
     ),
 )
-def test_networks_of_patches_are_exported_in_float64_too(size, suffix, tmp_path):
+def test_networks_of_every_shape_are_exported_in_float64_too(size, suffix, tmp_path):
     model = network("orthogonal", size)
     export(model, tmp_path / f"model{suffix}", dtype=torch.float64)
     for batch in (0, 2):

@@ -9,7 +9,7 @@ import torch
 import sll_zoo
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.layers import FAMILIES, MaxMin, SLLConv2d, SLLLinear, fold
-from sll_zoo.models import LipConvNetConfig, LipNetConfig, build
+from sll_zoo.models import LipConvNetConfig, LipNetConfig, LipRNNConfig, build
 from tests import tolerances as tol
 from tests.laws import Subject, law_02_no_pair_is_stretched
 
@@ -31,6 +31,7 @@ CONFIGS = {
         downsample=2,
     ),
     "lipconvnet": LipConvNetConfig(width=4, blocks=2, block_layers=2, img_size=(8, 4)),
+    "liprnn": LipRNNConfig(width=6, cell_layers=2, cell_inner=7, dense_layers=1, dense_inner=5, img_size=(8, 4)),
 }
 
 

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from sll_zoo.errors import ConfigError, UnknownNameError
-from sll_zoo.models import LipConvNetConfig, LipNetConfig
+from sll_zoo.models import LipConvNetConfig, LipNetConfig, LipRNNConfig
 
 SIZES = {"width": 4, "conv_layers": 1, "conv_inner": 2, "dense_layers": 1, "dense_inner": 3}
 
@@ -50,6 +50,23 @@ def test_what_no_network_can_have_is_refused_with_the_value(changes, message):
 def test_what_no_downsampling_network_can_have_is_refused_with_the_value(changes, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         LipConvNetConfig(**({"width": 4} | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"img_size": (0, 8)}, "img_size=(0, 8)"),
+        ({"img_size": (8, 0)}, "img_size=(8, 0)"),
+        ({"img_size": (8,)}, "img_size=(8,)"),
+        ({"width": 0}, "width=0"),
+        ({"cell_layers": 0}, "cell_layers=0"),
+    ],
+)
+def test_what_no_recurrent_network_can_have_is_refused_with_the_value(changes, message):
+    sizes = {"width": 4, "cell_layers": 1, "cell_inner": 2, "dense_layers": 0, "dense_inner": 3}
+    assert LipRNNConfig(**sizes, img_size=(17, 2)).inputs == 6
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        LipRNNConfig(**(sizes | changes))
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones():

@@ -16,7 +16,8 @@ from tests import tolerances as tol
 from tests.models.test_classifier import CONFIGS
 
 
-@pytest.fixture(params=CONFIGS)
+# A recurrent network has no maps between its layers.
+@pytest.fixture(params=[name for name in CONFIGS if name != "liprnn"])
 def net(request):
     return build(CONFIGS[request.param]).double()
 
@@ -95,8 +96,17 @@ def test_what_there_is_not_is_refused(net, images, arguments, words):
         net.forward_intermediates(images[:, :, :2])
 
 
+def test_a_network_without_maps_gives_none_and_its_features(images):
+    net = build(CONFIGS["liprnn"]).double()
+    features, maps = net.forward_intermediates(images)
+    assert maps == net.feature_info == []
+    assert torch.equal(features, net.forward_features(images))
+    with pytest.raises(ConfigError, match="index 0"):
+        net.forward_intermediates(images, [0])
+
+
 @pytest.mark.parametrize("family", ["sll", "aol", "sandwich", "orthogonal"])
-@pytest.mark.parametrize("name", ["nano", "convnet_xs"])
+@pytest.mark.parametrize("name", ["nano", "rnn_nano", "convnet_xs"])
 def test_timms_layer_decay_is_that_of_the_zoo(family, name):
     net = sll_zoo.create_model(f"{family}_{name}", **({"width": 4} if name == "convnet_xs" else {}))
     names = {id(parameter): name for name, parameter in net.named_parameters()}

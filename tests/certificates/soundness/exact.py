@@ -15,6 +15,7 @@ from sll_zoo.layers import (
     NormOneAvgPool2d,
     PadChannels,
     PixelUnshuffle,
+    Recurrent,
     TruncateChannels,
     WindowPartition,
     WindowReverse,
@@ -96,6 +97,16 @@ def shift(layer, x):
     return moved.reshape(x.shape)
 
 
+def recurrent(layer, x):
+    state = np.full(layer.state, Fraction(0), dtype=object)
+    for step in range(x.shape[1]):
+        both = np.concatenate([state, x[:, step].ravel()])
+        for part in layer.cell:
+            both = forward(part, both)
+        state = both[len(both) - layer.state :]
+    return state
+
+
 FORMULAS = {
     FoldedResidual: residual,
     FoldedLinearForm: linear,
@@ -109,6 +120,7 @@ FORMULAS = {
     WindowPartition: partition,
     CyclicShift: shift,
     WindowReverse: reverse,
+    Recurrent: recurrent,
     nn.AdaptiveMaxPool2d: lambda _, x: x.max((1, 2)).reshape(-1, 1, 1),
 }
 

@@ -14,7 +14,7 @@ from sll_zoo.certificates.soundness.radius import sound_radius
 from sll_zoo.certificates.soundness.rounding import rounding_of
 from sll_zoo.errors import InputError, WeightsError
 from sll_zoo.layers import FoldedResidual, OrthogonalConv2d, SandwichConv2d, SandwichLinear, SLLLinear, fold
-from sll_zoo.models import LipConvNetConfig, LipNet, LipNetConfig, build
+from sll_zoo.models import LipConvNetConfig, LipNet, LipNetConfig, LipRNNConfig, build
 from sll_zoo.models.chain import trace
 from tests.certificates.soundness.exact import along, chain, distance, forward, rational
 
@@ -34,6 +34,7 @@ CONFIGS = {
         img_size=4,
     ),
     "lipconvnet": LipConvNetConfig(width=4, blocks=2, block_layers=1, img_size=4),
+    "liprnn": LipRNNConfig(width=4, cell_layers=2, cell_inner=3, dense_layers=1, dense_inner=5, img_size=4),
 }
 FAMILIES = ("sll", "sll4", "cpl", "aol", "spectral", "lires")
 DTYPES = (torch.float64, torch.float32)
@@ -172,16 +173,17 @@ def test_single_precision_says_what_it_must_subtract(pretrained, digits):
 
 
 @pytest.mark.parametrize(
-    ("family", "name", "stored"),
+    ("shape", "family", "name", "stored"),
     [
-        ("cpl", "denses.0", "step"),
-        ("sandwich", "denses.0", "stored"),
-        ("sandwich", "convs.1", "stored"),
-        ("orthogonal", "convs.1.0", "stored"),
+        ("lipnet", "cpl", "denses.0", "step"),
+        ("lipnet", "sandwich", "denses.0", "stored"),
+        ("lipnet", "sandwich", "convs.1", "stored"),
+        ("lipnet", "orthogonal", "convs.1.0", "stored"),
+        ("liprnn", "cpl", "recurrent.cell.1", "step"),
     ],
 )
-def test_a_layer_that_breaks_its_claim_cannot_be_frozen(family, name, stored):
-    net = sll_zoo.fold(trained(CONFIGS["lipnet"], family), torch.float64)
+def test_a_layer_that_breaks_its_claim_cannot_be_frozen(shape, family, name, stored):
+    net = sll_zoo.fold(trained(CONFIGS[shape], family), torch.float64)
     layer = net.get_submodule(name)
     getattr(layer, stored).mul_(1.01)
     layer.seal()  # as if it had been so from the start
