@@ -1,0 +1,123 @@
+"""Digits as sequences: the shipped recurrent networks beside the feed-forward one, and the published Lipschitz RNN under attack.
+
+Run: .venv/bin/python benchmarks/recurrent.py (writes recurrent.md; some minutes on two cores).
+"""
+
+import time
+
+import torch
+from record import environment, write_page
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sll_zoo.certificates.adversaries import pgd
+from sll_zoo.data import Digits, DigitsByPixel
+from sll_zoo.functional.certificate import RADII
+from sll_zoo.layers import LipschitzRNNCell
+from sll_zoo.reports.words import percent, table
+from sll_zoo.training.schedules import OneCycle
+from sll_zoo.zoo.records.record import read_records
+
+EPOCHS, BATCH, RATE, STATE = 60, 64, 0.01, 128
+# Of PGD; the radii are those of the records.
+STEPS, RESTARTS = 50, 2
+SHIPPED = ("sll_nano.digits", "sll_rnn_nano.digits", "sll_rnn_nano.digits_by_pixel")
+PAGE = """# Recurrent networks on digits
+scikit-learn's digits, {training:,} to train on and {n} to test, as sequences of 8 rows of 8 pixels, and of 64 pixels. The first table is
+what is proved of all {n} test images, from the records; `sll_nano` sees the whole image at once.
+
+{certified}
+
+The published Lipschitz RNN ([arXiv 2006.12070](https://arxiv.org/abs/2006.12070)), a state of {state} numbers and a linear layer on the
+last one, was trained on the same images by cross-entropy ({epochs} epochs, batches of {batch}, AdamW, largest rate {rate}; {minutes}).
+Nothing is certified of it. The second table is what PGD ({steps} steps, {restarts} restarts, in L2) leaves of the {n} test images: an upper
+bound of its accuracy under attack, where the first table is a lower one.
+
+{attacked}
+
+A sequence of pixels is changed by the same distance as the image that it is: there is no factor for its length.
+
+{environment}. `.venv/bin/python benchmarks/recurrent.py` makes this page.
+"""
+
+
+class Published(nn.Module):
+    """The published cell over the rows of images, with a linear layer on the last state; it has no certificate."""
+
+    def __init__(self, inputs: int, classes: int) -> None:
+        super().__init__()
+        self.cell, self.head = LipschitzRNNCell(inputs, STATE, epsilon=1 / 8), nn.Linear(STATE, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits (batch, classes)."""
+        state = images.new_zeros(len(images), STATE)
+        for inputs in images.movedim(2, 1).flatten(2).unbind(1):
+            state = self.cell(inputs, state)
+        return self.head(state)
+
+
+def train(network: nn.Module, images: Tensor, labels: Tensor) -> None:
+    """Train a network on the images as they are, as the shipped ones."""
+    steps = len(labels) // BATCH
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
+    schedule = OneCycle(optimizer, EPOCHS * steps)
+    for _ in range(EPOCHS):
+        for chosen in torch.randperm(len(labels))[: steps * BATCH].view(steps, BATCH):
+            loss = F.cross_entropy(network(images[chosen]), labels[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+
+
+@torch.no_grad()
+def left_by_pgd(network: nn.Module, images: Tensor, labels: Tensor) -> list[float]:
+    """Return the fractions of images that stay correct, on their own and at each radius; what a smaller ball broke stays broken."""
+    correct, generator = network(images).argmax(1) == labels, torch.Generator().manual_seed(0)
+    left = [correct.double().mean().item()]
+    for eps in RADII:
+        todo = correct.nonzero()[:, 0]
+        ball = torch.full((len(todo),), eps)
+        found = pgd(network, images[todo], labels[todo], ball, steps=STEPS, restarts=RESTARTS, generator=generator)
+        correct[todo] = network(found).argmax(1) == labels[todo]
+        left.append(correct.double().mean().item())
+    return left
+
+
+def main() -> None:
+    """Train and attack the published networks, and write the page."""
+    torch.manual_seed(0)
+    rows, minutes = [], []
+    for data, name in ((Digits(), "row by row"), (DigitsByPixel(), "pixel by pixel")):
+        data.setup()
+        images, labels = data.tensors("train")
+        network, start = Published(images.shape[1] * images.shape[3], len(data.class_names)), time.perf_counter()
+        train(network, images, labels)
+        minutes.append(f"{name} {(time.perf_counter() - start) / 60:.1f} minutes")
+        rows.append([f"published, {name}", *map(percent, left_by_pgd(network.eval(), *data.tensors("test")))])
+    measured = {name: read_records()[name].measured for name in SHIPPED}
+    proved = [
+        [f"`{name}`", *map(percent, (of.accuracy.clean, *(at.accuracy for at in of.accuracy.certified)))]
+        for name, of in measured.items()
+    ]
+    labels = [at.label for at in measured[SHIPPED[0]].accuracy.certified]
+    page = PAGE.format(
+        training=len(data.part("train")),
+        n=len(data.part("test")),
+        certified=table(["network", "clean", *(f"certified at {label}" for label in labels)], proved),
+        state=STATE,
+        epochs=EPOCHS,
+        batch=BATCH,
+        rate=RATE,
+        minutes=", ".join(minutes),
+        steps=STEPS,
+        restarts=RESTARTS,
+        attacked=table(["network", "clean", *(f"not broken at {label}" for label in labels)], rows),
+        environment=environment(),
+    )
+    write_page("recurrent.md", page)
+
+
+if __name__ == "__main__":
+    main()
