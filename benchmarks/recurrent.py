@@ -18,20 +18,21 @@ from sll_zoo.reports.words import percent, table
 from sll_zoo.training.schedules import OneCycle
 from sll_zoo.zoo.records.record import read_records
 
-EPOCHS, BATCH, RATE, STATE = 60, 64, 0.01, 128
+EPOCHS, BATCH, RATE, STATE, EPSILON = 60, 64, 0.01, 128, 0.5
 # Of PGD; the radii are those of the records.
 STEPS, RESTARTS = 50, 2
 SHIPPED = ("sll_nano.digits", "sll_rnn_nano.digits", "sll_rnn_nano.digits_by_pixel")
 PAGE = """# Recurrent networks on digits
-scikit-learn's digits, {training:,} to train on and {n} to test, as sequences of 8 rows of 8 pixels, and of 64 pixels. The first table is
-what is proved of all {n} test images, from the records; `sll_nano` sees the whole image at once.
+scikit-learn's digits, {training:,} to train on and {n} to test, as sequences of 8 rows of 8 pixels, and of 64 pixels. The first
+table is what is proved of all {n} test images, from the records; `sll_nano` sees the whole image at once.
 
 {certified}
 
-The published Lipschitz RNN ([arXiv 2006.12070](https://arxiv.org/abs/2006.12070)), a state of {state} numbers and a linear layer on the
-last one, was trained on the same images by cross-entropy ({epochs} epochs, batches of {batch}, AdamW, largest rate {rate}; {minutes}).
-Nothing is certified of it. The second table is what PGD ({steps} steps, {restarts} restarts, in L2) leaves of the {n} test images: an upper
-bound of its accuracy under attack, where the first table is a lower one.
+The published Lipschitz RNN ([arXiv 2006.12070](https://arxiv.org/abs/2006.12070)), a state of {state} numbers in steps of
+ε = {epsilon} and a linear layer on the last state, was trained on the same images by cross-entropy ({epochs} epochs, batches of
+{batch}, AdamW, largest rate {rate}; {minutes}). Nothing is certified of it. The second table is what PGD ({steps}
+steps, {restarts} restarts, in L2) leaves of the same {n} test images: an upper bound of its accuracy under attack, where the
+first table is a lower one.
 
 {attacked}
 
@@ -46,7 +47,7 @@ class Published(nn.Module):
 
     def __init__(self, inputs: int, classes: int) -> None:
         super().__init__()
-        self.cell, self.head = LipschitzRNNCell(inputs, STATE, epsilon=1 / 8), nn.Linear(STATE, classes)
+        self.cell, self.head = LipschitzRNNCell(inputs, STATE, epsilon=EPSILON), nn.Linear(STATE, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (batch, classes)."""
@@ -73,7 +74,7 @@ def train(network: nn.Module, images: Tensor, labels: Tensor) -> None:
 
 @torch.no_grad()
 def left_by_pgd(network: nn.Module, images: Tensor, labels: Tensor) -> list[float]:
-    """Return the fractions of images that stay correct, on their own and at each radius; what a smaller ball broke stays broken."""
+    """Return the fractions of images that stay correct, alone and at each radius; what a smaller ball broke stays broken."""
     correct, generator = network(images).argmax(1) == labels, torch.Generator().manual_seed(0)
     left = [correct.double().mean().item()]
     for eps in RADII:
@@ -96,24 +97,22 @@ def main() -> None:
         train(network, images, labels)
         minutes.append(f"{name} {(time.perf_counter() - start) / 60:.1f} minutes")
         rows.append([f"published, {name}", *map(percent, left_by_pgd(network.eval(), *data.tensors("test")))])
-    measured = {name: read_records()[name].measured for name in SHIPPED}
-    proved = [
-        [f"`{name}`", *map(percent, (of.accuracy.clean, *(at.accuracy for at in of.accuracy.certified)))]
-        for name, of in measured.items()
-    ]
-    labels = [at.label for at in measured[SHIPPED[0]].accuracy.certified]
+    shipped = {name: read_records()[name].measured.accuracy for name in SHIPPED}
+    proved = [[f"`{name}`", *map(percent, (of.clean, *(at.accuracy for at in of.certified)))] for name, of in shipped.items()]
+    names = [at.label for at in shipped[SHIPPED[0]].certified]
     page = PAGE.format(
         training=len(data.part("train")),
         n=len(data.part("test")),
-        certified=table(["network", "clean", *(f"certified at {label}" for label in labels)], proved),
+        certified=table(["network", "clean", *(f"certified at {label}" for label in names)], proved),
         state=STATE,
+        epsilon=EPSILON,
         epochs=EPOCHS,
         batch=BATCH,
         rate=RATE,
         minutes=", ".join(minutes),
         steps=STEPS,
         restarts=RESTARTS,
-        attacked=table(["network", "clean", *(f"not broken at {label}" for label in labels)], rows),
+        attacked=table(["network", "clean", *(f"not broken at {label}" for label in names)], rows),
         environment=environment(),
     )
     write_page("recurrent.md", page)
