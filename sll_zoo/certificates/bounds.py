@@ -99,7 +99,8 @@ def _recurrent_bound(layer: Recurrent, x: Tensor) -> tuple[float, float]:
     step = x.new_zeros(1, layer.state + layer.inputs)
     margins, bounds = zip(*(lipschitz_upper_bound(part, step) for part in layer.cell), strict=True)
     constant = torch.tensor(bounds, dtype=torch.float64).prod()
-    return min((margin for margin in margins if margin == margin), default=float("nan")), float(constant ** x.shape[2])
+    margin = min((margin for margin in margins if not math.isnan(margin)), default=float("nan"))
+    return margin, float(constant ** x.shape[2])
 
 
 def _norm(norm: float) -> tuple[float, float]:

@@ -44,7 +44,7 @@ class LipRNN(LipschitzClassifier):
 
     @property
     def stages(self) -> nn.Sequential:
-        """None: before the last step there are states alone, and their maps together are not 1-Lipschitz."""
+        """No stages: the states of all steps together, which would be the maps, are no 1-Lipschitz function of the image."""
         return nn.Sequential()
 
     @property

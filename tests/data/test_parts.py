@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sll_zoo.data import Digits, Synthetic, fingerprint
+from sll_zoo.data import Digits, DigitsByPixel, Synthetic, fingerprint
 from sll_zoo.errors import ConfigError, UnknownNameError
 
 
@@ -22,6 +22,13 @@ def test_images_are_in_zero_one_and_batches_are_whole(digits):
     assert (images.shape, images.dtype, labels.dtype) == ((64, 1, 8, 8), torch.float32, torch.int64)
     assert 0 <= images.min() < images.max() <= 1
     assert sum(len(labels) for _, labels in digits.test_dataloader()) == 400
+
+
+def test_digits_by_pixel_are_the_same_images_as_sequences_of_one_row_after_another(digits):
+    for part in ("train", "validation", "test"):
+        (images, labels), (sequences, same) = digits.tensors(part), DigitsByPixel().tensors(part)
+        assert torch.equal(sequences, torch.stack([torch.cat([*image[0]])[None, :, None] for image in images]))
+        assert torch.equal(labels, same)
 
 
 def test_the_models_mean_is_that_of_the_training_images(digits):
