@@ -3,8 +3,6 @@
 Run: .venv/bin/python benchmarks/recurrent.py (writes recurrent.md; some minutes on two cores).
 """
 
-import time
-
 import torch
 from record import environment, write_page
 from torch import Tensor, nn
@@ -30,9 +28,8 @@ table is what is proved of all {n} test images, from the records; `sll_nano` see
 
 The published Lipschitz RNN ([arXiv 2006.12070](https://arxiv.org/abs/2006.12070)), a state of {state} numbers in steps of
 ε = {epsilon} and a linear layer on the last state, was trained on the same images by cross-entropy ({epochs} epochs, batches of
-{batch}, AdamW, largest rate {rate}; {minutes}). Nothing is certified of it. The second table is what PGD ({steps}
-steps, {restarts} restarts, in L2) leaves of the same {n} test images: an upper bound of its accuracy under attack, where the
-first table is a lower one.
+{batch}, AdamW, largest rate {rate}). Nothing is certified of it. The second table is what PGD ({steps} steps, {restarts} restarts,
+in L2) leaves of the same {n} test images: an upper bound of its accuracy under attack, where the first table is a lower one.
 
 {attacked}
 
@@ -89,13 +86,12 @@ def left_by_pgd(network: nn.Module, images: Tensor, labels: Tensor) -> list[floa
 def main() -> None:
     """Train and attack the published networks, and write the page."""
     torch.manual_seed(0)
-    rows, minutes = [], []
+    rows = []
     for data, name in ((Digits(), "row by row"), (DigitsByPixel(), "pixel by pixel")):
         data.setup()
         images, labels = data.tensors("train")
-        network, start = Published(images.shape[1] * images.shape[3], len(data.class_names)), time.perf_counter()
+        network = Published(images.shape[1] * images.shape[3], len(data.class_names))
         train(network, images, labels)
-        minutes.append(f"{name} {(time.perf_counter() - start) / 60:.1f} minutes")
         rows.append([f"published, {name}", *map(percent, left_by_pgd(network.eval(), *data.tensors("test")))])
     shipped = {name: read_records()[name].measured.accuracy for name in SHIPPED}
     proved = [[f"`{name}`", *map(percent, (of.clean, *(at.accuracy for at in of.certified)))] for name, of in shipped.items()]
@@ -109,7 +105,6 @@ def main() -> None:
         epochs=EPOCHS,
         batch=BATCH,
         rate=RATE,
-        minutes=", ".join(minutes),
         steps=STEPS,
         restarts=RESTARTS,
         attacked=table(["network", "clean", *(f"not broken at {label}" for label in names)], rows),
