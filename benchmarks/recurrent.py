@@ -28,8 +28,9 @@ table is what is proved of all {n} test images, from the records; `sll_nano` see
 
 The published Lipschitz RNN ([arXiv 2006.12070](https://arxiv.org/abs/2006.12070)), a state of {state} numbers in steps of
 ε = {epsilon} and a linear layer on the last state, was trained on the same images by cross-entropy ({epochs} epochs, batches of
-{batch}, AdamW, largest rate {rate}). Nothing is certified of it. The second table is what PGD ({steps} steps, {restarts} restarts,
-in L2) leaves of the same {n} test images: an upper bound of its accuracy under attack, where the first table is a lower one.
+{batch}, AdamW, largest rate {rate}). Nothing is certified of it. The second table is what PGD ({steps} steps, {restarts}
+restarts, in L2) leaves of the same {n} test images: an upper bound of its accuracy under attack, where the first table is a lower
+one.
 
 {attacked}
 
