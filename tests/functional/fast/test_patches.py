@@ -4,7 +4,8 @@ from torch.nn import functional as F
 
 from sll_zoo.functional.convolution import same_conv2d, same_conv2d_adjoint
 from sll_zoo.functional.fast import patches
-from sll_zoo.functional.fast.patches import conv2d_adjoint_by_patches, conv2d_by_patches, patches_are_faster
+from sll_zoo.functional.fast.patches import abs_gram_by_patches, conv2d_adjoint_by_patches, conv2d_by_patches, patches_are_faster
+from sll_zoo.functional.rescaling import abs_gram
 from tests import tolerances as tol
 
 SHAPES = [(3, 4, 2, 5, 7, 3), (2, 3, 3, 1, 1, 3), (2, 4, 1, 2, 9, 5), (1, 2, 2, 4, 3, 1), (2, 3, 2, 1, 4, 7), (4, 6, 3, 8, 8, 3)]
@@ -39,9 +40,28 @@ def test_the_layout_in_memory_changes_nothing(given):
     assert torch.equal(conv2d_by_patches(x, kernel, bias), conv2d_by_patches(last, kernel, bias))
 
 
-def test_they_are_used_in_float64_without_derivatives_only(given):
+@torch.no_grad()
+def test_the_sums_over_offsets_are_those_of_the_convolution_of_a_kernel_with_itself(given):
+    _, kernel, _, _ = given
+    expected = F.conv2d(kernel, kernel, padding=kernel.shape[-1] - 1).abs().sum((2, 3))
+    torch.testing.assert_close(abs_gram_by_patches(kernel), expected, rtol=tol.SAME, atol=0)
+    assert torch.equal(abs_gram(kernel), abs_gram_by_patches(kernel))
+
+
+def test_derivatives_by_the_images_are_those_of_the_convolution(given):
     x, kernel, bias, y = given
-    assert not patches_are_faster(x, kernel)
+    x, y = x.requires_grad_(), y.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: conv2d_by_patches(x, kernel, bias), x, fast_mode=True)
+    assert torch.autograd.gradgradcheck(lambda x: conv2d_by_patches(x, kernel, bias), x, fast_mode=True)
+    assert torch.autograd.gradcheck(lambda y: conv2d_adjoint_by_patches(y, kernel), y, fast_mode=True)
+    assert torch.autograd.gradgradcheck(lambda y: conv2d_adjoint_by_patches(y, kernel), y, fast_mode=True)
+
+
+def test_they_are_used_in_float64_for_kernels_without_derivatives_only(given):
+    x, kernel, bias, y = given
+    assert patches_are_faster(x, kernel, None)
+    assert not patches_are_faster(x, kernel.requires_grad_(), None)
+    assert not patches_are_faster(x, kernel.detach(), bias.clone().requires_grad_())
     with torch.no_grad():
         assert patches_are_faster(x, kernel)
         assert not patches_are_faster(x.float(), kernel.float())
