@@ -20,6 +20,10 @@ from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, Fol
 
 # Tolerance for the float64 rounding of eigenvalues near 1, which come from sums of some thousand products.
 SLACK = 1e-9
+# Relative error of the largest eigenvalue of many matrices, above the rounding of a Cholesky decomposition of some thousand rows.
+CLOSE = 1e-11
+# Steps of power iteration by which the matrix with the largest eigenvalue is guessed.
+STEPS = 8
 # Layers that are 1-Lipschitz whatever their parameters.
 NORM_ONE = (
     nn.Identity,
@@ -132,7 +136,36 @@ def _largest_ratio(weight: Tensor, inverse_t: Tensor, x: Tensor, padding_mode: s
         scaled = frequencies(scaled, torus(weight, x, padding_mode))
     rows, columns = scaled.shape[-2:]
     gram = scaled @ scaled.mH if rows <= columns else scaled.mH @ scaled
-    return float(torch.linalg.eigvalsh(gram).amax())
+    return _largest_eigenvalue(gram.reshape(-1, *gram.shape[-2:]))
+
+
+def _largest_eigenvalue(grams: Tensor) -> float:
+    """Return the largest eigenvalue of all positive semidefinite matrices (count, n, n), up to ``CLOSE`` of it.
+
+    Eigenvalues are computed of the matrix for which power iteration finds the largest gain. That the others have no larger ones
+    is proved by their Cholesky decompositions, in a tenth of the time; those without a proof go on.
+    """
+    identity = torch.eye(grams.shape[-1], dtype=grams.dtype, device=grams.device)
+    largest, estimates = 0.0, _gains(grams)
+    while len(grams):
+        at = int(estimates.argmax())
+        largest = max(largest, float(torch.linalg.eigvalsh(grams[at]).amax()))
+        unproved = torch.linalg.cholesky_ex(largest * (1 + CLOSE) * identity - grams).info > 0
+        unproved[at] = False
+        grams, estimates = grams[unproved], estimates[unproved]
+    return largest
+
+
+def _gains(matrices: Tensor) -> Tensor:
+    """Return gains of the matrices (count, n, n) along the vectors that a few steps of power iteration find, (count,)."""
+    generator = torch.Generator().manual_seed(0)
+    vectors = (
+        torch.randn(matrices.shape[-1], 1, dtype=torch.float64, generator=generator).to(matrices).expand(len(matrices), -1, 1)
+    )
+    for _ in range(STEPS):
+        vectors = matrices @ (vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_min(1e-300))
+    gains: Tensor = torch.linalg.vector_norm(vectors, dim=(1, 2))
+    return gains
 
 
 def reference(layer: nn.Module, x: Tensor) -> Tensor | None:

@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from sll_zoo.functional.fast.patches import conv2d_adjoint_by_patches, conv2d_by_patches, patches_are_faster
+
 PaddingMode = Literal["zeros", "circular"]
 
 
@@ -22,7 +24,11 @@ def same_conv2d(
     """Return the cross-correlation of x and an odd kernel, of the same height and width."""
     padding = kernel.shape[-1] // 2
     if padding_mode == "zeros":
-        return F.conv2d(x, kernel, bias, padding=padding)
+        return (
+            conv2d_by_patches(x, kernel, bias)
+            if patches_are_faster(x, kernel, bias)
+            else F.conv2d(x, kernel, bias, padding=padding)
+        )
     return F.conv2d(F.pad(x, (padding,) * 4, mode="circular"), kernel, bias)
 
 
@@ -30,6 +36,8 @@ def same_conv2d_adjoint(
     y: Float[Tensor, "batch out h w"], kernel: Float[Tensor, "out c k k"], padding_mode: PaddingMode
 ) -> Float[Tensor, "batch c h w"]:
     """Return the adjoint of :func:`same_conv2d`: the same kernel, transposed and turned by half a turn."""
+    if padding_mode == "zeros" and patches_are_faster(y, kernel):
+        return conv2d_adjoint_by_patches(y, kernel)
     if padding_mode == "zeros":
         return F.conv_transpose2d(y, kernel, padding=kernel.shape[-1] // 2)
     return same_conv2d(y, kernel.transpose(0, 1).flip(2, 3), None, padding_mode)
