@@ -1,17 +1,31 @@
 """Networks: a immutable configuration for each, and the class that builds the network from it."""
 
 from sll_zoo.models.classifier import LipschitzClassifier
-from sll_zoo.models.config import LipConvNetConfig, LipNetConfig, NetworkConfig
+from sll_zoo.models.config import FamilyConfig, LipConvNetConfig, LipNetConfig, NetworkConfig, SortNetConfig
 from sll_zoo.models.lipconvnet import LipConvNet
 from sll_zoo.models.lipnet import LipNet
+from sll_zoo.models.sortnet import SortNet
 
 
 def build(config: NetworkConfig) -> LipschitzClassifier:
     """Return the network of a configuration."""
     if isinstance(config, LipNetConfig):
         return LipNet(config)
+    if isinstance(config, SortNetConfig):
+        return SortNet(config)
     assert isinstance(config, LipConvNetConfig)  # noqa: S101 - there is no other
     return LipConvNet(config)
 
 
-__all__ = ["LipConvNet", "LipConvNetConfig", "LipNet", "LipNetConfig", "LipschitzClassifier", "NetworkConfig", "build"]
+__all__ = [
+    "FamilyConfig",
+    "LipConvNet",
+    "LipConvNetConfig",
+    "LipNet",
+    "LipNetConfig",
+    "LipschitzClassifier",
+    "NetworkConfig",
+    "SortNet",
+    "SortNetConfig",
+    "build",
+]

@@ -8,9 +8,12 @@ from math import isfinite, lcm
 from typing import NamedTuple
 
 from sll_zoo.errors import ConfigError, UnknownNameError
+from sll_zoo.functional.sorting import require_rho
 from sll_zoo.layers import FAMILIES
 
 MAY_BE_ZERO = ("conv_layers", "dense_layers", "num_classes")
+# The families of networks in L∞, and the ρ of their named models.
+SORT_FAMILIES = {"sortnet": 0.3, "linfdist": 0.0}
 MOST_BLOCKS = 16  # each block halves the image, and no image has an edge of 2^16 pixels
 
 
@@ -26,22 +29,17 @@ class NetworkConfig:
     """The settings that every network has.
 
     Attributes:
-        width: Channels of the first convolution; the image's are padded to it.
-        kernel_size: Kernel size of each convolution; odd.
-        family: The 1-Lipschitz family, a key of ``sll_zoo.layers.FAMILIES``.
-        in_chans: Channels of the images; ``width`` must be at least this, or at least the channels of a patch.
+        width: Channels or features of the first layer.
+        in_chans: Channels of the images.
         img_size: Height and width of the images in pixels; one number stands for both.
         num_classes: Number of logits; 0 for a network that returns features.
         mean: Subtracted from the images: one value for each channel; a single one stands for all.
 
     Raises:
         ConfigError: A value that no network can have.
-        UnknownNameError: A family that does not exist.
     """
 
     width: int
-    kernel_size: int = 3
-    family: str = "sll"
     in_chans: int = 3
     img_size: tuple[int, int] = (32, 32)
     num_classes: int = 10
@@ -53,18 +51,9 @@ class NetworkConfig:
         if not isinstance(mean, list | tuple) or not all(isinstance(value, int | float) and isfinite(value) for value in mean):
             raise ConfigError(f"mean={mean!r}", "give one finite number for each channel, or one for all, as in (0.5,)")
         object.__setattr__(self, "mean", tuple(mean))
-        if self.family not in tuple(FAMILIES):
-            raise UnknownNameError(f"family={self.family!r}", f"choose one of {', '.join(FAMILIES)}")
         for field in fields(self):
             if field.type == "int":
                 self._require_integer(field.name, at_least=0 if field.name in MAY_BE_ZERO else 1)
-        if self.kernel_size % 2 == 0:
-            raise ConfigError(f"kernel_size={self.kernel_size} is even", "choose an odd one, for example 3")
-        if self.least_width > self.width:
-            raise ConfigError(
-                f"width={self.width} is less than the channels to pad, {self.least_width} (in_chans={self.in_chans})",
-                f"pass width={self.least_width} or more, or a larger model",
-            )
         if len(self.mean) not in (1, self.in_chans):
             raise ConfigError(
                 f"mean has {len(self.mean)} values for in_chans={self.in_chans}", "give one value, or one for each channel"
@@ -82,9 +71,9 @@ class NetworkConfig:
         return self.mean * self.in_chans if len(self.mean) == 1 else self.mean
 
     @property
-    def least_width(self) -> int:
-        """Channels that are padded to ``width``."""
-        return self.in_chans
+    def family(self) -> str:
+        """The family of its layers."""
+        raise NotImplementedError
 
     @property
     def num_features(self) -> int:
@@ -99,7 +88,7 @@ class NetworkConfig:
     @property
     def divisor(self) -> Divisor:
         """The number that must divide the height and the width of the images."""
-        raise NotImplementedError
+        return Divisor("1", 1)
 
     def _require_integer(self, name: str, at_least: int) -> None:
         value = getattr(self, name)
@@ -116,7 +105,41 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LipNetConfig(NetworkConfig):
+class FamilyConfig(NetworkConfig):
+    """The settings of networks of a family of ``sll_zoo.layers.FAMILIES``, beside those that every network has.
+
+    Attributes:
+        width: Channels of the first convolution, to which those of the image, or of a patch, are padded: at least as many.
+        kernel_size: Kernel size of each convolution; odd.
+        family: The 1-Lipschitz family.
+
+    Raises:
+        UnknownNameError: A family that does not exist.
+    """
+
+    kernel_size: int = 3
+    family: str = "sll"
+
+    def __post_init__(self) -> None:
+        if self.family not in tuple(FAMILIES):
+            raise UnknownNameError(f"family={self.family!r}", f"choose one of {', '.join(FAMILIES)}")
+        super().__post_init__()
+        if self.kernel_size % 2 == 0:
+            raise ConfigError(f"kernel_size={self.kernel_size} is even", "choose an odd one, for example 3")
+        if self.least_width > self.width:
+            raise ConfigError(
+                f"width={self.width} is less than the channels to pad, {self.least_width} (in_chans={self.in_chans})",
+                f"pass width={self.least_width} or more, or a larger model",
+            )
+
+    @property
+    def least_width(self) -> int:
+        """Channels that are padded to ``width``."""
+        return self.in_chans
+
+
+@dataclass(frozen=True, kw_only=True)
+class LipNetConfig(FamilyConfig):
     """The shape of a :class:`~sll_zoo.models.LipNet`, beside the settings that every network has.
 
     Attributes:
@@ -183,7 +206,7 @@ class LipNetConfig(NetworkConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LipConvNetConfig(NetworkConfig):
+class LipConvNetConfig(FamilyConfig):
     """The shape of a :class:`~sll_zoo.models.LipConvNet`, beside the settings that every network has; ``width`` is even.
 
     Attributes:
@@ -215,3 +238,35 @@ class LipConvNetConfig(NetworkConfig):
     def divisor(self) -> Divisor:
         """The number that must divide the height and the width of the images."""
         return Divisor("2^blocks", 1 << self.blocks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SortNetConfig(NetworkConfig):
+    """The shape of a :class:`~sll_zoo.models.SortNet`, beside the settings that every network has; all layers have one ``width``.
+
+    Attributes:
+        layers: Number of layers before the head.
+        rho: ρ of each of them but the first, and of the head; 0 for the L∞-distance network.
+    """
+
+    layers: int = 2
+    rho: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_rho(self.rho)
+
+    @property
+    def family(self) -> str:
+        """``sortnet``, or ``linfdist`` where ρ is 0."""
+        return "sortnet" if self.rho else "linfdist"
+
+    @property
+    def num_features(self) -> int:
+        """Length of the feature vector under the head."""
+        return self.width
+
+    @property
+    def depth(self) -> int:
+        """Number of layers with weights of their own, without the head."""
+        return self.layers

@@ -17,7 +17,18 @@ from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cf
 from sll_zoo.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES, TRAFFIC_SIGNS
 from sll_zoo.errors import ConfigError, UnknownNameError, WeightsError
 from sll_zoo.layers import FAMILIES
-from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig, LipschitzClassifier, NetworkConfig, build
+from sll_zoo.models import (
+    LipConvNet,
+    LipConvNetConfig,
+    LipNet,
+    LipNetConfig,
+    LipschitzClassifier,
+    NetworkConfig,
+    SortNet,
+    SortNetConfig,
+    build,
+)
+from sll_zoo.models.config import SORT_FAMILIES
 from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.records.record import read_records
 from sll_zoo.zoo.weights.loading import FoundCfg, WeightsSource, fetch_weights, find_weights, load_pretrained
@@ -42,7 +53,12 @@ SIZES: dict[str, LipNetConfig | LipConvNetConfig] = {
     "convnet_m": LipConvNetConfig(width=64),
     "convnet_l": LipConvNetConfig(width=128),
 }
-ARCHITECTURES = {f"{family}_{size}": replace(config, family=family) for family in FAMILIES for size, config in SIZES.items()}
+# In L∞; published networks have four or five layers of 5,120 features and a head.
+SORTED = {"nano": SortNetConfig(width=256), "tiny": SortNetConfig(width=512)}
+ARCHITECTURES: dict[str, LipNetConfig | LipConvNetConfig | SortNetConfig] = {
+    **{f"{family}_{size}": replace(config, family=family) for family in FAMILIES for size, config in SIZES.items()},
+    **{f"{family}_{size}": replace(config, rho=rho) for family, rho in SORT_FAMILIES.items() for size, config in SORTED.items()},
+}
 
 
 @dataclass(frozen=True)
@@ -78,6 +94,8 @@ DATA_OF_TAG["gtsrb_subset_26638"] = DATA_OF_TAG["gtsrb"]
 def _tags(name: str) -> tuple[str, ...]:
     if name.endswith("_nano"):
         return ("digits",)
+    if isinstance(ARCHITECTURES[name], SortNetConfig):
+        return ("cifar10",)
     return ("cifar10", "cifar100", "tiny_imagenet", "gtsrb", *(["gtsrb_subset_26638"] if name.endswith("_tiny") else []))
 
 
@@ -101,7 +119,7 @@ def _pretrained_cfg(name: str, tag: str, published: bool) -> dict[str, Any]:
         "first_conv": None,
         "classifier": "head",
         "license": "apache-2.0",
-        "paper_ids": "arXiv:2303.03169",
+        "paper_ids": "arXiv:2210.01787" if isinstance(ARCHITECTURES[name], SortNetConfig) else "arXiv:2303.03169",
     }
 
 
@@ -170,7 +188,7 @@ def recipe(model: LipschitzClassifier) -> tuple[str, dict[str, Any]] | None:
     None for a network that ``create_model`` did not build, or whose layers were changed afterwards.
     """
     described = vars(model).get("pretrained_cfg")
-    if type(model) not in (LipNet, LipConvNet) or not described or _shapes(model) != _shapes(_on_meta(model.config)):
+    if type(model) not in (LipNet, LipConvNet, SortNet) or not described or _shapes(model) != _shapes(_on_meta(model.config)):
         return None
     architecture, tag = described["architecture"], described["tag"]
     arguments = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(model.config).items()}
@@ -230,7 +248,7 @@ def what_there_is(name: str) -> str:
     )
 
 
-def _config(name: str, cfg: PretrainedCfg, kwargs: dict[str, Any]) -> LipNetConfig | LipConvNetConfig:
+def _config(name: str, cfg: PretrainedCfg, kwargs: dict[str, Any]) -> NetworkConfig:
     """Return the network's configuration: the architecture's, with the sizes of ``cfg``'s data and the caller's arguments."""
     architecture = ARCHITECTURES[name]
     known = {field.name for field in fields(architecture)}

@@ -16,7 +16,7 @@ from timm.models import PretrainedCfg
 from torch import Tensor
 
 from sll_zoo.errors import UntrainedHeadWarning, WeightsError
-from sll_zoo.models import LipConvNetConfig, LipNetConfig, LipschitzClassifier, build
+from sll_zoo.models import LipschitzClassifier, NetworkConfig, build
 from sll_zoo.zoo.folder import ModelFolder, shipped_files
 from sll_zoo.zoo.records.record import Record
 from sll_zoo.zoo.weights import hub
@@ -25,7 +25,6 @@ from sll_zoo.zoo.weights.reading import read_bits, read_trained, read_weights, r
 from sll_zoo.zoo.weights.shards import weights_files
 
 RESIZE = "build the model that the weights were made for, with its own sizes"
-Config = LipNetConfig | LipConvNetConfig
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def find_weights(cfg: PretrainedCfg, record: Record | None) -> WeightsSource | N
 
 
 def fetch_weights(
-    config: Config, source: WeightsSource, num_classes: int, cache_dir: str | Path | None = None
+    config: NetworkConfig, source: WeightsSource, num_classes: int, cache_dir: str | Path | None = None
 ) -> tuple[Path, dict[str, Tensor]]:
     """Return the first file and all tensors, unpacked; their shapes are checked before the network is allocated.
 
@@ -99,7 +98,7 @@ def fetch_weights(
     return path, state
 
 
-def _skeleton(config: Config, path: Path, tensors: int) -> dict[str, Tensor]:
+def _skeleton(config: NetworkConfig, path: Path, tensors: int) -> dict[str, Tensor]:
     """Return a network's tensors on the meta device: they take no memory, whatever sizes a stranger's config.json states."""
     if config.depth > tensors:
         raise WeightsError(f"{path} does not fit the model: it has {tensors} tensors for {config.depth} layers", RESIZE)
@@ -110,7 +109,7 @@ def _skeleton(config: Config, path: Path, tensors: int) -> dict[str, Tensor]:
         raise WeightsError(f"{path} does not fit the model: no machine could hold {config}", RESIZE) from error
 
 
-def load_pretrained(config: Config, path: Path, state: dict[str, Tensor], num_classes: int) -> LipschitzClassifier:
+def load_pretrained(config: NetworkConfig, path: Path, state: dict[str, Tensor], num_classes: int) -> LipschitzClassifier:
     """Return a network with all tensors that :func:`fetch_weights` returned, in torch's default dtype and device.
 
     Args:
