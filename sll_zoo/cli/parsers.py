@@ -21,9 +21,9 @@ TRAINING = {
     "predict": "certify the held-out images with a checkpoint and write each one's class and radius",
 }
 RADII = (
-    "The file gives logits, and for each image the certified radius in pixels of [0, 1], in the norm that its metadata name. The "
-    "certificate is one of exact arithmetic: in float64 the radii are those that `sll-zoo certify` measures; in float32 logits are "
-    "rounded by about 1e-6 of their size, which the radii do not account for."
+    "The file gives logits, and for each image the certified radius in pixels of [0, 1], in the norm that its metadata name. "
+    "The certificate is one of exact arithmetic: in float64 the radii are those that `sll-zoo certify` measures; in float32 "
+    "logits are rounded by about 1e-6 of their size, which the radii do not account for."
 )
 
 

@@ -94,8 +94,8 @@ def export(
 
     T, the Cayley transforms and the head's norms are computed in float64 and stored. The file takes ``images`` (batch, channels,
     height, width) in [0, 1], for any batch, and gives ``logits`` (batch, classes) and ``radius`` (batch,), in pixels. It names
-    model, norm, classes and sha256 of the weights: in ``metadata_props`` of ONNX, ``metadata.json`` of ``torch.export``. Before it
-    appears under its name it is loaded by its runtime and compared with :func:`~sll_zoo.certify`.
+    model, norm, classes and sha256 of the weights: in ``metadata_props`` of ONNX, ``metadata.json`` of ``torch.export``. Before
+    it appears under its name it is loaded by its runtime and compared with :func:`~sll_zoo.certify`.
 
     Args:
         model: A network of the zoo with logits; it is not changed.

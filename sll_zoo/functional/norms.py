@@ -42,7 +42,7 @@ def norm_of(model: object) -> Norm:
     return require_norm(stated, type(model).__name__)
 
 
-def require_norm(norm: Norm, name: str) -> Norm:
+def require_norm(norm: object, name: str) -> Norm:
     """Return ``norm`` if there is such a norm.
 
     Raises:

@@ -98,7 +98,7 @@ def power_distances(
     return _reduced(x, offsets, rule)
 
 
-def require_rho(rho: float) -> None:
+def require_rho(rho: object) -> None:
     """Raise ConfigError unless ρ is in [0, 1)."""
     if not isinstance(rho, int | float) or isinstance(rho, bool) or not 0 <= rho < 1:
         raise ConfigError(f"rho={rho!r}", "give a number of at least 0, below 1, such as 0.3; 0 is the L-infinity distance")
@@ -129,7 +129,7 @@ def _power_norm(z: Tensor, p: float) -> Tensor:
 
 
 def _power_slopes(z: Tensor, y: Tensor, p: float) -> Tensor:
-    return (z / y[..., None]).pow(p - 1)
+    return (z / y.clamp_min(torch.finfo(y.dtype).tiny)[..., None]).pow(p - 1)
 
 
 def _reduced(x: Tensor, offsets: Tensor, rule: Rule) -> Tensor:

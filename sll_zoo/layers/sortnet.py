@@ -6,6 +6,7 @@ Reference: Zhang, Jiang, He and Wang, NeurIPS 2022 (arXiv 2210.01787).
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Unpack
 
 import torch
@@ -16,6 +17,9 @@ from sll_zoo.compat import graph_is_captured
 from sll_zoo.errors import InputError
 from sll_zoo.functional.sorting import order_weights, power_distances, require_rho, sorted_distances
 from sll_zoo.layers.parameters import Placement, weight_and_bias
+
+# Offsets start as far apart as the values of images are: the paper's code has 1, for images divided by their deviation.
+_normal_ = partial(nn.init.normal_, std=0.3)
 
 
 class SortLinear(nn.Module):
@@ -55,7 +59,7 @@ class SortLinear(nn.Module):
         require_rho(rho)
         self.rho = float(rho)
         self.p = math.inf
-        self.weight, _ = weight_and_bias((out_features, in_features), bias=False, fill=nn.init.normal_, **placement)
+        self.weight, _ = weight_and_bias((out_features, in_features), bias=False, fill=_normal_, **placement)
 
     def order_weights(self) -> Float[Tensor, " kept"]:
         """Return the weights of the sorted distances, as the layer uses them in eval mode: of sum at most 1."""

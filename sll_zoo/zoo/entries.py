@@ -54,7 +54,7 @@ SIZES: dict[str, LipNetConfig | LipConvNetConfig] = {
     "convnet_l": LipConvNetConfig(width=128),
 }
 # In L∞; published networks have four or five layers of 5,120 features and a head.
-SORTED = {"nano": SortNetConfig(width=256), "tiny": SortNetConfig(width=512)}
+SORTED = {"nano": SortNetConfig(width=128), "tiny": SortNetConfig(width=512)}
 ARCHITECTURES: dict[str, LipNetConfig | LipConvNetConfig | SortNetConfig] = {
     **{f"{family}_{size}": replace(config, family=family) for family in FAMILIES for size, config in SIZES.items()},
     **{f"{family}_{size}": replace(config, rho=rho) for family, rho in SORT_FAMILIES.items() for size, config in SORTED.items()},
