@@ -179,7 +179,7 @@ def _householder(_: nn.Module, x: Tensor, arithmetic: Arithmetic) -> Rounding:
 
 def _sorted(layer: zoo_layers.SortLinear, x: Tensor, arithmetic: Arithmetic) -> Rounding:
     """Bound Σᵢ wᵢ sort(|x + b_k|)ᵢ in L∞: a rounding of each distance, which sorting does not enlarge, and a sum of products."""
-    largest = float(layer.weight.double().abs().max())
+    largest = float(layer.weight.detach().double().abs().max())
     terms = len(layer.order_weights())
     gamma = arithmetic.gamma(terms + 2)
     total = Rounding(gamma, gamma * largest + (terms + 2) * arithmetic.tiny)
