@@ -21,7 +21,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     for eps, count in evaluation.counts.items():
         table.add_row(f"certified at {radius_label(eps)} in {norm}", percent(evaluation.certified[eps]), str(count))
     Console().print(table)
-    print(f"  mean certified {norm} radius {evaluation.mean_radius:.4f} (a wrong prediction counts as 0)")
+    print(f"  mean certified radius {evaluation.mean_radius:.4f} in {norm} (a wrong prediction counts as 0)")
     if evaluation.sound:
         print(f"  rounding included: at most {evaluation.slack.max():.3g} was subtracted from a radius")
     print(f"  {evaluation.n} images in {evaluation.seconds:.2f} s, float64, {torch.get_num_threads()} threads\n")
