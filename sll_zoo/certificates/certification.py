@@ -12,11 +12,14 @@ from sll_zoo.certificates.soundness import FrozenNetwork, freeze, sound_radius
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import certified_radius, check_constants
 from sll_zoo.functional.norms import Norm, norm_of
-from sll_zoo.layers import is_folded
+from sll_zoo.layers import MeanShift, SortLinear, is_folded
 from sll_zoo.layers.folding import fold_what_fits
 from sll_zoo.layers.seal import Sealed, require_intact
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.structure import require_structure
+
+# Layers that compute something else in train mode than what is certified.
+OTHER_IN_TRAINING = (SortLinear, MeanShift)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +141,7 @@ def _require_constants(model: nn.Module) -> None:
 
 def _check_model(model: nn.Module) -> None:
     """Raise InputError for a model that is not ready to be evaluated."""
-    if model.training:
+    if model.training or any(part.training for part in model.modules() if isinstance(part, OTHER_IN_TRAINING)):
         raise InputError("the model is in train mode", "call model.eval() first")
     tensors = [*model.parameters(), *model.buffers()]
     dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point() or tensor.is_complex()}

@@ -145,7 +145,7 @@ class LipschitzClassifier(nn.Module):
         self.config = replace(self.config, num_classes=num_classes)
         self.num_classes = num_classes
         head = self.new_head(num_classes) if num_classes else nn.Identity()
-        self.head = head.to(self.center.mean)
+        self.head = head.to(self.center.mean).train(self.training)
 
     def new_head(self, num_classes: int) -> nn.Module:
         """Return an untrained head of ``num_classes`` logits, of the class that ``HEADS`` has for the network's norm."""

@@ -235,6 +235,14 @@ def test_the_network_compiles_whole_in_eval_mode(net, images):
     torch.testing.assert_close(compiled, net(images), rtol=0, atol=tol.FLOAT32)
 
 
+@pytest.mark.parametrize("form", [lambda net: net, lambda net: sll_zoo.fold(net, torch.float64), sll_zoo.freeze])
+def test_a_single_layer_in_train_mode_is_refused_since_it_drops_inputs(form, images):
+    made = form(sorting())
+    next(layer for layer in made.modules() if isinstance(layer, SortLinear)).train()
+    with pytest.raises(InputError, match="train mode"):
+        sll_zoo.certify(made, images)
+
+
 def test_a_sort_linear_of_no_size_is_refused():
     with pytest.raises(ConfigError, match="0"):
         SortLinear(0, 3)
