@@ -7,7 +7,7 @@ import torch
 import sll_zoo
 from tests.checkouts import ROOT
 
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "checkpoints/README.md", "docs/sup_norm.md", "benchmarks/sup_norm.md")]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "checkpoints/README.md", "docs/sup_norm.md")]
 FENCES = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
