@@ -1,6 +1,7 @@
 """The laws that every 1-Lipschitz layer obeys; each raises AssertionError for a layer that breaks it.
 
 A law takes a ``Subject``; ``test_laws.py`` applies all to every family, ``test_laws_can_fail.py`` shows that each can refuse.
+Gains and stretches are in the subject's norm; the laws of ``IN_L2`` are about T, which a layer in L∞ does not have.
 """
 
 import copy
@@ -14,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from sll_zoo.functional.norms import lengths
 from sll_zoo.layers import Recurrent, fold
 from sll_zoo.layers.circular import StoredMatrices
 from tests import tolerances as tol
@@ -28,6 +30,7 @@ class Subject:
     make: Callable[[], nn.Module]
     shape: tuple[int, ...]
     channels: int | None = None  # channels of the output, if they differ from the input's
+    norm: str = "2"
 
     def layer(self, seed=0):
         """Return a layer in float64 with every parameter away from its initial value."""
@@ -56,12 +59,12 @@ def train(layer, inputs, steps=20):
         optimizer.step()
 
 
-def gains(layer, inputs):
-    """Return the largest singular value of the layer's Jacobian at each input."""
+def gains(layer, inputs, norm="2"):
+    """Return the norm of the layer's Jacobian at each input: its largest singular value, or in L∞ its largest sum over a row."""
     inputs = inputs.detach().requires_grad_()
     outputs = layer(inputs).flatten(1).sum(0)  # the gradient by an input is that of its own output
     rows = [torch.autograd.grad(output, inputs, retain_graph=True)[0].flatten(1) for output in outputs]
-    return torch.linalg.matrix_norm(torch.stack(rows, 1), 2)
+    return torch.linalg.matrix_norm(torch.stack(rows, 1), float(norm))
 
 
 def weighted(layer):
@@ -86,7 +89,7 @@ def law_01_gain_is_at_most_one(subject):
     layer = subject.layer()
     inputs = torch.cat([subject.inputs(scale=scale) for scale in (0.1, 1.0, 10.0)])
     for _ in range(2):
-        assert gains(layer, inputs).max() <= 1 + tol.GAIN
+        assert gains(layer, inputs, subject.norm).max() <= 1 + tol.GAIN
         train(layer, subject.inputs(8))
 
 
@@ -101,7 +104,7 @@ def law_02_no_pair_is_stretched(subject):
     most = 1 + tol.GAIN / torch.tensor(scales, dtype=torch.float64).clamp_max(1).repeat_interleave(pairs)
     for _ in range(30):
         x, d = torch.cat(points), torch.cat(differences)
-        stretch = (layer(x + d) - layer(x)).flatten(1).norm(dim=1) / d.flatten(1).norm(dim=1)
+        stretch = lengths(layer(x + d) - layer(x), subject.norm) / lengths(d, subject.norm)
         assert (stretch <= most).all()
         optimizer.zero_grad()
         (-stretch.log().sum()).backward()
@@ -112,7 +115,7 @@ def law_03_is_not_the_zero_map(subject):
     layer = subject.layer()
     # A kernel larger than the image has a smaller gain, as its T also covers pixels outside the image.
     least = 0.1 if weighted(layer).weight.shape[-1] > min(subject.shape[1:], default=np.inf) else 0.3
-    assert gains(layer, subject.inputs()).max() >= least
+    assert gains(layer, subject.inputs(), subject.norm).max() >= least
 
 
 def law_04_every_parameter_matters(subject):
@@ -235,4 +238,19 @@ def law_13_the_sdp_condition_holds(subject):
         train(layer, subject.inputs(8))
 
 
+def law_14_ties_stretch_nothing(subject):
+    """At an input where all is tied, where derivatives jump, no neighbour is stretched and every derivative is allowed."""
+    layer = subject.layer()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.fill_(0.25)
+    tied = torch.stack([torch.full(subject.shape, value, dtype=torch.float64) for value in (0.0, 0.5, -0.25)])
+    assert gains(layer, tied, subject.norm).max() <= 1 + tol.GAIN
+    for scale in (1e-6, 1e-3, 1.0):
+        d = subject.inputs(scale=scale)
+        stretch = lengths(layer(tied + d) - layer(tied), subject.norm) / lengths(d, subject.norm)
+        assert (stretch <= 1 + tol.GAIN / min(scale, 1.0)).all()
+
+
 LAWS = [law for name, law in sorted(globals().items()) if name.startswith("law_") and "oracle" not in name]
+IN_L2 = [law_07_one_rescaling_per_forward, law_13_the_sdp_condition_holds]

@@ -157,6 +157,16 @@ def lipschitz_rnn(cell, x, state):
     return state + cell.epsilon * (a @ state + np.tanh(w @ state + u @ x + b))
 
 
+def sortnet(layer, x):
+    """Return Σᵢ (1 − ρ) ρ^(i−1) times the i-th largest |x + b_k|, over all i; a head has the other sign."""
+    offsets, sign = layer.weight.detach().numpy(), -1 if type(layer).__name__ == "SortHead" else 1
+    y = np.zeros((len(x), len(offsets)))
+    for image, (k, b) in itertools.product(range(len(x)), enumerate(offsets)):
+        for place, distance in enumerate(sorted(abs(x[image] + b), reverse=True)):
+            y[image, k] += sign * (1 - layer.rho) * layer.rho**place * distance
+    return y
+
+
 ORACLES = {
     "sll": sll(1),
     "sll2": sll(2),
@@ -166,4 +176,5 @@ ORACLES = {
     "orthogonal": orthogonal,
     "bro": bro,
     "sandwich": sandwich,
+    "sortnet": sortnet,
 }

@@ -1,7 +1,9 @@
 """Small networks, and a way to spoil them."""
 
+import torch
+
 from sll_zoo.layers import SLLLinear
-from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig
+from sll_zoo.models import LipConvNet, LipConvNetConfig, LipNet, LipNetConfig, SortNet, SortNetConfig
 
 
 def network(family="sll", **changes):
@@ -11,6 +13,15 @@ def network(family="sll", **changes):
 
 def downsampling(family="sll"):
     return LipConvNet(LipConvNetConfig(width=4, blocks=2, block_layers=1, img_size=8, family=family))
+
+
+def sorting(rho=0.3):
+    """Return a network in L∞ for images (2, 4, 3), in eval mode, whose classes are near four images."""
+    net = SortNet(SortNetConfig(width=6, layers=2, rho=rho, in_chans=2, img_size=(4, 3), num_classes=4))
+    images = torch.rand(50, 2, 4, 3)
+    net(images)
+    net.eval().head.weight.data.copy_(-net.forward_features(images[:4]))
+    return net
 
 
 def stretch(module, factor=1.01):

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sll_zoo.functional.convolution import same_conv2d, same_conv2d_adjoint
-from sll_zoo.layers import FAMILIES, LiResConv2d, LiResLinear
+from sll_zoo.layers import FAMILIES, LiResConv2d, LiResLinear, SortHead, SortLinear
 from tests import tolerances as tol
-from tests.laws import LAWS, Subject, gains, law_09_equals_the_dense_oracle, law_10_survives_round_trips, train
+from tests.laws import IN_L2, LAWS, Subject, gains, law_09_equals_the_dense_oracle, law_10_survives_round_trips, train
 from tests.marks import slow_but
 from tests.operators import linear_matrix
 from tests.oracles import ORACLES
@@ -32,11 +32,29 @@ def subject(family, kind, **options):
 
 SUBJECTS = {f"{name}-{kind}": (name, subject(family, kind)) for name, family in FAMILIES.items() for kind in SIZES}
 
+# In eval mode: in train mode inputs are dropped at random.
+SORTED = {
+    f"{name}, rho={rho}": Subject(lambda kind=kind, rho=rho: kind(6, 4, rho).eval(), (6,), 4, norm="inf")
+    for name, kind in {"layer": SortLinear, "head": SortHead}.items()
+    for rho in (0.0, 0.3, 0.9)
+}
+
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 @pytest.mark.parametrize("key", SUBJECTS)
 def test_law_holds(key, law):
     law(SUBJECTS[key][1])
+
+
+@pytest.mark.parametrize("law", [law for law in LAWS if law not in IN_L2], ids=lambda law: law.__name__)
+@pytest.mark.parametrize("key", SORTED)
+def test_law_holds_in_l_infinity(key, law):
+    law(SORTED[key])
+
+
+@pytest.mark.parametrize("key", SORTED)
+def test_sorted_distances_equal_their_oracle(key):
+    law_09_equals_the_dense_oracle(SORTED[key], ORACLES["sortnet"])
 
 
 @pytest.mark.parametrize("key", [key for key, (name, _) in SUBJECTS.items() if name in ORACLES])

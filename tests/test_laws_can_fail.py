@@ -6,7 +6,7 @@ from torch import nn
 
 from sll_zoo.functional.rescaling import abs_gram, gershgorin
 from sll_zoo.functional.residual import residual
-from sll_zoo.layers import BROLinear, LiResLinear, Recurrent, SLLLinear
+from sll_zoo.layers import BROLinear, LiResLinear, Recurrent, SLLLinear, SortLinear
 from tests import laws
 from tests.oracles import ORACLES
 
@@ -99,6 +99,26 @@ class TooSmallNorm(LiResLinear):
         return super().constrained_weight() / 0.9
 
 
+class SumAboveOne(SortLinear):
+    def __init__(self):
+        super().__init__(6, 4)
+        self.eval()
+
+    def order_weights(self):
+        return super().order_weights() / (1 - self.rho)
+
+
+class CountsTiesTwice(SortLinear):
+    """The sum of all largest distances in place of one of them: the same but at ties."""
+
+    def __init__(self):
+        super().__init__(6, 4, rho=0.0)
+
+    def forward(self, x):
+        distances = (x[:, None] + self.weight).abs()
+        return (distances * (distances == distances.amax(2, keepdim=True))).sum(2)
+
+
 class NoGradient(Broken):
     def __init__(self):
         super().__init__()
@@ -161,6 +181,31 @@ def test_law_refuses_a_recurrent_layer(law, kind, layer):
         law(laws.Subject(make, (1, 3, 2), 4))
 
 
+REFUSED_IN_L_INFINITY = [
+    (laws.law_01_gain_is_at_most_one, SumAboveOne),
+    (laws.law_02_no_pair_is_stretched, SumAboveOne),
+    (laws.law_14_ties_stretch_nothing, SumAboveOne),
+    (laws.law_14_ties_stretch_nothing, CountsTiesTwice),
+]
+
+
+@pytest.mark.parametrize(("law", "layer"), REFUSED_IN_L_INFINITY, ids=lambda item: item.__name__)
+def test_law_refuses_in_l_infinity(law, layer):
+    with pytest.raises(AssertionError):
+        law(laws.Subject(layer, (6,), norm="inf"))
+
+
+def test_sorted_distances_break_the_laws_in_l2():
+    for law in (laws.law_01_gain_is_at_most_one, laws.law_02_no_pair_is_stretched):
+        with pytest.raises(AssertionError):
+            law(laws.Subject(lambda: SortLinear(6, 60).eval(), (6,)))
+
+
+def test_the_oracle_refuses_a_sum_above_one():
+    with pytest.raises(AssertionError):
+        laws.law_09_equals_the_dense_oracle(laws.Subject(SumAboveOne, (6,), norm="inf"), ORACLES["sortnet"])
+
+
 @pytest.mark.parametrize(("law", "layer"), REFUSED, ids=lambda item: item.__name__)
 def test_law_refuses(law, layer):
     with pytest.raises(AssertionError):
@@ -178,5 +223,5 @@ def test_that_compiles_law_refuses_a_graph_break():
 
 
 def test_every_law_has_a_layer_that_breaks_it():
-    tried = {law for law, _ in REFUSED} | {laws.law_11_compiles_whole}
+    tried = {law for law, _ in (*REFUSED, *REFUSED_IN_L_INFINITY)} | {laws.law_11_compiles_whole}
     assert tried == set(laws.LAWS)

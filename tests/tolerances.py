@@ -21,3 +21,6 @@ COLOUR = 1e-5
 GREY = 1e-3
 # Logits of a folded network in float64, relative to the largest: the same products; the bound that folding is held to.
 FOLD = 1e-12
+# A norm of five numbers for p = 1000 beside their maximum, relative: at most 5^(1/1000) - 1 = 0.0016. Rounding is far below: the
+# root divides by p what the power multiplies by it.
+POWER = 2e-3

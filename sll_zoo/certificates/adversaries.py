@@ -1,4 +1,4 @@
-"""Searches for images of another class in L2 balls around images: projected gradient ascent, and AutoAttack.
+"""Searches for images of another class in balls around images, in L2 or L∞: projected gradient ascent, and AutoAttack.
 
 A search takes a network, images, their classes and the radius of each ball. It returns one point of each ball, of another class
 if it found one.
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sll_zoo.errors import ConfigError
+from sll_zoo.functional.norms import Norm, lengths, norm_label
 
 Search = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
 
@@ -37,11 +38,14 @@ def pgd(
     prediction: Tensor,
     eps: Tensor,
     *,
+    norm: Norm,
     steps: int,
     restarts: int,
     generator: torch.Generator,
 ) -> Tensor:
     """Search by projected gradient steps that raise the margin of the strongest other class, from random points of each ball.
+
+    A step goes along the gradient in L2, and by the sign of each of its entries in L∞: as far as the norm lets the margin grow.
 
     Source: Madry et al. 2018 (arXiv 1706.06083), with the margin of Carlini and Wagner 2017 (arXiv 1608.04644) for a loss.
 
@@ -50,6 +54,7 @@ def pgd(
         images: (batch, channels, height, width) in [0, 1].
         prediction: The class of each image, (batch,).
         eps: Radius of the ball around each image, (batch,), positive and finite.
+        norm: Norm of the balls.
         steps: Gradient steps of a run.
         restarts: Number of runs; each starts at new random points, for the images that no earlier run broke.
         generator: Generator of the random points, on the CPU.
@@ -59,15 +64,15 @@ def pgd(
     """
     found, todo = images.clone(), torch.arange(len(images), device=images.device)
     for _ in range(restarts):
-        found[todo] = _ascend(network, images[todo], prediction[todo], eps[todo], steps, generator)
+        found[todo] = _ascend(network, images[todo], prediction[todo], eps[todo], norm, steps, generator)
         todo = todo[network(found[todo]).argmax(1) == prediction[todo]]
         if not len(todo):
             break
     return found
 
 
-def autoattack(network: nn.Module, images: Tensor, prediction: Tensor, eps: Tensor, *, seed: int) -> Tensor:
-    """Run the standard version of AutoAttack in L2: APGD-CE, targeted APGD and FAB, and Square, each on images not yet broken.
+def autoattack(network: nn.Module, images: Tensor, prediction: Tensor, eps: Tensor, *, norm: Norm, seed: int) -> Tensor:
+    """Run the standard version of AutoAttack: APGD-CE, targeted APGD and FAB, and Square, each on images not yet broken.
 
     Source: Croce and Hein 2020 (arXiv 2003.01690).
 
@@ -76,6 +81,7 @@ def autoattack(network: nn.Module, images: Tensor, prediction: Tensor, eps: Tens
         images: (batch, channels, height, width) in [0, 1].
         prediction: The class of each image, (batch,).
         eps: Radius of the balls, (batch,), the same for all images: AutoAttack takes one radius only.
+        norm: Norm of the balls.
         seed: Seed of AutoAttack's random numbers.
 
     Raises:
@@ -94,7 +100,7 @@ def autoattack(network: nn.Module, images: Tensor, prediction: Tensor, eps: Tens
         logits: Tensor = network(x.to(images.dtype))
         return logits.to(x.dtype)
 
-    attack = AutoAttack(single, norm="L2", eps=eps.max().item(), seed=seed, device=images.device)
+    attack = AutoAttack(single, norm=norm_label(norm), eps=eps.max().item(), seed=seed, device=images.device)
     attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(TARGETS, classes - 1)
     devices = [images.device] if images.is_cuda else []
     with torch.random.fork_rng(devices):  # AutoAttack seeds torch's global generator
@@ -128,56 +134,59 @@ def bisect_to_boundary(network: nn.Module, images: Tensor, prediction: Tensor, f
 
 
 def _ascend(
-    network: nn.Module, images: Tensor, prediction: Tensor, eps: Tensor, steps: int, generator: torch.Generator
+    network: nn.Module, images: Tensor, prediction: Tensor, eps: Tensor, norm: Norm, steps: int, generator: torch.Generator
 ) -> Tensor:
     """Return the points that one run reaches: the first one of another class, at which it stops, or its last one."""
-    reached = project(images + _random_points(images, eps, generator), images, eps)
+    reached = project(images + _random_points(images, eps, norm, generator), images, eps, norm)
     running = torch.arange(len(images), device=images.device)
     for step in range(steps):
-        margin, direction = _margin_and_direction(network, reached[running], prediction[running])
+        margin, direction = _margin_and_direction(network, reached[running], prediction[running], norm)
         running, direction = running[margin <= 0], direction[margin <= 0]
         if not len(running):
             break
         length = STEP * (1 - step / steps) * _each(eps[running], images)
-        reached[running] = project(reached[running] + length * direction, images[running], eps[running])
+        reached[running] = project(reached[running] + length * direction, images[running], eps[running], norm)
     return reached
 
 
-def _margin_and_direction(network: nn.Module, x: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the strongest other logit minus the predicted one, (batch,), and the unit vector along which it grows."""
+def _margin_and_direction(network: nn.Module, x: Tensor, prediction: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
+    """Return the strongest other logit minus the predicted one, (batch,), and the vector of norm 1 along which it grows most."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         logits = network(x)
         own = logits.gather(1, prediction[:, None])[:, 0]
         margin = logits.scatter(1, prediction[:, None], -torch.inf).amax(1) - own
         (gradient,) = torch.autograd.grad(margin.sum(), x)
-    direction = gradient / _each(_norm(gradient), x).clamp_min(torch.finfo(x.dtype).tiny)
+    tiny = torch.finfo(x.dtype).tiny
+    direction = gradient / _each(lengths(gradient, norm), x).clamp_min(tiny) if norm == "2" else gradient.sign()
     return margin.detach(), direction.nan_to_num(0, 0, 0)  # a gradient that is not finite gives no direction: 0
 
 
-def _random_points(images: Tensor, eps: Tensor, generator: torch.Generator) -> Tensor:
+def _random_points(images: Tensor, eps: Tensor, norm: Norm, generator: torch.Generator) -> Tensor:
     """Return perturbations that are uniformly distributed in the balls."""
+    if norm == "inf":
+        cube = 2 * torch.rand(images.shape, dtype=images.dtype, generator=generator).to(images.device) - 1
+        return _each(eps, images) * cube
     direction = torch.randn(images.shape, dtype=images.dtype, generator=generator).to(images.device)
     share = torch.rand(len(images), dtype=images.dtype, generator=generator).to(images.device) ** (1 / images[0].numel())
-    return direction / _each(_norm(direction) / (share * eps), images)
+    return direction / _each(lengths(direction, norm) / (share * eps), images)
 
 
-def project(x: Tensor, images: Tensor, eps: Tensor) -> Tensor:
-    """Return the points moved into the ball around each image, by scaling, and into [0, 1], by clamping.
+def project(x: Tensor, images: Tensor, eps: Tensor, norm: Norm) -> Tensor:
+    """Return the points moved into the ball around each image, by scaling in L2 and clamping in L∞, and clamped to [0, 1].
 
     Args:
         x: Any points, one for each image.
         images: (batch, channels, height, width) in [0, 1].
         eps: Radius of the ball around each image, (batch,).
+        norm: Norm of the balls.
     """
     delta = x - images
-    scale = (INSIDE * eps / _norm(delta).clamp_min(torch.finfo(x.dtype).tiny)).clamp_max(1)
+    if norm == "inf":
+        most = _each(INSIDE * eps, images)
+        return (images + delta.clamp(-most, most)).clamp(0, 1)
+    scale = (INSIDE * eps / lengths(delta, norm).clamp_min(torch.finfo(x.dtype).tiny)).clamp_max(1)
     return (images + _each(scale, images) * delta).clamp(0, 1)
-
-
-def _norm(x: Tensor) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
-    return norm
 
 
 def _each(values: Tensor, images: Tensor) -> Tensor:

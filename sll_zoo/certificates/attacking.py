@@ -21,8 +21,9 @@ from sll_zoo.certificates.adversaries import Search, autoattack, bisect_to_bound
 from sll_zoo.certificates.certification import certificate_of, check_images, evaluation_form
 from sll_zoo.certificates.soundness import FrozenNetwork
 from sll_zoo.errors import ConfigError, InputError
-from sll_zoo.functional.certificate import RADII, certified_counts
+from sll_zoo.functional.certificate import RADII_IN, certified_counts
 from sll_zoo.functional.fast.products import full_precision
+from sll_zoo.functional.norms import Norm, diameter, lengths, norm_of
 
 METHODS = ("pgd", "autoattack")
 # Fraction of the certified radius within which each image is attacked: a radius that is too large shows there first.
@@ -37,12 +38,13 @@ class Attack:
         images: The attacked images, (n, channels, height, width) in float64.
         labels: Their true classes (n,).
         prediction: Their classes by the network (n,).
-        radius: Their certified radii (n,), L2 in pixels of [0, 1].
+        radius: Their certified radii (n,), in pixels of [0, 1].
         adversarial: For each image the closest image of another class that was found, in [0, 1], or else the image itself.
         adversarial_prediction: The classes of ``adversarial`` by the network (n,).
-        distance: L2 distance from each image to its adversarial one, in float64 (n,); infinite where none was found.
+        distance: Distance from each image to its adversarial one, in float64 (n,); infinite where none was found.
         eps: The radii of the balls that were searched, in ascending order.
         seconds: Wall time.
+        norm: The norm of radii, distances and balls: that of the network.
     """
 
     images: Tensor
@@ -54,6 +56,7 @@ class Attack:
     distance: Tensor
     eps: tuple[float, ...]
     seconds: float
+    norm: Norm
 
     @property
     def n(self) -> int:
@@ -90,7 +93,7 @@ def attack(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    eps: Sequence[float] = RADII,
+    eps: Sequence[float] | None = None,
     *,
     method: str = "pgd",
     steps: int = 100,
@@ -111,7 +114,7 @@ def attack(
         model: A network that :func:`~sll_zoo.certify` accepts; it is not changed.
         images: (n, channels, height, width), float32 or float64, in [0, 1].
         labels: Their classes (n,).
-        eps: L2 radii in pixels of [0, 1].
+        eps: Radii in pixels of [0, 1], in the network's norm; by default ``RADII_IN`` of this norm.
         method: How the balls of ``eps`` are searched: ``pgd``, or ``autoattack``, which is APGD-CE, APGD-T, FAB-T and Square, and
             needs the extra ``sll-zoo[attack]``. Each image's own radius, which AutoAttack cannot take, is searched by PGD.
         steps: Gradient steps of a run of PGD.
@@ -137,10 +140,11 @@ def attack(
         (False, True)
     """
     start = time.perf_counter()
-    radii = _checked_radii(eps)
+    norm = norm_of(model)
+    radii = _checked_radii(RADII_IN[norm] if eps is None else eps)
     _check_counts(steps=steps, restarts=restarts, batch_size=batch_size)
-    ascend = partial(pgd, steps=steps, restarts=restarts, generator=torch.Generator().manual_seed(seed))
-    search = _search(method, ascend, seed)
+    ascend = partial(pgd, norm=norm, steps=steps, restarts=restarts, generator=torch.Generator().manual_seed(seed))
+    search = _search(method, ascend, norm, seed)
     check_images(images)
     network = evaluation_form(model)
     searched = copy.deepcopy(network.network if isinstance(network, FrozenNetwork) else network).float()
@@ -148,8 +152,8 @@ def attack(
     images = images.to(radius.device, torch.float64)
     labels = _checked_labels(labels, images, network).to(radius.device)
 
-    # An infinite radius (no other class can win) is cut to the diagonal of [0, 1]: no image is farther away.
-    own = (JUST_BELOW * radius).clamp_max(math.sqrt(images[0].numel()))
+    # An infinite radius (no other class can win) is cut to the diameter of [0, 1]^d: no image is farther away.
+    own = (JUST_BELOW * radius).clamp_max(diameter(images.shape[1:], norm))
     correct = prediction == labels
     beyond = [torch.full_like(radius, value).where(correct & (value > own), 0) for value in radii]
     balls = [(ascend, own), *((search, ball) for ball in beyond)]
@@ -160,12 +164,12 @@ def attack(
         if len(todo):
             with full_precision(images.device.type):
                 found = find(searched, images[todo].float(), prediction[todo], ball[todo].float()).to(images)
-            found = project(found, images[todo], ball[todo])
-            found, classes, distances = _verified(network, images[todo], prediction[todo], found)
+            found = project(found, images[todo], ball[todo], norm)
+            found, classes, distances = _verified(network, images[todo], prediction[todo], found, norm)
             closer = distances < distance[todo]
             at = todo[closer]
             adversarial[at], new[at], distance[at] = found[closer], classes[closer], distances[closer]
-    return Attack(images, labels, prediction, radius, adversarial, new, distance, radii, time.perf_counter() - start)
+    return Attack(images, labels, prediction, radius, adversarial, new, distance, radii, time.perf_counter() - start, norm)
 
 
 def _certified(network: nn.Module, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
@@ -175,23 +179,23 @@ def _certified(network: nn.Module, images: Tensor, batch_size: int) -> tuple[Ten
     return prediction, torch.cat([certificate.radius for certificate in certificates])
 
 
-def _verified(network: nn.Module, images: Tensor, prediction: Tensor, found: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _verified(network: nn.Module, images: Tensor, prediction: Tensor, found: Tensor, norm: Norm) -> tuple[Tensor, Tensor, Tensor]:
     """Return ``found``, points of another class moved back by bisection, with classes and distances, infinite for the rest."""
     broken = network(found).argmax(1) != prediction
     if broken.any():
         found[broken] = bisect_to_boundary(network, images[broken], prediction[broken], found[broken])
     classes = network(found).argmax(1)
-    distances = (found - images).flatten(1).norm(dim=1)
+    distances = lengths(found - images, norm)
     return found, classes, distances.where(classes != prediction, torch.inf)
 
 
-def _search(method: str, ascend: Search, seed: int) -> Search:
+def _search(method: str, ascend: Search, norm: Norm, seed: int) -> Search:
     if method not in METHODS:
         raise ConfigError(f"method={method!r}", f"choose one of {', '.join(METHODS)}")
     if method == "pgd":
         return ascend
     require_autoattack()
-    return partial(autoattack, seed=seed)
+    return partial(autoattack, norm=norm, seed=seed)
 
 
 def _checked_radii(eps: Sequence[float]) -> tuple[float, ...]:

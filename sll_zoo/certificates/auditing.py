@@ -6,16 +6,17 @@ import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.certificates.bounds import SLACK, lipschitz_estimate, lipschitz_upper_bound, reference, unit_rows
+from sll_zoo.certificates.bounds import SLACK, lipschitz_estimate, lipschitz_upper_bound, reference, unit_rows_distances
 from sll_zoo.errors import InputError
 from sll_zoo.files import json_number
 from sll_zoo.functional.finite import not_finite
-from sll_zoo.layers import FAMILIES, UnitRowsLinear, fold
+from sll_zoo.functional.norms import Norm, norm_label, norm_of
+from sll_zoo.layers import FAMILIES, HEADS, SortHead, UnitRowsLinear, fold
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.chain import Call, Trace, random_images, trace
 from sll_zoo.models.structure import attachments
@@ -31,8 +32,8 @@ class LayerAudit:
         family: Its family, empty for layers that belong to none.
         t: Description of that family's T.
         shape: Shape of its weight, empty without one.
-        margin: 1 − λ_max(T^{-1/2} WᵀW T^{-1/2}), or 1 − ‖W̃‖ of a linear map; NaN where neither applies.
-        upper_bound: Proved bound of the Lipschitz constant in L2; infinite where there is no proof.
+        margin: 1 − λ_max(T^{-1/2} WᵀW T^{-1/2}), 1 − ‖W̃‖ of a linear map, or 1 − Σ wᵢ of sorted distances; NaN otherwise.
+        upper_bound: Proved bound of the Lipschitz constant in the network's norm; infinite where there is no proof.
         lower_bound: The largest gain that a search found.
         problem: What is wrong, empty if nothing is.
     """
@@ -61,17 +62,25 @@ class Audit:
         layers: One entry a layer, in order of execution.
         constant: Product of the upper bounds of all layers before the head: a bound for the features.
         pairwise: Smallest and largest constant of the difference of two logits; NaN without logits.
+        norm: The norm of all bounds and constants.
     """
 
     layers: tuple[LayerAudit, ...]
     constant: float
     pairwise: tuple[float, float]
+    norm: Norm
 
     def to_dict(self) -> dict[str, Any]:
         """Return the audit in JSON's types, with null for NaN and infinity."""
         rows = [{key: json_number(value) for key, value in (vars(layer) | {"gap": layer.gap}).items()} for layer in self.layers]
         pairwise = [json_number(value) for value in self.pairwise]
-        return {"layers": rows, "constant": json_number(self.constant), "pairwise": pairwise, "problems": self.problems}
+        return {
+            "norm": norm_label(self.norm),
+            "layers": rows,
+            "constant": json_number(self.constant),
+            "pairwise": pairwise,
+            "problems": self.problems,
+        }
 
     @property
     def problems(self) -> list[str]:
@@ -100,18 +109,20 @@ def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[A
             f"auditing a {type(model).__name__}", "give a network of create_model, or a LipschitzClassifier of yours"
         )
     model = copy.deepcopy(model).double().eval().requires_grad_(False)
+    norm = norm_of(model)
     traced = trace(model, random_images(model, 2))
     broken = _broken_links(model, traced)
-    claimed = model.head.pairwise_lipschitz() if isinstance(model.head, UnitRowsLinear) else torch.full((1, 1), torch.nan)
+    has_logits = isinstance(model.head, HEADS[norm])
+    claimed = cast("UnitRowsLinear", model.head).pairwise_lipschitz() if has_logits else torch.full((1, 1), torch.nan)
     found = []
     for call in progress(traced.calls):
-        layer = _audit_layer(call, model.config.family, claimed)
+        layer = _audit_layer(call, model.config.family, norm, claimed)
         found.append(broken.pop(call.name) if call.name in broken and not layer.problem else layer)
     found.extend(broken.values())
     constant = math.prod(layer.upper_bound for layer in found if layer.name != "head")
     constants = claimed[~torch.eye(len(claimed), dtype=torch.bool)]
     pairwise = (constants.min().item(), constants.max().item()) if len(constants) else (float("nan"),) * 2
-    return Audit(tuple(found), constant, pairwise)
+    return Audit(tuple(found), constant, pairwise, norm)
 
 
 def _broken_links(model: LipschitzClassifier, traced: Trace) -> dict[str, LayerAudit]:
@@ -133,16 +144,17 @@ def _broken_links(model: LipschitzClassifier, traced: Trace) -> dict[str, LayerA
     return broken
 
 
-def _audit_layer(call: Call, family: str, claimed: Tensor) -> LayerAudit:
+def _audit_layer(call: Call, family: str, norm: Norm, claimed: Tensor) -> LayerAudit:
     """Return the audit of one layer; ``claimed`` are the constants that the network states for its logits."""
     name, layer, x, _ = call
-    known = isinstance(layer, FAMILIES[family].classes)
+    made = FAMILIES.get(family)
+    known = made is not None and isinstance(layer, made.classes)
     weight = getattr(layer, "weight", None)
     about = LayerAudit(
         name=name,
         kind=type(layer).__name__,
         family=family if known else "",
-        t=FAMILIES[family].t if known else "",
+        t=made.t if made is not None and known else "",
         shape=() if weight is None else tuple(weight.shape),
     )
     if isinstance(layer, UnitRowsLinear) and name != "head":
@@ -150,17 +162,19 @@ def _audit_layer(call: Call, family: str, claimed: Tensor) -> LayerAudit:
     if broken := not_finite(layer.state_dict()):
         return replace(about, problem=f"NaN or infinity in {broken[0]}")
     folded = fold(layer, size=(x.shape[2], x.shape[3]) if x.ndim == 4 else None)
-    margin, upper = lipschitz_upper_bound(folded, x)
-    lower = lipschitz_estimate(folded, x)
+    margin, upper = lipschitz_upper_bound(folded, x, norm)
+    lower = lipschitz_estimate(folded, x, norm)
     problem = ""
     if upper == float("inf"):
         problem = "a layer of this kind has no proof of being 1-Lipschitz"
     elif not _agree(layer, folded, torch.cat([x, 100 * x])):
         problem = "it computes something else than its formula, or than its folded form, on which certificates rest"
     elif isinstance(layer, UnitRowsLinear):
-        problem = _problem_of_head(layer, claimed)
+        problem = _problem_of_head(unit_rows_distances(layer.weight), claimed)
     elif max(upper, lower) > 1 + SLACK:
         problem = f"its constant is between {lower:.6g} and {upper:.6g}, above 1"
+    elif isinstance(layer, SortHead):
+        problem = _problem_of_head(2 * upper * (1 - torch.eye(len(claimed))), claimed)
     return replace(about, margin=margin, upper_bound=upper, lower_bound=lower, problem=problem)
 
 
@@ -171,10 +185,8 @@ def _agree(layer: nn.Module, folded: nn.Module, x: Tensor) -> bool:
     return all(torch.allclose(given, other, rtol=1e-9, atol=1e-9, equal_nan=True) for other in others)
 
 
-def _problem_of_head(head: UnitRowsLinear, claimed: Tensor) -> str:
-    """Return what is wrong with the constants of the head, or nothing."""
-    rows = unit_rows(head.weight)
-    constants = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+def _problem_of_head(constants: Tensor, claimed: Tensor) -> str:
+    """Return what is wrong with the constants that a network states for its head, or nothing."""
     if not (claimed >= constants - SLACK).all():
         return "the constants that the network states for differences of logits are too small"
     return ""

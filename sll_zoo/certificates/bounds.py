@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import cast
 
 import torch
@@ -16,7 +17,8 @@ from torch.nn import functional as F
 from sll_zoo import layers as zoo_layers
 from sll_zoo.functional.activation import slope_restricted
 from sll_zoo.functional.convolution import frequencies, torus
-from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, Recurrent
+from sll_zoo.functional.norms import Norm, lengths
+from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, Recurrent, SortHead, SortLinear
 
 # Tolerance for the float64 rounding of eigenvalues near 1, which come from sums of some thousand products.
 SLACK = 1e-9
@@ -24,8 +26,8 @@ SLACK = 1e-9
 CLOSE = 1e-11
 # Steps of power iteration by which the matrix with the largest eigenvalue is guessed.
 STEPS = 8
-# Layers that are 1-Lipschitz whatever their parameters.
-NORM_ONE = (
+# Layers that are 1-Lipschitz in both norms whatever their parameters: they move, shift, fold or choose numbers.
+MOVING_AS_ONE = (
     nn.Identity,
     nn.Flatten,
     nn.ReLU,
@@ -38,23 +40,26 @@ NORM_ONE = (
     zoo_layers.CyclicShift,
     zoo_layers.WindowReverse,
     zoo_layers.MaxMin,
-    zoo_layers.Householder,
+    zoo_layers.MeanShift,
     zoo_layers.Absolute,
 )
+NORM_ONE: dict[Norm, tuple[type, ...]] = {"2": (*MOVING_AS_ONE, zoo_layers.Householder), "inf": MOVING_AS_ONE}
 
 
-def lipschitz_upper_bound(layer: nn.Module, x: Tensor) -> tuple[float, float]:
+def lipschitz_upper_bound(layer: nn.Module, x: Tensor, norm: Norm = "2") -> tuple[float, float]:
     """Return the margin of the condition and the proved upper bound of the constant, for inputs of the shape of ``x``.
 
     Args:
         layer: A layer in float64, folded if it can be.
         x: (batch, ...).
+        norm: The norm of inputs and outputs.
 
     Returns:
-        1 − λ_max(T^{-1/2} WᵀW T^{-1/2}) or 1 − ‖W̃‖, NaN where neither applies; and the bound, infinite where there is no proof.
+        1 − λ_max(T^{-1/2} WᵀW T^{-1/2}), 1 − ‖W̃‖ or 1 − Σ wᵢ, NaN where none applies; and the bound, infinite where there is no
+        proof in this norm.
     """
-    bound = UPPER_BOUNDS.get(type(layer))  # not for a subclass, which may compute anything
-    return bound(layer, x) if bound else (float("nan"), 1.0 if type(layer) in NORM_ONE else float("inf"))
+    bound = UPPER_BOUNDS[norm].get(type(layer))  # not for a subclass, which may compute anything
+    return bound(layer, x) if bound else (float("nan"), 1.0 if type(layer) in NORM_ONE[norm] else float("inf"))
 
 
 def _residual_bound(layer: FoldedResidual, x: Tensor) -> tuple[float, float]:
@@ -107,19 +112,28 @@ def _recurrent_bound(layer: Recurrent, x: Tensor) -> tuple[float, float]:
     return margin, float(constant ** x.shape[2])
 
 
+def _sort_bound(layer: SortLinear, _: Tensor) -> tuple[float, float]:
+    """Bound a weighted sum of sorted distances, 1-Lipschitz each, by the exact sum of the weights, without any slack."""
+    total = sum(abs(Fraction(weight)) for weight in layer.order_weights().tolist())
+    return float(1 - total), 1.0 if total <= 1 else float(total)
+
+
 def _norm(norm: float) -> tuple[float, float]:
     return 1 - norm, norm if norm > 1 + SLACK else 1.0
 
 
-UPPER_BOUNDS: dict[type, Callable[..., tuple[float, float]]] = {
-    FoldedResidual: _residual_bound,
-    FoldedLinearForm: _linear_bound,
-    FoldedCircular: _circular_bound,
-    FoldedSandwich: _sandwich_bound,
-    Recurrent: _recurrent_bound,
-    zoo_layers.UnitRowsLinear: _head_bound,
-    zoo_layers.NormOneAvgPool2d: _pool_bound,
-    nn.AdaptiveMaxPool2d: _max_pool_bound,
+UPPER_BOUNDS: dict[Norm, dict[type, Callable[..., tuple[float, float]]]] = {
+    "2": {
+        FoldedResidual: _residual_bound,
+        FoldedLinearForm: _linear_bound,
+        FoldedCircular: _circular_bound,
+        FoldedSandwich: _sandwich_bound,
+        Recurrent: _recurrent_bound,
+        zoo_layers.UnitRowsLinear: _head_bound,
+        zoo_layers.NormOneAvgPool2d: _pool_bound,
+        nn.AdaptiveMaxPool2d: _max_pool_bound,
+    },
+    "inf": {SortLinear: _sort_bound, SortHead: _sort_bound, nn.AdaptiveMaxPool2d: _max_pool_bound},
 }
 
 
@@ -127,6 +141,13 @@ def unit_rows(weight: Tensor) -> Tensor:
     """Return a matrix with its rows divided by their norms; rows of zeros stay."""
     norms: Tensor = torch.linalg.vector_norm(weight, dim=1, keepdim=True)
     return weight / torch.where(norms > 0, norms, 1.0)
+
+
+def unit_rows_distances(weight: Tensor) -> Tensor:
+    """Return the L2 distances between the rows of a matrix divided by their norms."""
+    rows = unit_rows(weight)
+    distances: Tensor = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+    return distances
 
 
 def _largest_ratio(weight: Tensor, inverse_t: Tensor, x: Tensor, padding_mode: str) -> float:
@@ -188,6 +209,10 @@ def reference(layer: nn.Module, x: Tensor) -> Tensor | None:
         return math.sqrt(2) * _moved(a, psi * hidden.clamp_min(0))
     if isinstance(layer, Recurrent):
         return _last_state(layer, x)
+    if isinstance(layer, SortLinear):
+        powers = layer.rho ** torch.arange(x.shape[1], dtype=x.dtype)
+        values = [(x + row).abs().sort(1, descending=True).values @ powers for row in layer.weight]
+        return torch.stack(values, 1) * (layer.rho - 1 if isinstance(layer, SortHead) else 1 - layer.rho)
     return None
 
 
@@ -223,12 +248,15 @@ def _along_channels(values: Tensor | None, x: Tensor) -> Tensor | float:
     return 0.0 if values is None else values.view(-1, *(1,) * (x.ndim - 2))
 
 
-def lipschitz_estimate(layer: nn.Module, x: Tensor, steps: int = 20) -> float:
+def lipschitz_estimate(layer: nn.Module, x: Tensor, norm: Norm = "2", steps: int = 20) -> float:
     """Return the largest gain that power iteration on the Jacobian finds at the inputs ``x``: a lower bound of the constant.
+
+    In L∞ each step turns a direction into signs, and looks at the output that moves most: Boyd's iteration for operator norms.
 
     Args:
         layer: A layer in float64.
         x: (batch, ...).
+        norm: The norm of inputs and outputs.
         steps: Number of steps of power iteration.
     """
     direction = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
@@ -243,9 +271,12 @@ def lipschitz_estimate(layer: nn.Module, x: Tensor, steps: int = 20) -> float:
         if not pulled.requires_grad:
             return 0.0
     for _ in range(steps):
-        direction = direction / direction.flatten(1).norm(dim=1).clamp_min(1e-300).view(-1, *(1,) * (x.ndim - 1))
+        sizes = lengths(direction, "2").clamp_min(1e-300).view(-1, *(1,) * (x.ndim - 1))
+        direction = direction / sizes if norm == "2" else direction.sign()
         # Jᵀu is linear in u, and its derivative by u gives products with J.
         (pushed,) = torch.autograd.grad(pulled, cotangent, direction, retain_graph=True)
-        gain = pushed.flatten(1).norm(dim=1).max()
+        gain = torch.maximum(gain, lengths(pushed, norm).max())
+        if norm == "inf":
+            pushed = pushed * (pushed.abs() == pushed.abs().flatten(1).amax(1).view(-1, *(1,) * (pushed.ndim - 1)))
         (direction,) = torch.autograd.grad(y, x, pushed, retain_graph=True)
     return float(gain)

@@ -1,4 +1,4 @@
-"""Certificates: for each image, the prediction and the L2 radius within which it is proved not to change."""
+"""Certificates: for each image, the prediction and the radius within which it is proved not to change."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from torch import Tensor, nn
 from sll_zoo.certificates.soundness import FrozenNetwork, freeze, sound_radius
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import certified_radius, check_constants
-from sll_zoo.layers import is_folded
+from sll_zoo.functional.norms import Norm, norm_of
+from sll_zoo.layers import MeanShift, SortLinear, is_folded
 from sll_zoo.layers.folding import fold_what_fits
 from sll_zoo.layers.seal import Sealed, require_intact
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.structure import require_structure
+
+# Layers that compute something else in train mode than what is certified.
+OTHER_IN_TRAINING = (SortLinear, MeanShift)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,25 +28,27 @@ class Certificate:
 
     Attributes:
         prediction: The class of each image, (batch,).
-        radius: In float64, (batch,): no image in [0, 1] closer than this in L2, in pixels of [0, 1], has another class.
+        radius: In float64, (batch,): no image in [0, 1] closer than this in ``norm``, in pixels of [0, 1], has another class.
         slack: In float64, (batch,): what was subtracted from the radius for rounding; 0 without ``sound``.
+        norm: The norm of radius and slack, that of the network: ``"2"`` or ``"inf"``.
     """
 
     prediction: Tensor
     radius: Tensor
     slack: Tensor
+    norm: Norm
 
 
 @torch.no_grad()
 def certify(model: nn.Module, images: Tensor, sound: bool = False) -> Certificate:
-    """Return the largest L2 radius that the network's Lipschitz constants prove for each image.
+    """Return the largest radius that the network's Lipschitz constants prove for each image, in the norm of these constants.
 
     The network is evaluated in float64 on its stored weights, whatever the dtype it came in: T, logits and constants alike. To
     certify many batches, fold once: ``certify(sll_zoo.fold(model, torch.float64), images)``; or freeze once, for sound radii.
 
     Args:
-        model: A network with ``pairwise_lipschitz()``, (classes, classes): L[i, j] is the Lipschitz constant in L2 of logit i −
-            logit j. Those of :func:`~sll_zoo.create_model`, or your own.
+        model: A network with ``pairwise_lipschitz()``, (classes, classes): L[i, j] is the Lipschitz constant of logit i −
+            logit j. Those of :func:`~sll_zoo.create_model`, or your own, which is one in L∞ if it says ``norm = "inf"``.
         images: (batch, channels, height, width), float32 or float64, in [0, 1]. Never normalised: the model does that.
         sound: Whether the radius holds for the network as it is executed, with every rounding error, and for every real-valued
             perturbation. The network that is executed is :func:`~sll_zoo.freeze` of ``model``, in float64 unless you froze it
@@ -78,10 +84,10 @@ def certificate_of(network: nn.Module, images: Tensor) -> Certificate:
     images = images.to(constants.device, torch.float64)
     logits: Tensor = network(images)
     if isinstance(network, FrozenNetwork):
-        return Certificate(*sound_radius(network, images, logits))
+        return Certificate(*sound_radius(network, images, logits), network.norm)
     check_constants(constants, logits.shape[1])
     prediction, radius = certified_radius(logits, constants)
-    return Certificate(prediction, radius, torch.zeros_like(radius))
+    return Certificate(prediction, radius, torch.zeros_like(radius), norm_of(network))
 
 
 def _constants(network: Any) -> Tensor:
@@ -135,7 +141,7 @@ def _require_constants(model: nn.Module) -> None:
 
 def _check_model(model: nn.Module) -> None:
     """Raise InputError for a model that is not ready to be evaluated."""
-    if model.training:
+    if model.training or any(part.training for part in model.modules() if isinstance(part, OTHER_IN_TRAINING)):
         raise InputError("the model is in train mode", "call model.eval() first")
     tensors = [*model.parameters(), *model.buffers()]
     dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point() or tensor.is_complex()}

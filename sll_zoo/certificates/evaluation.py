@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from sll_zoo.certificates.certification import certificate_of, evaluation_form
 from sll_zoo.certificates.soundness import FrozenNetwork
 from sll_zoo.errors import InputError
-from sll_zoo.functional.certificate import RADII, certified_counts
+from sll_zoo.functional.certificate import RADII_IN, certified_counts
+from sll_zoo.functional.norms import Norm, norm_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +23,12 @@ class Evaluation:
     Attributes:
         label: Class (n,).
         prediction: Predicted class (n,).
-        proved: In float64 (n,): the L2 radius, in pixels of [0, 1], within which the prediction, right or wrong, cannot change.
+        proved: In float64 (n,): the radius, in pixels of [0, 1], within which the prediction, right or wrong, cannot change.
         slack: In float64 (n,): what was subtracted from the radius for rounding; 0 unless ``sound``.
-        counts: For each L2 radius in pixels of [0, 1], how many images are classified correctly throughout that ball.
+        counts: For each radius in pixels of [0, 1], how many images are classified correctly throughout that ball.
         sound: Whether the radii account for rounding.
         seconds: Wall time of the certification.
+        norm: The norm of all radii.
     """
 
     label: Tensor
@@ -36,6 +38,7 @@ class Evaluation:
     counts: dict[float, int]
     sound: bool
     seconds: float
+    norm: Norm = "2"
 
     @property
     def n(self) -> int:
@@ -69,14 +72,14 @@ class Evaluation:
 
 
 def evaluate(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], radii: Sequence[float] = RADII, sound: bool = False
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], radii: Sequence[float] | None = None, sound: bool = False
 ) -> Evaluation:
     """Certify every image of ``batches`` in float64, and count those certified at each radius.
 
     Args:
         model: A network that :func:`~sll_zoo.certify` accepts; it is not changed.
         batches: Pairs of images (b, channels, height, width) in [0, 1] and labels (b,).
-        radii: L2 radii in pixels of [0, 1].
+        radii: Radii in pixels of [0, 1], in the network's norm; by default ``RADII_IN`` of this norm.
         sound: Whether rounding is subtracted from each radius, as in ``certify(..., sound=True)``; always for a frozen network.
 
     Raises:
@@ -84,6 +87,8 @@ def evaluate(
     """
     start = time.perf_counter()
     network = evaluation_form(model, sound)
+    norm = norm_of(network)
+    radii = RADII_IN[norm] if radii is None else radii
     frozen = isinstance(network, FrozenNetwork)
     parts = []
     for images, labels in batches:
@@ -95,7 +100,7 @@ def evaluate(
     label, prediction, proved, slack = (torch.cat(part) for part in zip(*parts, strict=True))
     _, *counts = certified_counts(prediction, proved, label, [0.0, *radii]).tolist()
     return Evaluation(
-        label, prediction, proved, slack, dict(zip(radii, counts, strict=True)), frozen, time.perf_counter() - start
+        label, prediction, proved, slack, dict(zip(radii, counts, strict=True)), frozen, time.perf_counter() - start, norm
     )
 
 

@@ -17,7 +17,8 @@ from sll_zoo.certificates.auditing import audit
 from sll_zoo.certificates.evaluation import evaluate
 from sll_zoo.data import HeldOut, check_source, fingerprint, open_data
 from sll_zoo.errors import ConfigError
-from sll_zoo.functional.certificate import RADII
+from sll_zoo.functional.certificate import RADII_IN
+from sll_zoo.functional.norms import norm_label
 from sll_zoo.layers import FAMILIES
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.labels import label_names
@@ -32,7 +33,7 @@ from sll_zoo.zoo.factory import load
 from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.publishing.pull import locate
 from sll_zoo.zoo.publishing.recertify import recorded_images
-from sll_zoo.zoo.publishing.recording import record_attack, recording_folder, require_measured_on
+from sll_zoo.zoo.publishing.recording import record_attack, recording_folder, require_measured_at, require_measured_on
 from sll_zoo.zoo.records.record import read_records
 
 
@@ -99,12 +100,14 @@ def run_attack(
     record: bool,
 ) -> int:
     """Look for images that refute a certificate."""
-    radii = eps or RADII
     require_npz(out)
     if data:
         check_source(data)
-    folder = recording_folder(model, radii) if record else None
+    folder = recording_folder(model) if record else None
     network = (load(folder) if folder else create_model(model, pretrained=True)).eval().to(device)
+    radii = eps or RADII_IN[network.norm]
+    if folder:
+        require_measured_at(folder, radii)
     held_out = _held_out(model, network, data)
     if folder and data:
         require_measured_on(folder, held_out)
@@ -132,7 +135,8 @@ def run_audit(model: str, *, as_json: bool) -> int:
         print(json.dumps(found.to_dict(), indent=2))
         return bool(found.problems)
     family = network.config.family
-    print(f"family {family}, {FAMILIES[family].form} form")
+    form = f"{FAMILIES[family].form} form" if family in FAMILIES else "sorted distances"
+    print(f"family {family}, {form}, constants in {norm_label(found.norm)}")
     print(f"{'layer':14} {'kind':18} {'T':11} {'weight':18} {'margin':>9} {'proved':>9} {'found':>9} {'gap':>8}")
     for row in found.layers:
         shape = " x ".join(map(str, row.shape))

@@ -21,9 +21,9 @@ TRAINING = {
     "predict": "certify the held-out images with a checkpoint and write each one's class and radius",
 }
 RADII = (
-    "The file gives logits, and for each image the certified L2 radius in pixels of [0, 1]. The certificate is one of exact "
-    "arithmetic: in float64 the radii are those that `sll-zoo certify` measures; in float32 logits are rounded by about 1e-6 of "
-    "their size, which the radii do not account for."
+    "The file gives logits, and for each image the certified radius in pixels of [0, 1], in the norm that its metadata name. "
+    "The certificate is one of exact arithmetic: in float64 the radii are those that `sll-zoo certify` measures; in float32 "
+    "logits are rounded by about 1e-6 of their size, which the radii do not account for."
 )
 
 
@@ -137,7 +137,9 @@ def _add_measuring(commands: Any, typed: str) -> None:
     command.add_argument(
         "--method", choices=("pgd", "autoattack"), default="pgd", help="autoattack needs sll-zoo[attack] (%(default)s)"
     )
-    command.add_argument("--eps", type=radius, nargs="+", help="L2 radii such as 0.5 or 36/255 (the paper's four)")
+    command.add_argument(
+        "--eps", type=radius, nargs="+", help="radii in the model's norm, such as 0.5 or 36/255 (those of the literature)"
+    )
     command.add_argument("--steps", type=int, default=100, help="of a run of PGD (%(default)s)")
     command.add_argument("--restarts", type=int, default=5, help="runs of PGD (%(default)s)")
     command.add_argument("--out", type=Path, default="outputs/refuted.npz", help="where images that refute go (%(default)s)")

@@ -19,12 +19,13 @@ from sll_zoo.errors import ConfigError
 from sll_zoo.files import atomic_write
 from sll_zoo.functional.certificate import certified_radius
 from sll_zoo.functional.finite import require_finite
+from sll_zoo.functional.norms import norm_label
 from sll_zoo.layers import fold
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.labels import label_names
 
 RADIUS = (
-    "L2 distance in pixels of [0, 1] within which no image in [0, 1] has another class: a proof in exact arithmetic for the "
+    "{norm} distance in pixels of [0, 1] within which no image in [0, 1] has another class: a proof in exact arithmetic for the "
     "weights that weights_sha256 names. 0 where nothing is proved: at a tie, and for images with NaN or values outside [0, 1]."
 )
 ROUNDED = (
@@ -44,7 +45,7 @@ class Exported:
         num_classes: Number of logits.
         runtime: The runtime that loaded the file, and its version.
         error: The largest difference to the logits of PyTorch in float64, relative to the largest logit.
-        radius_error: The largest difference to the radii of :func:`~sll_zoo.certify`, L2 in pixels of [0, 1].
+        radius_error: The largest difference to the radii of :func:`~sll_zoo.certify`, in pixels of [0, 1].
         latency: Seconds for one image on the CPU, the median of ``runs``.
         runs: Number of timed runs.
         threads: Number of threads that the runtime was given.
@@ -92,9 +93,9 @@ def export(
     """Write a network as an ``.onnx`` or ``.pt2`` file that needs nothing of this package.
 
     T, the Cayley transforms and the head's norms are computed in float64 and stored. The file takes ``images`` (batch, channels,
-    height, width) in [0, 1], for any batch, and gives ``logits`` (batch, classes) and ``radius`` (batch,), L2 in pixels. It names
-    model, classes and sha256 of the weights: in ``metadata_props`` of ONNX, in ``metadata.json`` of ``torch.export``. Before it
-    appears under its name it is loaded by its runtime and compared with :func:`~sll_zoo.certify`.
+    height, width) in [0, 1], for any batch, and gives ``logits`` (batch, classes) and ``radius`` (batch,), in pixels. It names
+    model, norm, classes and sha256 of the weights: in ``metadata_props`` of ONNX, ``metadata.json`` of ``torch.export``. Before
+    it appears under its name it is loaded by its runtime and compared with :func:`~sll_zoo.certify`.
 
     Args:
         model: A network of the zoo with logits; it is not changed.
@@ -160,6 +161,7 @@ def _metadata(model: LipschitzClassifier, dtype: torch.dtype, name: str | None) 
         "weights_sha256": weights_sha256(model),
         "images": f"(batch, {shape}), {str(dtype).removeprefix('torch.')} in [0, 1], never normalised",
         "logits": f"(batch, {model.num_classes})",
-        "radius": RADIUS + (ROUNDED if dtype == torch.float32 else ""),
+        "norm": norm_label(model.norm),
+        "radius": RADIUS.format(norm=norm_label(model.norm)) + (ROUNDED if dtype == torch.float32 else ""),
         "sll_zoo": versions_of(["sll_zoo"])["sll_zoo"],
     }

@@ -1,4 +1,4 @@
-"""From logits to certified L2 radii, and from radii to counts.
+"""From logits to certified radii, in the norm of the Lipschitz constants, and from radii to counts.
 
 Reference: Lipschitz-margin certificates, Tsuzuku et al. 2018 (arXiv 1802.04034), with one constant for each pair of classes.
 """
@@ -13,9 +13,15 @@ from torch import Tensor
 
 from sll_zoo.compat import graph_is_captured
 from sll_zoo.errors import InputError
+from sll_zoo.functional.norms import Norm
 
-# The radii at which the SLL paper certifies: L2, in pixels of [0, 1].
-RADII = (36 / 255, 72 / 255, 108 / 255, 1.0)
+# The radii at which the literature certifies, in pixels of [0, 1]: those of the SLL paper in L2; in L∞ those for CIFAR, and those
+# for MNIST.
+RADII_IN: dict[Norm, tuple[float, ...]] = {
+    "2": (36 / 255, 72 / 255, 108 / 255, 1.0),
+    "inf": (2 / 255, 8 / 255, 0.1, 0.2, 0.3),
+}
+RADII = RADII_IN["2"]
 # Logits that differ by less than TIE units of rounding count as tied: a matrix product may give two equal rows of a head logits
 # that differ by a few units in the last place.
 TIE = 64
@@ -26,14 +32,14 @@ ASYMMETRY = 1e-6
 
 
 def radius_label(eps: float) -> str:
-    """Return how the literature writes a radius: ``36/255`` for 0.1412, ``1`` for 1.
+    """Return how the literature writes a radius: ``36/255`` for 0.1412, ``1`` for 1, and ``0.2`` for 0.2, which is 51/255.
 
     Example:
-        >>> [radius_label(eps) for eps in (36 / 255, 1.0, 0.3)]
-        ['36/255', '1', '0.3']
+        >>> [radius_label(eps) for eps in (36 / 255, 1.0, 0.2)]
+        ['36/255', '1', '0.2']
     """
-    levels = 255 * eps
-    return f"{levels:.0f}/255" if eps % 1 and abs(levels - round(levels)) < 1e-9 else f"{eps:.4g}"
+    levels, tenths = 255 * eps, 10 * eps
+    return f"{levels:.0f}/255" if tenths % 1 and abs(levels - round(levels)) < 1e-9 else f"{eps:.4g}"
 
 
 def certified_radius(
@@ -49,7 +55,7 @@ def certified_radius(
         pairwise_lipschitz: L, (classes, classes), or one number for all pairs.
 
     Returns:
-        Prediction (batch,) and radius (batch,), in float64, L2 in the units of the input. A tie has radius 0, and so have logits
+        Prediction (batch,) and radius (batch,), in float64, in the units of the input. A tie has radius 0, and so have logits
         that differ by no more than their own rounding, logits that are not finite, and constants that are negative or NaN. Where
         no other class can overtake (L_yj = 0 with a positive margin, or a single class) the radius is infinite.
 

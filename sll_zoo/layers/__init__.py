@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, cast
 
 from torch import nn
 
+from sll_zoo.functional.norms import Norm
 from sll_zoo.layers.activation import Absolute, Householder, MaxMin
 from sll_zoo.layers.aol import AOLConv2d, AOLLinear
 from sll_zoo.layers.bro import BROConv2d, BROLinear
@@ -24,6 +25,7 @@ from sll_zoo.layers.residual import FoldedResidual, ResidualStack
 from sll_zoo.layers.sandwich import FoldedSandwich, SandwichConv2d, SandwichLinear
 from sll_zoo.layers.shape import Center, NormOneAvgPool2d, PadChannels, PixelUnshuffle, TruncateChannels
 from sll_zoo.layers.sll import SLLConv2d, SLLLinear
+from sll_zoo.layers.sortnet import MeanShift, SortHead, SortLinear
 from sll_zoo.layers.spectral import SpectralConv2d, SpectralLinear
 from sll_zoo.layers.windows import CyclicShift, WindowPartition, WindowReverse
 
@@ -76,9 +78,12 @@ FAMILIES = {
     "bro": Family("linear", "full, WᵀW", BROConv2d, BROLinear),
     "sandwich": Family("sandwich", "complete", SandwichConv2d, SandwichLinear),
 }
+# The head of a network in each norm: its logits have known Lipschitz constants.
+HEADS: dict[Norm, type[UnitRowsLinear] | type[SortHead]] = {"2": UnitRowsLinear, "inf": SortHead}
 
 __all__ = [
     "FAMILIES",
+    "HEADS",
     "AOLConv2d",
     "AOLLinear",
     "Absolute",
@@ -98,6 +103,7 @@ __all__ = [
     "LiResLinear",
     "LipschitzRNNCell",
     "MaxMin",
+    "MeanShift",
     "NormOneAvgPool2d",
     "OrthogonalConv2d",
     "OrthogonalLinear",
@@ -110,6 +116,8 @@ __all__ = [
     "SLLLinear",
     "SandwichConv2d",
     "SandwichLinear",
+    "SortHead",
+    "SortLinear",
     "SpectralConv2d",
     "SpectralLinear",
     "TruncateChannels",

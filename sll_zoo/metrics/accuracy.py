@@ -9,17 +9,20 @@ import torch
 from torch import Tensor
 
 from sll_zoo.errors import ConfigError
-from sll_zoo.functional.certificate import RADII, certified_at, radius_label
+from sll_zoo.functional.certificate import RADII_IN, certified_at, radius_label
+from sll_zoo.functional.norms import Norm, norm_label
 from sll_zoo.metrics.base import Average, CertificateMetric
 
 
 class CertifiedAccuracy(CertificateMetric):
-    """The fraction of images that are classified correctly throughout an L2 ball; also called CRA or VRA.
+    """The fraction of images that are classified correctly throughout a ball; also called CRA or VRA.
 
     Args:
-        radii: L2 radii in the units of the input (pixels of [0, 1]), any number in one pass; 0 is clean accuracy.
+        radii: Radii in the units of the input (pixels of [0, 1]), any number in one pass; 0 is clean accuracy. By default
+            ``RADII_IN`` of the norm.
         average: As in :class:`CertificateMetric`.
         num_classes: As in :class:`CertificateMetric`.
+        norm: As in :class:`CertificateMetric`.
         **kwargs: Those of ``torchmetrics.Metric``.
 
     Raises:
@@ -39,10 +42,15 @@ class CertifiedAccuracy(CertificateMetric):
     total: Tensor
 
     def __init__(
-        self, radii: Sequence[float] = RADII, average: Average = "micro", num_classes: int | None = None, **kwargs: Any
+        self,
+        radii: Sequence[float] | None = None,
+        average: Average = "micro",
+        num_classes: int | None = None,
+        norm: Norm = "2",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(average, num_classes, **kwargs)
-        self.radii = tuple(float(eps) for eps in radii)
+        super().__init__(average, num_classes, norm, **kwargs)
+        self.radii = tuple(float(eps) for eps in (RADII_IN[norm] if radii is None else radii))
         if not self.radii or not all(0 <= eps < float("inf") for eps in self.radii):
             raise ConfigError(f"radii={self.radii}", "give at least one radius, finite and not negative")
         self.add_state("certified", torch.zeros(self.groups, len(self.radii), dtype=torch.long), dist_reduce_fx="sum")
@@ -68,7 +76,8 @@ class CertifiedAccuracy(CertificateMetric):
 
     def _by_radius(self, values: Tensor) -> dict[str, Tensor]:
         columns = values.reshape(-1, len(self.radii)).unbind(1)
-        return {f"ε = {radius_label(eps)}": column.squeeze(0) for eps, column in zip(self.radii, columns, strict=True)}
+        norm = norm_label(self.norm)
+        return {f"{norm}, ε = {radius_label(eps)}": column.squeeze(0) for eps, column in zip(self.radii, columns, strict=True)}
 
     def _count(self, target: Tensor, correct: Tensor, radius: Tensor) -> None:
         group, hits = self._group(target), certified_at(correct, radius, self.radii)

@@ -13,6 +13,7 @@ from torchmetrics import Metric
 
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.functional.certificate import certified_radius, check_constants, largest_magnitude
+from sll_zoo.functional.norms import Norm, common_norm, require_norm
 
 Average = Literal["micro", "macro"] | None
 LOGIT_DTYPES = (torch.float32, torch.float64)
@@ -26,10 +27,12 @@ class CertificateMetric(Metric):
         average: ``"micro"`` counts every image alike; ``"macro"`` is the mean over the classes that have images; ``None`` gives
             one value for each class, NaN for those without images.
         num_classes: Number of classes; needed for ``"macro"`` and ``None``.
+        norm: Norm of the radii, that of the networks whose logits are counted: ``"2"`` or ``"inf"``.
         **kwargs: Those of ``torchmetrics.Metric``.
 
     Raises:
         ConfigError: Another average, or no number of classes where one is needed.
+        InputError: Another norm.
     """
 
     is_differentiable = False
@@ -37,8 +40,9 @@ class CertificateMetric(Metric):
     full_state_update = False
     plot_lower_bound = 0.0
 
-    def __init__(self, average: Average = "micro", num_classes: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, average: Average = "micro", num_classes: int | None = None, norm: Norm = "2", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.norm = require_norm(norm, type(self).__name__)
         if average not in ("micro", "macro", None):
             raise ConfigError(f"average={average!r}", "choose 'micro', 'macro' or None")
         if average != "micro" and (num_classes is None or num_classes < 1):
@@ -47,18 +51,20 @@ class CertificateMetric(Metric):
         self.num_classes = num_classes
         self.groups = 1 if average == "micro" else int(num_classes or 1)
 
-    def update(self, logits: Tensor, target: Tensor, pairwise_lipschitz: Tensor | float) -> None:
+    def update(self, logits: Tensor, target: Tensor, pairwise_lipschitz: Tensor | float, norm: Norm = "2") -> None:
         """Count a batch.
 
         Args:
             logits: (batch, classes), float32 or float64. A row that is not finite counts as wrong.
             target: Class indices (batch,).
             pairwise_lipschitz: Lipschitz constants of the logit differences, (classes, classes) or one number for all pairs.
+            norm: The norm of these constants, ``model.norm``.
 
         Raises:
-            InputError: Shapes, dtypes or devices that do not fit, labels that are no class, constants that are negative, not
-                finite or not symmetric. Nothing of the batch has been counted then.
+            InputError: Another norm than the metric's, shapes, dtypes or devices that do not fit, labels that are no class,
+                constants that are negative, not finite or not symmetric. Nothing of the batch has been counted then.
         """
+        common_norm([self.norm, norm])
         self._check(logits, target, pairwise_lipschitz)
         constants = torch.as_tensor(pairwise_lipschitz, dtype=torch.float64, device=logits.device)
         check_constants(constants, logits.shape[1])

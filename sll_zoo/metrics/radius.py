@@ -15,6 +15,7 @@ from torchmetrics.utilities.data import dim_zero_cat
 from torchmetrics.utilities.plot import plot_curve
 
 from sll_zoo.errors import ConfigError
+from sll_zoo.functional.norms import Norm, norm_label
 from sll_zoo.metrics.base import Average, CertificateMetric
 
 # A misclassified image counts with this radius: below every true one.
@@ -33,8 +34,8 @@ class RadiusMetric(CertificateMetric):
     bits: list[Tensor]
     target: list[Tensor]
 
-    def __init__(self, average: Average = "micro", num_classes: int | None = None, **kwargs: Any) -> None:
-        super().__init__(average, num_classes, **kwargs)
+    def __init__(self, average: Average = "micro", num_classes: int | None = None, norm: Norm = "2", **kwargs: Any) -> None:
+        super().__init__(average, num_classes, norm, **kwargs)
         self.add_state("bits", [], dist_reduce_fx="cat")
         self.add_state("target", [], dist_reduce_fx="cat")
 
@@ -63,12 +64,13 @@ class MeanCertifiedRadius(RadiusMetric):
     The sum is exact and rounded once, so it is the same on any number of processes and for any order of the images.
 
     A radius can be infinite (constants of 0, a single class). Then the mean is infinite, too, with a warning; ``cap`` makes it
-    finite. No two images of d values in [0, 1] are further apart than √d, so that a cap of √d loses nothing.
+    finite. No two images of d values in [0, 1] are further apart than √d in L2 and 1 in L∞, so that such a cap loses nothing.
 
     Args:
         cap: Radii above this count as this, in the units of the input.
         average: As in :class:`~sll_zoo.metrics.base.CertificateMetric`.
         num_classes: As there.
+        norm: As there.
         **kwargs: Those of ``torchmetrics.Metric``.
 
     Raises:
@@ -82,8 +84,15 @@ class MeanCertifiedRadius(RadiusMetric):
         0.5
     """
 
-    def __init__(self, cap: float = math.inf, average: Average = "micro", num_classes: int | None = None, **kwargs: Any) -> None:
-        super().__init__(average, num_classes, **kwargs)
+    def __init__(
+        self,
+        cap: float = math.inf,
+        average: Average = "micro",
+        num_classes: int | None = None,
+        norm: Norm = "2",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(average, num_classes, norm, **kwargs)
         if not cap > 0:
             raise ConfigError(f"cap={cap}", "give a positive radius, for example the diameter of the images")
         self.cap = float(cap)
@@ -108,6 +117,7 @@ class CertifiedAccuracyCurve(RadiusMetric):
     Args:
         average: As in :class:`~sll_zoo.metrics.base.CertificateMetric`; ``None`` gives lists, a curve for each class.
         num_classes: As there.
+        norm: As there.
         **kwargs: Those of ``torchmetrics.Metric``.
 
     Example:
@@ -139,7 +149,7 @@ class CertifiedAccuracyCurve(RadiusMetric):
     def plot(self, val: Curve | None = None, ax: Any = None) -> Any:
         """Draw the staircase, or one for each class; see :meth:`CertificateMetric.plot`. Curves over time are not supported."""
         radii, accuracy = self.compute() if val is None else val
-        labels = ("L2 radius", "certified accuracy")
+        labels = (f"{norm_label(self.norm)} radius", "certified accuracy")
         if isinstance(radii, Tensor) and isinstance(accuracy, Tensor):
             curve: Any = _corners(radii, accuracy)
         else:

@@ -1,10 +1,11 @@
 """Networks: a immutable configuration for each, and the class that builds the network from it."""
 
 from sll_zoo.models.classifier import LipschitzClassifier
-from sll_zoo.models.config import LipConvNetConfig, LipNetConfig, LipRNNConfig, NetworkConfig
-from sll_zoo.models.lipconvnet import LipConvNet
-from sll_zoo.models.lipnet import LipNet
-from sll_zoo.models.liprnn import LipRNN
+from sll_zoo.models.config import NetworkConfig
+from sll_zoo.models.lipconvnet import LipConvNet, LipConvNetConfig
+from sll_zoo.models.lipnet import LipNet, LipNetConfig
+from sll_zoo.models.liprnn import LipRNN, LipRNNConfig
+from sll_zoo.models.sortnet import SortNet, SortNetConfig
 
 
 def build(config: NetworkConfig) -> LipschitzClassifier:
@@ -13,6 +14,8 @@ def build(config: NetworkConfig) -> LipschitzClassifier:
         return LipNet(config)
     if isinstance(config, LipRNNConfig):
         return LipRNN(config)
+    if isinstance(config, SortNetConfig):
+        return SortNet(config)
     assert isinstance(config, LipConvNetConfig)  # noqa: S101 - there is no other
     return LipConvNet(config)
 
@@ -26,5 +29,7 @@ __all__ = [
     "LipRNNConfig",
     "LipschitzClassifier",
     "NetworkConfig",
+    "SortNet",
+    "SortNetConfig",
     "build",
 ]

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sll_zoo.compat import graph_is_captured
 from sll_zoo.errors import ConfigError, InputError
-from sll_zoo.layers import FAMILIES, Center, ResidualStack, UnitRowsLinear
+from sll_zoo.functional.norms import Norm
+from sll_zoo.layers import FAMILIES, HEADS, Center, ResidualStack, UnitRowsLinear
 from sll_zoo.layers.seal import require_intact
 from sll_zoo.models.config import NetworkConfig
 
 
 class LipschitzClassifier(nn.Module):
-    """A classifier whose features are a 1-Lipschitz function of the image, in L2.
+    """A classifier whose features are a 1-Lipschitz function of the image, in the norm that its class states.
 
     It takes images in [0, 1] and subtracts its own mean, so that every radius is in pixels. A subclass defines :meth:`enter`,
     :attr:`stages` and :meth:`leave`, or :meth:`body` as a whole, as a chain of layers of this package, and calls
@@ -28,6 +29,7 @@ class LipschitzClassifier(nn.Module):
         config: The network's shape.
 
     Attributes:
+        norm: The norm of all its constants and radii, ``"2"`` or ``"inf"``.
         config: The same, kept up to date by :meth:`reset_classifier`.
         num_classes: Number of logits, 0 for features.
         num_features: Length of the feature vector.
@@ -38,6 +40,7 @@ class LipschitzClassifier(nn.Module):
     exact arithmetic and for any weights.
     """
 
+    norm: Norm = "2"
     head: nn.Module
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -141,11 +144,15 @@ class LipschitzClassifier(nn.Module):
             raise ConfigError(f"global_pool={global_pool!r}", "leave it out: the pooling is part of the network")
         self.config = replace(self.config, num_classes=num_classes)
         self.num_classes = num_classes
-        head = UnitRowsLinear(self.num_features, num_classes) if num_classes else nn.Identity()
-        self.head = head.to(self.center.mean)
+        head = self.new_head(num_classes) if num_classes else nn.Identity()
+        self.head = head.to(self.center.mean).train(self.training)
+
+    def new_head(self, num_classes: int) -> nn.Module:
+        """Return an untrained head of ``num_classes`` logits, of the class that ``HEADS`` has for the network's norm."""
+        return UnitRowsLinear(self.num_features, num_classes)
 
     def pairwise_lipschitz(self) -> Float[Tensor, "classes classes"]:
-        """Return L (num_classes, num_classes) in float64: Lᵢⱼ bounds how fast logit i − logit j changes with the image.
+        """Return L (num_classes, num_classes) in float64: Lᵢⱼ bounds how fast logit i − logit j changes, in ``norm``.
 
         Raises:
             ConfigError: The network returns features and has no logits, or is not what :meth:`require_structure` asks for.
@@ -154,9 +161,9 @@ class LipschitzClassifier(nn.Module):
         if not graph_is_captured():
             LipschitzClassifier.require_structure(self)  # of this class: a subclass may replace the method
             require_intact(self)
-        if not isinstance(self.head, UnitRowsLinear):
+        if not isinstance(self.head, HEADS[self.norm]):
             raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
-        return self.head.pairwise_lipschitz()
+        return cast("UnitRowsLinear", self.head).pairwise_lipschitz()
 
     def require_structure(self) -> None:
         """Refuse a network that is no chain of layers of known kinds: see :mod:`sll_zoo.models.structure`.
@@ -189,9 +196,14 @@ class LipschitzClassifier(nn.Module):
         Raises:
             ConfigError: ``enable`` for a network that keeps the inputs of its layers.
         """
-        finds_again = FAMILIES[self.config.family].form == "residual" and any(
-            isinstance(stack, ResidualStack) and not any(isinstance(block, nn.Sequential) for block in stack)
-            for stack in self.modules()
+        family = FAMILIES.get(self.config.family)
+        finds_again = (
+            family is not None
+            and family.form == "residual"
+            and any(
+                isinstance(stack, ResidualStack) and not any(isinstance(block, nn.Sequential) for block in stack)
+                for stack in self.modules()
+            )
         )
         if enable and not finds_again:
             raise ConfigError(

@@ -1,17 +1,16 @@
-"""Configurations of networks, checked before anything is allocated."""
+"""What the configurations of networks have in common, checked before anything is allocated."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from math import isfinite, lcm
+from math import isfinite
 from typing import NamedTuple
 
 from sll_zoo.errors import ConfigError, UnknownNameError
 from sll_zoo.layers import FAMILIES
 
 MAY_BE_ZERO = ("conv_layers", "dense_layers", "num_classes")
-MOST_BLOCKS = 16  # each block halves the image, and no image has an edge of 2^16 pixels
 
 
 class Divisor(NamedTuple):
@@ -26,8 +25,7 @@ class NetworkConfig:
     """The settings that every network has.
 
     Attributes:
-        width: Channels of the first convolution; the image's are padded to it. Of a recurrent network, the length of the state.
-        family: The 1-Lipschitz family, a key of ``sll_zoo.layers.FAMILIES``.
+        width: Channels or features of the first layer.
         in_chans: Channels of the images.
         img_size: Height and width of the images in pixels; one number stands for both.
         num_classes: Number of logits; 0 for a network that returns features.
@@ -35,11 +33,9 @@ class NetworkConfig:
 
     Raises:
         ConfigError: A value that no network can have.
-        UnknownNameError: A family that does not exist.
     """
 
     width: int
-    family: str = "sll"
     in_chans: int = 3
     img_size: tuple[int, int] = (32, 32)
     num_classes: int = 10
@@ -51,8 +47,6 @@ class NetworkConfig:
         if not isinstance(mean, list | tuple) or not all(isinstance(value, int | float) and isfinite(value) for value in mean):
             raise ConfigError(f"mean={mean!r}", "give one finite number for each channel, or one for all, as in (0.5,)")
         object.__setattr__(self, "mean", tuple(mean))
-        if self.family not in tuple(FAMILIES):
-            raise UnknownNameError(f"family={self.family!r}", f"choose one of {', '.join(FAMILIES)}")
         for field in fields(self):
             if field.type == "int":
                 self._require_integer(field.name, at_least=0 if field.name in MAY_BE_ZERO else 1)
@@ -60,7 +54,7 @@ class NetworkConfig:
             raise ConfigError(
                 f"mean has {len(self.mean)} values for in_chans={self.in_chans}", "give one value, or one for each channel"
             )
-        self._require_size()
+        self._require_divisible_size()
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -73,6 +67,11 @@ class NetworkConfig:
         return self.mean * self.in_chans if len(self.mean) == 1 else self.mean
 
     @property
+    def family(self) -> str:
+        """The family of its layers."""
+        raise NotImplementedError
+
+    @property
     def num_features(self) -> int:
         """Length of the feature vector under the head."""
         raise NotImplementedError
@@ -82,21 +81,52 @@ class NetworkConfig:
         """Number of layers with weights of their own, without the head."""
         raise NotImplementedError
 
-    def _require_size(self) -> None:
-        """Raise unless the network can take images of ``img_size``."""
-        raise NotImplementedError
+    @property
+    def divisor(self) -> Divisor:
+        """The number that must divide the height and the width of the images."""
+        return Divisor("1", 1)
 
     def _require_integer(self, name: str, at_least: int) -> None:
         value = getattr(self, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
             raise ConfigError(f"{name}={value!r}", f"give an integer of at least {at_least}")
 
+    def _require_divisible_size(self) -> None:
+        size, (name, divisor) = self.img_size, self.divisor
+        if len(size) != 2 or not all(isinstance(edge, int) and edge >= 1 and edge % divisor == 0 for edge in size):
+            if divisor == 1:
+                raise ConfigError(f"img_size={size}", "give a height and a width, each at least 1")
+            raise ConfigError(
+                f"img_size={size} is not divided by {name}={divisor}",
+                f"give a height and a width that are multiples of {divisor}, or another {name}",
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
-class ConvolutionalConfig(NetworkConfig):
-    """The settings that every network of convolutions has, whose ``width`` is at least the channels that are padded to it.
+class FamilyConfig(NetworkConfig):
+    """The settings of networks of a family of ``sll_zoo.layers.FAMILIES``, beside those that every network has.
 
     Attributes:
+        family: The 1-Lipschitz family.
+
+    Raises:
+        UnknownNameError: A family that does not exist.
+    """
+
+    family: str = "sll"
+
+    def __post_init__(self) -> None:
+        if self.family not in tuple(FAMILIES):
+            raise UnknownNameError(f"family={self.family!r}", f"choose one of {', '.join(FAMILIES)}")
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvolutionalConfig(FamilyConfig):
+    """The settings of networks of convolutions.
+
+    Attributes:
+        width: Channels of the first convolution, to which those of the image, or of a patch, are padded: at least as many.
         kernel_size: Kernel size of each convolution; odd.
     """
 
@@ -116,156 +146,3 @@ class ConvolutionalConfig(NetworkConfig):
     def least_width(self) -> int:
         """Channels that are padded to ``width``."""
         return self.in_chans
-
-    @property
-    def divisor(self) -> Divisor:
-        """The number that must divide the height and the width of the images."""
-        raise NotImplementedError
-
-    def _require_size(self) -> None:
-        size, (name, divisor) = self.img_size, self.divisor
-        if len(size) != 2 or not all(isinstance(edge, int) and edge >= 1 and edge % divisor == 0 for edge in size):
-            raise ConfigError(
-                f"img_size={size} is not divided by {name}={divisor}",
-                f"give a height and a width that are multiples of {divisor}, or another {name}",
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LipNetConfig(ConvolutionalConfig):
-    """The shape of a :class:`~sll_zoo.models.LipNet`, beside the settings that every network of convolutions has.
-
-    Attributes:
-        conv_layers: Number of convolutional layers.
-        conv_inner: Inner channels of each.
-        downsample: Edge of the squares of pixels whose sum, divided by this edge, stands for one pixel in all that follows: for
-            a network that is to grow (:func:`~sll_zoo.grow`).
-        patch: Edge of the squares of pixels that the convolutions take as one pixel of ``in_chans * patch²`` channels.
-        dct: Whether these channels are the cosine transform of the square instead of its pixels.
-        window: Edge of the windows of these pixels that the convolutions take as one; 1, or even. Behind every other convolution
-            they are shifted by half of it, and back behind the others. With ``kernel_size`` 1, each is a dense layer on windows.
-        pool: Edge of the pooling windows behind the convolutions; ``downsample`` times ``patch`` times the least common multiple
-            of ``window`` and ``pool`` divides the size of the images.
-        maxmin: Whether MaxMin follows residual layers too, which have an activation inside; linear ones always have it. The
-            convolutions then keep their inputs in memory during a training.
-        dense_layers: Number of dense layers.
-        dense_inner: Inner features of each.
-    """
-
-    conv_layers: int
-    conv_inner: int
-    dense_layers: int
-    dense_inner: int
-    downsample: int = 1
-    patch: int = 1
-    dct: bool = False
-    window: int = 1
-    pool: int = 4
-    maxmin: bool = False
-
-    def __post_init__(self) -> None:
-        if isinstance(self.window, int) and self.window > 1 and self.window % 2:
-            raise ConfigError(f"window={self.window}", "give 1 or an even number: windows are shifted by half of it")
-        super().__post_init__()
-        for name in ("dct", "maxmin"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name}={getattr(self, name)!r}", "give True or False")
-        if self.maxmin and FAMILIES[self.family].form != "residual":
-            raise ConfigError(f"maxmin=True for family={self.family!r}", "leave it out: it is for residual families, such as sll")
-
-    @property
-    def num_features(self) -> int:
-        """Length of the feature vector under the head."""
-        height, width = self.img_size
-        reduction = self.downsample * self.patch * self.pool
-        return self.width * (height // reduction) * (width // reduction)
-
-    @property
-    def least_width(self) -> int:
-        """Channels that are padded to ``width``: of all pixels of a patch."""
-        return self.in_chans * self.patch**2
-
-    @property
-    def depth(self) -> int:
-        """Number of layers with weights of their own, without the head."""
-        return self.conv_layers + self.dense_layers
-
-    @property
-    def divisor(self) -> Divisor:
-        """The number that must divide the height and the width of the images."""
-        factors = [name for name in ("downsample", "patch") if getattr(self, name) > 1]
-        name = " * ".join([*factors, "lcm(window, pool)" if self.window > 1 else "pool"])
-        return Divisor(name, self.downsample * self.patch * lcm(self.window, self.pool))
-
-
-@dataclass(frozen=True, kw_only=True)
-class LipConvNetConfig(ConvolutionalConfig):
-    """The shape of a :class:`~sll_zoo.models.LipConvNet`, beside those that every network of convolutions has; ``width`` is even.
-
-    Attributes:
-        blocks: Number of blocks; each halves the image and doubles the channels.
-        block_layers: Number of convolutional layers of each block.
-    """
-
-    blocks: int = 5
-    block_layers: int = 5
-
-    def __post_init__(self) -> None:
-        if isinstance(self.blocks, int) and self.blocks > MOST_BLOCKS:
-            raise ConfigError(f"blocks={self.blocks}", f"each halves the image: give at most {MOST_BLOCKS}")
-        super().__post_init__()
-        if self.width % 2:
-            raise ConfigError(f"width={self.width} is odd", "choose an even one: each block keeps half of its channels")
-
-    @property
-    def num_features(self) -> int:
-        """Length of the feature vector under the head."""
-        return self.width << self.blocks
-
-    @property
-    def depth(self) -> int:
-        """Number of layers with weights of their own, without the head."""
-        return self.blocks * self.block_layers + 2  # plus the first convolution and the last dense layer
-
-    @property
-    def divisor(self) -> Divisor:
-        """The number that must divide the height and the width of the images."""
-        return Divisor("2^blocks", 1 << self.blocks)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LipRNNConfig(NetworkConfig):
-    """The shape of a :class:`~sll_zoo.models.LipRNN`, beside the settings that every network has.
-
-    An image is a sequence: ``img_size`` is (steps, features), and each step has ``in_chans`` times ``features`` numbers.
-
-    Attributes:
-        cell_layers: Number of layers of a step, each on the state and the input together.
-        cell_inner: Inner features of each.
-        dense_layers: Number of dense layers behind the last state.
-        dense_inner: Inner features of each.
-    """
-
-    cell_layers: int
-    cell_inner: int
-    dense_layers: int
-    dense_inner: int
-
-    @property
-    def inputs(self) -> int:
-        """Numbers of one step."""
-        return self.in_chans * self.img_size[1]
-
-    @property
-    def num_features(self) -> int:
-        """Length of the feature vector under the head: that of the state."""
-        return self.width
-
-    @property
-    def depth(self) -> int:
-        """Number of layers with weights of their own, without the head."""
-        return self.cell_layers + self.dense_layers
-
-    def _require_size(self) -> None:
-        if len(self.img_size) != 2 or not all(isinstance(edge, int) and edge >= 1 for edge in self.img_size):
-            raise ConfigError(f"img_size={self.img_size} for sequences", "give (steps, features), each at least 1")

@@ -14,8 +14,10 @@ from torch import nn
 
 from sll_zoo.compat import has_global_forward_hooks
 from sll_zoo.errors import ConfigError
+from sll_zoo.functional.norms import Norm, norm_label, norm_of
 from sll_zoo.layers import (
     FAMILIES,
+    HEADS,
     Absolute,
     Center,
     CyclicShift,
@@ -25,12 +27,15 @@ from sll_zoo.layers import (
     FoldedSandwich,
     Householder,
     MaxMin,
+    MeanShift,
     NormOneAvgPool2d,
     PadChannels,
     PatchDCT,
     PixelUnshuffle,
     Recurrent,
     ResidualStack,
+    SortHead,
+    SortLinear,
     TruncateChannels,
     UnitRowsLinear,
     WindowPartition,
@@ -42,17 +47,23 @@ from sll_zoo.models.classifier import LipschitzClassifier
 
 Class = TypeVar("Class", bound=type)
 CONTAINERS = (nn.Sequential, ResidualStack)
-LAYERS = (
-    *(kind for family in FAMILIES.values() for kind in family.classes),
-    *(FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, UnitRowsLinear),
-    *(Center, PatchDCT, PadChannels, TruncateChannels, NormOneAvgPool2d, MaxMin, Householder, Absolute),
-    *(WindowPartition, CyclicShift, WindowReverse, Recurrent),
-    *(nn.Identity, nn.Flatten, nn.ReLU, nn.PixelUnshuffle, PixelUnshuffle, nn.AdaptiveMaxPool2d),
-)
+# Layers that are 1-Lipschitz in each norm, and the heads.
+LAYERS: dict[Norm, tuple[type, ...]] = {
+    "2": (
+        *(kind for family in FAMILIES.values() for kind in family.classes),
+        *(FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, UnitRowsLinear),
+        *(Center, PatchDCT, PadChannels, TruncateChannels, NormOneAvgPool2d, MaxMin, Householder, Absolute),
+        *(WindowPartition, CyclicShift, WindowReverse, Recurrent),
+        *(nn.Identity, nn.Flatten, nn.ReLU, nn.PixelUnshuffle, PixelUnshuffle, nn.AdaptiveMaxPool2d),
+    ),
+    "inf": (SortLinear, SortHead, MeanShift, Center, nn.Identity, nn.Flatten),
+}
 # Settings without which a layer is not 1-Lipschitz: they can be changed by hand.
 CONDITIONS: dict[type, Callable[[Any], bool]] = {
     NormOneAvgPool2d: lambda pool: pool.divisor_override == pool.kernel_size == pool.stride,
     nn.AdaptiveMaxPool2d: lambda pool: pool.output_size in (1, (1, 1)),
+    SortLinear: lambda layer: 0 <= layer.rho < 1,
+    SortHead: lambda layer: 0 <= layer.rho < 1,
 }
 # Methods that no network may replace: networks differ in their layers and in ``body``.
 FIXED = ("__call__", "forward", "forward_features", "forward_head", "pairwise_lipschitz", "require_structure")
@@ -85,10 +96,11 @@ def known_network(network: Class) -> Class:
 def faults(network: LipschitzClassifier) -> Iterator[Fault]:
     """Yield the faults for which a network is no chain of layers of known kinds, as far as they show without bounding layers."""
     yield from attachments(network)
+    norm = norm_of(network)
     for name, module in network.named_modules(remove_duplicate=False):
-        if problem := _problem_of(name, module) if name else _problem_of_network(network):
+        if problem := _problem_of(name, module, norm) if name else _problem_of_network(network):
             yield Fault(name, _kind(module).__name__, problem)
-    if type(network.head) not in (UnitRowsLinear, nn.Identity):
+    if type(network.head) not in (HEADS[norm], nn.Identity):
         yield Fault("head", type(network.head).__name__, "it is no head whose constants are known")
 
 
@@ -111,12 +123,13 @@ def attachments(network: nn.Module) -> Iterator[Fault]:
             yield Fault(name, _kind(module).__name__, problem)
 
 
-def _problem_of(name: str, module: nn.Module) -> str:
+def _problem_of(name: str, module: nn.Module, norm: Norm) -> str:
     kind = _kind(module)
     if kind is UnitRowsLinear and name != "head":
         return "a head within a network, which is not 1-Lipschitz"
-    if kind not in (*CONTAINERS, *LAYERS):
-        return "nothing is known of a layer of this kind"
+    if kind not in (*CONTAINERS, *LAYERS[norm]):
+        other = any(kind in layers for layers in LAYERS.values())
+        return f"it is not known to be 1-Lipschitz in {norm_label(norm)}" if other else "nothing is known of a layer of this kind"
     kept = _is_well_formed(module) and (kind not in CONDITIONS or CONDITIONS[kind](module))
     return "" if kept else "with these settings it is not 1-Lipschitz"
 

@@ -13,6 +13,7 @@ from sll_zoo.environment import versions_of
 from sll_zoo.errors import ConfigError
 from sll_zoo.files import atomic_write, obstacle_to_file
 from sll_zoo.functional.certificate import radius_label
+from sll_zoo.functional.norms import norm_label
 from sll_zoo.reports.words import percent
 
 PACKAGES = ("sll_zoo", "torch", "numpy")
@@ -37,7 +38,8 @@ def require_npz(path: Path) -> None:
 
 def render_attack(found: Attack) -> str:
     """Return the table of accuracies, a line for each radius, with what they were measured on."""
-    lines = [f"{'eps':>8} {'clean':>10} {'empirical':>10} {'certified':>10}"]
+    norm = norm_label(found.norm)
+    lines = [f"{norm + ' eps':>8} {'clean':>10} {'empirical':>10} {'certified':>10}"]
     for eps, certified in found.certified.items():
         cells = (percent(found.clean), percent(found.empirical[eps]), percent(certified))
         lines.append(f"{radius_label(eps):>8} " + " ".join(f"{cell:>10}" for cell in cells))
@@ -53,7 +55,7 @@ def write_violations(found: Attack, model: str, path: Path) -> str:
     """Write the images that changed their class inside their certified radius as .npz, and return how to report them.
 
     The file has, for k images: ``original`` and ``adversarial`` (k, channels, height, width), ``label``, ``prediction``,
-    ``adversarial_prediction``, ``distance`` and ``radius`` (k,), the name of the ``model`` and the ``versions`` as JSON.
+    ``adversarial_prediction``, ``distance`` and ``radius`` (k,), their ``norm``, the name of ``model``, and ``versions`` as JSON.
     """
     tensors = {
         "original": found.images,
@@ -66,5 +68,6 @@ def write_violations(found: Attack, model: str, path: Path) -> str:
     }
     arrays = {name: array[found.violations].cpu().numpy() for name, array in tensors.items()}
     with atomic_write(path) as temporary:
-        np.savez(temporary, allow_pickle=False, model=model, versions=json.dumps(versions_of(PACKAGES)), **arrays)
+        about = {"norm": norm_label(found.norm), "model": model, "versions": json.dumps(versions_of(PACKAGES))}
+        np.savez(temporary, allow_pickle=False, **about, **arrays)
     return REFUTED.format(violations=int(found.violations.sum()), n=found.n, model=model, path=path)

@@ -19,6 +19,7 @@ from sll_zoo.environment import versions_of, weights_sha256
 from sll_zoo.errors import ConfigError
 from sll_zoo.files import atomic_write, json_number, obstacle, obstacle_to_file, write_json
 from sll_zoo.functional.certificate import radius_label
+from sll_zoo.functional.norms import norm_label
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.reports.plot import data_uri, image_png, plot_certified_accuracy
 from sll_zoo.reports.samples import write_samples
@@ -81,13 +82,14 @@ class Report:
         data_sha256: Sha256 of the measured images and labels, by :func:`~sll_zoo.data.fingerprint`.
         n: Number of images measured.
         available: Number of images in the data set.
+        norm: Norm of all radii, ``L2`` or ``Linf``.
         sound: Whether the radii account for rounding.
         dtype: Dtype in which the certificates were computed.
         device: Kind of device that computed them.
         threads: Number of CPU threads.
         versions: Versions of the packages used.
         correct: How many images are classified correctly.
-        radii: L2 radii in pixels of [0, 1].
+        radii: Radii in pixels of [0, 1].
         counts: For each of them, how many images are classified correctly throughout that ball.
         classes: The same for each class that has images, in the order of the labels.
         confusions: Classes that are taken for others, the most frequent ones first.
@@ -105,6 +107,7 @@ class Report:
     data_sha256: str
     n: int
     available: int
+    norm: str
     sound: bool
     dtype: str
     device: str
@@ -143,6 +146,7 @@ def describe_run(
         data_sha256=data_sha256,
         n=evaluation.n,
         available=len(data.samples),
+        norm=norm_label(evaluation.norm),
         sound=evaluation.sound,
         dtype=str(evaluation.proved.dtype).removeprefix("torch."),
         device=next(model.parameters()).device.type,
@@ -212,7 +216,7 @@ def write_report(folder: Path, report: Report, evaluation: Evaluation, data: Hel
     with atomic_write(folder / NUMBERS) as temporary:
         write_json(temporary, {key: json_number(value) for key, value in asdict(report).items()})
     label, prediction, radius = (column.tolist() for column in (evaluation.label, evaluation.prediction, evaluation.proved))
-    write_samples(folder / SAMPLES, data.indices, prediction, radius, label)
+    write_samples(folder / SAMPLES, data.indices, prediction, radius, report.norm, label)
     with atomic_write(folder / PAGE) as temporary:
         temporary.write_text(page, "utf-8")
     return folder / PAGE
@@ -233,6 +237,7 @@ def render_page(report: Report, evaluation: Evaluation, data: HeldOut, curve: by
     return render(
         TEMPLATE,
         report=report,
+        norm=report.norm,
         rows=[(label, count, percent(count / report.n)) for label, count in lines],
         versions=", ".join(f"{package} {number}" for package, number in report.versions.items()),
         curve=data_uri(curve),

@@ -15,6 +15,7 @@ from sll_zoo.data import load_images
 from sll_zoo.data.reading import ImageReader
 from sll_zoo.errors import InputError
 from sll_zoo.files import atomic_write, json_number, write_json
+from sll_zoo.functional.norms import norm_label
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.labels import label_names
 from sll_zoo.reports.certification import render
@@ -22,7 +23,7 @@ from sll_zoo.reports.plot import data_uri, image_png
 
 PAGE, NUMBERS = FILES = ("classified.html", "classified.json")
 MEANING = (
-    "No change of an image, as the network sees it, shorter than its radius alters the class: in L2 and pixels of [0, 1], "
+    "No change of an image, as the network sees it, shorter than its radius alters the class: in {norm} and pixels of [0, 1], "
     "proved in exact arithmetic. Nothing is proved about the file before it was prepared, nor that the class is right."
 )
 BATCH_SIZE = 64
@@ -41,7 +42,8 @@ class Classified:
         class_name: Its name, or its number if the network's weights came without names.
         runner_up: The class with the second largest logit; None where there is one class.
         runner_up_name: Its name, or its number.
-        radius: No image closer than this to the prepared one, in L2 and pixels of [0, 1], has another class.
+        radius: No image closer than this to the prepared one, in ``norm`` and pixels of [0, 1], has another class.
+        norm: The norm of the radius, ``L2`` or ``Linf``.
     """
 
     file: str
@@ -53,6 +55,7 @@ class Classified:
     runner_up: int | None
     runner_up_name: str | None
     radius: float
+    norm: str
 
 
 def require_images(paths: Sequence[Path]) -> None:
@@ -95,15 +98,21 @@ def classify(model: LipschitzClassifier, paths: Sequence[Path]) -> tuple[list[Cl
                 runner_up=runner_up,
                 runner_up_name=None if runner_up is None else names[runner_up],
                 radius=radius,
+                norm=norm_label(model.norm),
             )
         )
     return classified, images
 
 
+def meaning(classified: Sequence[Classified]) -> str:
+    """Return what the radii of images say; there is at least one image, and one network gave all of them."""
+    return MEANING.format(norm=classified[0].norm)
+
+
 def to_dict(name: str, classified: Sequence[Classified]) -> dict[str, Any]:
     """Return the results in JSON's types; an infinite radius is null."""
     rows = [{key: json_number(value) for key, value in asdict(image).items()} for image in classified]
-    return {"model": name, "radius": MEANING, "images": rows}
+    return {"model": name, "radius": meaning(classified), "images": rows}
 
 
 def in_words(classified: Sequence[Classified]) -> str:
@@ -111,9 +120,9 @@ def in_words(classified: Sequence[Classified]) -> str:
     lines = []
     for image in classified:
         runner_up = "" if image.runner_up is None else f", runner-up {image.runner_up_name}"
-        lines.append(f"{image.file}: {image.class_name}{runner_up}, radius {image.radius:.4f}")
+        lines.append(f"{image.file}: {image.class_name}{runner_up}, {image.norm} radius {image.radius:.4f}")
         lines.append(f"  {image.width} x {image.height} pixels, {image.preparation or 'as they are'}")
-    return "\n".join([*lines, MEANING])
+    return "\n".join([*lines, meaning(classified)])
 
 
 def write_classified(folder: Path, name: str, classified: Sequence[Classified], images: Tensor) -> Path:
@@ -123,5 +132,6 @@ def write_classified(folder: Path, name: str, classified: Sequence[Classified], 
     with atomic_write(folder / NUMBERS) as temporary:
         write_json(temporary, to_dict(name, classified))
     with atomic_write(folder / PAGE) as temporary:
-        temporary.write_text(render("classification.html.jinja", model=name, images=rows, meaning=MEANING), "utf-8")
+        page = render("classification.html.jinja", model=name, images=rows, meaning=meaning(classified))
+        temporary.write_text(page, "utf-8")
     return folder / PAGE

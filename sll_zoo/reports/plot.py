@@ -17,6 +17,7 @@ from torch import Tensor
 from sll_zoo.certificates.evaluation import Evaluation
 from sll_zoo.files import atomic_write
 from sll_zoo.functional.certificate import radius_label
+from sll_zoo.functional.norms import common_norm, norm_label
 
 
 def plot_certified_accuracy(evaluations: Mapping[str, Evaluation], title: str, path: Path) -> Path:
@@ -26,9 +27,13 @@ def plot_certified_accuracy(evaluations: Mapping[str, Evaluation], title: str, p
         evaluations: Results of :func:`~sll_zoo.certificates.evaluation.evaluate`, by the name that the legend shows.
         title: What was measured, and on how many images.
         path: File of the picture; its folders are created.
+
+    Raises:
+        InputError: Evaluations in two norms.
     """
+    norm = norm_label(common_norm(evaluation.norm for evaluation in evaluations.values()))
     figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="L2 radius in pixels of [0, 1]", ylabel="certified accuracy in %")
+    axes = figure.add_subplot(xlabel=f"{norm} radius in pixels of [0, 1]", ylabel="certified accuracy in %")
     axes.set_title(title, parse_math=False, wrap=True)  # a title may hold dollar signs, which are no formula
     for name, evaluation in evaluations.items():
         positive = evaluation.radius[evaluation.radius > 0].numpy()

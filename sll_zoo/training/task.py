@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -13,7 +12,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from sll_zoo.certificates.certification import certificate_of, check_images, check_range, evaluation_form
 from sll_zoo.errors import ConfigError
-from sll_zoo.functional.certificate import RADII
+from sll_zoo.functional.certificate import RADII_IN
+from sll_zoo.functional.norms import diameter
 from sll_zoo.losses import OffsetCrossEntropy
 from sll_zoo.losses.base import apply_loss
 from sll_zoo.metrics import CertifiedAccuracy, MeanCertifiedRadius
@@ -51,7 +51,8 @@ class CertifiedClassifier(ScheduledModule):
             cross-entropy. It is given float32 at least, whatever the precision of the network.
         optimizer: Makes the optimizer from groups of parameters, with no weight decay for log q; by default the paper's Adam.
         scheduler: Makes the schedule from the optimizer and the number of its steps; by default the paper's triangular one.
-        radii: L2 radii, in pixels of [0, 1], at which certified accuracy is logged.
+        radii: Radii in pixels of [0, 1], in the network's norm, at which certified accuracy is logged; by default ``RADII_IN``
+            of this norm.
         head_only: Whether to train the head alone, on a pretrained body.
         layer_decay: The learning rate of a layer is this times that of the layer after it; the head's is the optimizer's.
 
@@ -78,7 +79,7 @@ class CertifiedClassifier(ScheduledModule):
         loss: nn.Module | None = None,
         optimizer: Callable[[Any], Optimizer] = paper_optimizer,
         scheduler: Callable[[Optimizer, int], LRScheduler] = TriangularLR,
-        radii: Sequence[float] = RADII,
+        radii: Sequence[float] | None = None,
         head_only: bool = False,
         layer_decay: float = 1.0,
     ) -> None:
@@ -91,7 +92,9 @@ class CertifiedClassifier(ScheduledModule):
         self.start = without_path(str(name)) if pretrained else None
         # Hyperparameters are plain values, so that a checkpoint loads with weights_only=True. ``pretrained`` is not among them,
         # since the weights then come from the checkpoint.
-        self.save_hyperparameters({**kept_of(name, model_args, self.model), "radii": radii})
+        norm = self.model.norm
+        self.radii = RADII_IN[norm] if radii is None else tuple(radii)
+        self.save_hyperparameters({**kept_of(name, model_args, self.model), "radii": self.radii})
         if head_only:
             self.model.requires_grad_(False).get_classifier().requires_grad_(True)
         self.loss = OffsetCrossEntropy() if loss is None else loss
@@ -99,10 +102,9 @@ class CertifiedClassifier(ScheduledModule):
         self.scheduler = scheduler
         self.layer_decay = layer_decay
         self._images_are_checked = False
-        self.radii = tuple(radii)
-        self.val_accuracy, self.test_accuracy = CertifiedAccuracy([0.0, *radii]), CertifiedAccuracy([0.0, *radii])
-        diameter = math.sqrt(math.prod(self.model.config.input_shape))
-        self.val_radius, self.test_radius = MeanCertifiedRadius(cap=diameter), MeanCertifiedRadius(cap=diameter)
+        at, cap = [0.0, *self.radii], diameter(self.model.config.input_shape, norm)
+        self.val_accuracy, self.test_accuracy = CertifiedAccuracy(at, norm=norm), CertifiedAccuracy(at, norm=norm)
+        self.val_radius, self.test_radius = MeanCertifiedRadius(cap, norm=norm), MeanCertifiedRadius(cap, norm=norm)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (batch, num_classes) of images in [0, 1]."""
@@ -148,7 +150,7 @@ class CertifiedClassifier(ScheduledModule):
             self._val_loss += len(target) * torch.stack([loss.double(), self._val_loss.new_ones(())])
         constants = self.model.pairwise_lipschitz()
         for metric in (self.val_accuracy, self.val_radius):
-            metric.update(logits, target, constants)
+            metric.update(logits, target, constants, self.model.norm)
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's loss and accuracies."""
@@ -174,14 +176,14 @@ class CertifiedClassifier(ScheduledModule):
         (model,) = self._folded
         logits, constants = model(images.double()), model.pairwise_lipschitz()
         for metric in (self.test_accuracy, self.test_radius):
-            metric.update(logits, target, constants)
+            metric.update(logits, target, constants, model.norm)
 
     def on_test_epoch_end(self) -> None:
         """Log the accuracies."""
         self._log_certificates("test", self.test_accuracy, self.test_radius)
 
-    def predict_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the certificate of a batch: ``prediction``, ``radius`` and ``slack``, (batch,) each."""
+    def predict_step(self, batch: Batch) -> dict[str, Any]:
+        """Return the certificate of a batch: ``prediction``, ``radius`` and ``slack``, (batch,) each, and their ``norm``."""
         images, _ = batch
         return vars(certificate_of(self._folded[0], images))
 

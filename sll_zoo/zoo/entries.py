@@ -26,8 +26,11 @@ from sll_zoo.models import (
     LipRNNConfig,
     LipschitzClassifier,
     NetworkConfig,
+    SortNet,
+    SortNetConfig,
     build,
 )
+from sll_zoo.models.sortnet import SORT_FAMILIES
 from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.records.record import read_records
 from sll_zoo.zoo.weights.loading import FoundCfg, WeightsSource, fetch_weights, find_weights, load_pretrained
@@ -39,7 +42,7 @@ REVISION = "v1.0"
 # rnn_nano: a state that can hold all 64 pixels of the digits, and the next input; for minutes of two CPU cores.
 # small to xlarge: the SLL paper, by its released code; inner sizes 5 and 2048 throughout. convnet: "1-Lipschitz Layers Compared".
 _WINDOWS: dict[str, Any] = {"kernel_size": 1, "dense_layers": 2, "patch": 2, "dct": True, "window": 2, "pool": 2}
-SIZES: dict[str, NetworkConfig] = {
+SIZES: dict[str, LipNetConfig | LipConvNetConfig | LipRNNConfig] = {
     "nano": LipNetConfig(width=8, conv_layers=4, conv_inner=16, dense_layers=3, dense_inner=128, pool=1),
     "rnn_nano": LipRNNConfig(width=72, cell_layers=1, cell_inner=64, dense_layers=2, dense_inner=128),
     "tiny": LipNetConfig(width=64, conv_layers=16, conv_inner=32, dense_layers=3, dense_inner=384, patch=2, dct=True, pool=2),
@@ -54,7 +57,12 @@ SIZES: dict[str, NetworkConfig] = {
     "convnet_m": LipConvNetConfig(width=64),
     "convnet_l": LipConvNetConfig(width=128),
 }
-ARCHITECTURES = {f"{family}_{size}": replace(config, family=family) for family in FAMILIES for size, config in SIZES.items()}
+# In L∞; published networks have four or five layers of 5,120 features and a head.
+SORTED = {"nano": SortNetConfig(width=128), "tiny": SortNetConfig(width=512)}
+ARCHITECTURES: dict[str, NetworkConfig] = {
+    **{f"{family}_{size}": replace(config, family=family) for family in FAMILIES for size, config in SIZES.items()},
+    **{f"{family}_{size}": replace(config, rho=rho) for family, rho in SORT_FAMILIES.items() for size, config in SORTED.items()},
+}
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,8 @@ def _tags(name: str) -> tuple[str, ...]:
         return ("digits", "digits_by_pixel")
     if name.endswith("_nano"):
         return ("digits",)
+    if isinstance(ARCHITECTURES[name], SortNetConfig):
+        return ("cifar10",)
     return ("cifar10", "cifar100", "tiny_imagenet", "gtsrb", *(["gtsrb_subset_26638"] if name.endswith("_tiny") else []))
 
 
@@ -117,7 +127,7 @@ def _pretrained_cfg(name: str, tag: str, published: bool) -> dict[str, Any]:
         "first_conv": None,
         "classifier": "head",
         "license": "apache-2.0",
-        "paper_ids": "arXiv:2303.03169",
+        "paper_ids": "arXiv:2210.01787" if isinstance(ARCHITECTURES[name], SortNetConfig) else "arXiv:2303.03169",
     }
 
 
@@ -186,7 +196,11 @@ def recipe(model: LipschitzClassifier) -> tuple[str, dict[str, Any]] | None:
     None for a network that ``create_model`` did not build, or whose layers were changed afterwards.
     """
     described = vars(model).get("pretrained_cfg")
-    if type(model) not in (LipNet, LipConvNet, LipRNN) or not described or _shapes(model) != _shapes(_on_meta(model.config)):
+    if (
+        type(model) not in (LipNet, LipConvNet, LipRNN, SortNet)
+        or not described
+        or _shapes(model) != _shapes(_on_meta(model.config))
+    ):
         return None
     architecture, tag = described["architecture"], described["tag"]
     arguments = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(model.config).items()}

@@ -82,7 +82,7 @@ def test_a_ball_is_searched_around_correct_images_only_and_where_it_reaches_beyo
     pretrained, images, labels, monkeypatch
 ):
     searched = []
-    monkeypatch.setattr(attacking, "autoattack", lambda network, x, prediction, eps, seed: searched.append(len(x)) or x)  # noqa: ARG005
+    monkeypatch.setattr(attacking, "autoattack", lambda network, x, prediction, eps, norm, seed: searched.append(len(x)) or x)  # noqa: ARG005
     monkeypatch.setattr(attacking, "require_autoattack", lambda: None)
     wrong = (labels + torch.arange(10) % 2) % 10  # every second image is counted as misclassified
     found = sll_zoo.attack(pretrained, images, wrong, [0.7, 1.0], method="autoattack", steps=2, restarts=1)

@@ -233,5 +233,5 @@ def test_fit_saves_where_it_is_told_and_the_checkpoint_serves_the_other_commands
         assert main([command, "--config", "mine.yaml", "--ckpt_path", str(checkpoint)]) == 0
     assert "wrote outputs/certificates.csv" in capsys.readouterr().out
     rows = (tmp_path / "outputs" / "certificates.csv").read_text().splitlines()
-    assert rows[0] == "index,prediction,radius"
+    assert rows[0] == "index,prediction,radius,norm"
     assert [row.split(",")[0] for row in rows[1:]] == [str(index) for index in range(400)]

@@ -20,6 +20,7 @@ from sll_zoo.zoo.folder import CHECKPOINTS
 from sll_zoo.zoo.records.record import read_records
 from tests import tolerances as tol
 from tests.marks import slow_but
+from tests.plants import sorting
 
 SHAPE = {"width": 4, "conv_layers": 1, "conv_inner": 3, "dense_layers": 1, "dense_inner": 5, "pool": 2, "img_size": (8, 6)}
 SIZES = {
@@ -104,6 +105,21 @@ def test_layers_that_no_named_model_has_are_exported_as_well(tmp_path):
         torch.testing.assert_close(in_plain_operations(folded, by_products)(images), folded(images), rtol=0, atol=tol.SAME)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("suffix", formats.FORMATS)
+@pytest.mark.parametrize("rho", [0.0, 0.3])
+def test_networks_in_l_infinity_are_exported_and_the_file_says_the_norm(rho, suffix, dtype, tmp_path):
+    model = sorting(rho)
+    export(model, tmp_path / f"model{suffix}", dtype=dtype)
+    for batch in (0, 1, 5):
+        images = torch.rand(batch, *model.config.input_shape, dtype=dtype)
+        _, radius = executed(tmp_path / f"model{suffix}", images)
+        tolerance = tol.SAME if dtype == torch.float64 else tol.FLOAT32
+        torch.testing.assert_close(radius.double(), sll_zoo.certify(model, images).radius, rtol=0, atol=tolerance)
+    described = metadata(tmp_path / f"model{suffix}")
+    assert (described["norm"], described["radius"][:14]) == ("Linf", "Linf distance ")
+
+
 class Inverse(nn.Module):
     """A product with a matrix that only PyTorch can compute."""
 
@@ -138,6 +154,7 @@ def test_the_command_writes_a_file_with_the_radii_that_certify_finds(suffix, pre
     described = metadata(path)
     assert described["weights_sha256"] == read_records()["sll_nano.digits"].sha256
     assert (described["model"], json.loads(described["classes"])) == ("sll_nano.digits", list("0123456789"))
+    assert described["norm"] == "L2"
     assert "exact arithmetic" in described["radius"]
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
     assert b"site-packages" not in path.read_bytes()  # nor any other path of the machine that wrote it

@@ -196,7 +196,7 @@ def test_plots_are_torchmetrics_own(kind, average):
     given = pyplot.figure().subplots()
     assert metric.plot(metric.compute(), ax=given)[1] is given
     if kind is CertifiedAccuracy:
-        assert axes.get_legend().get_texts()[1].get_text() == "ε = 72/255"
+        assert axes.get_legend().get_texts()[1].get_text() == "L2, ε = 72/255"
     if kind is not CertifiedAccuracyCurve:
         metric.plot([metric.compute(), metric.compute()])
     pyplot.close("all")

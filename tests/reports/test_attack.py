@@ -19,7 +19,7 @@ def test_the_command_prints_the_three_columns(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert main([*COMMAND, "--eps", "36/255", "0.5"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    start = next(index for index, line in enumerate(lines) if line.split() == ["eps", "clean", "empirical", "certified"])
+    start = next(index for index, line in enumerate(lines) if line.split() == ["L2", "eps", "clean", "empirical", "certified"])
     assert [line.split()[0] for line in lines[start + 1 : start + 3]] == ["36/255", "0.5"]
     assert lines[start + 3].startswith("0 of 10 images broken inside their certified radius")
     assert list(tmp_path.iterdir()) == []

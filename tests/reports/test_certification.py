@@ -78,7 +78,7 @@ def test_samples_csv_gives_back_the_counts(pretrained, data, tmp_path):
     write_report(tmp_path, report, evaluation, data)
     with (tmp_path / "samples.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["index", "label", "prediction", "radius"]
+    assert list(rows[0]) == ["index", "label", "prediction", "radius", "norm"]
     assert [int(row["index"]) for row in rows] == data.indices
     assert [int(row["label"]) for row in rows] == [data.samples[index][1].item() for index in data.indices]
     # Decimal digits that give back the same float64.
@@ -111,7 +111,7 @@ def test_the_page_says_what_was_measured_and_how_to_repeat_it(pretrained, data):
     for words in (
         f"{evaluation.clean:.2%}".replace("%", " %"),
         f"108/255 {count} {count / 4:.2f} %",
-        f"predicted {evaluation.prediction[least]} radius {evaluation.proved[least]:.3f} image {least}",
+        f"predicted {evaluation.prediction[least]} L2 radius {evaluation.proved[least]:.3f} image {least}",
         COMMAND,
         report.weights_sha256,
         report.data_sha256,

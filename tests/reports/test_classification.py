@@ -42,7 +42,7 @@ def test_classify_says_class_runner_up_and_radius_and_what_was_done(photographs,
         first, second = pretrained(images).topk(2).indices.unbind(1)
     assert torch.equal(first, certificate.prediction)
     for place, (file, (width, height, preparation)) in enumerate(photographs.items()):
-        said = f"{file}: {first[place]}, runner-up {second[place]}, radius {certificate.radius[place]:.4f}"
+        said = f"{file}: {first[place]}, runner-up {second[place]}, L2 radius {certificate.radius[place]:.4f}"
         assert lines[2 * place : 2 * place + 2] == [said, f"  {width} x {height} pixels, {preparation or 'as they are'}"]
     assert "as the network sees it" in lines[-1]
 
@@ -61,7 +61,7 @@ def test_the_page_and_the_numbers_say_the_same(photographs, pretrained, capsys):
     assert all(address.startswith("data:") for address in page.addresses)
     assert page.tags.count("img") == len(photographs)
     for image in stated["images"]:
-        assert f"radius {image['radius']:.4f}" in page.texts
+        assert f"L2 radius {image['radius']:.4f}" in page.texts
         assert f"runner-up {image['runner_up_name']}" in page.texts
         wanted = f"{image['file']}, {image['width']} × {image['height']}"
         assert wanted + (f": {image['preparation']}" if image["preparation"] else "") in page.texts

@@ -21,7 +21,8 @@ from sll_zoo.compat import is_compiled
 from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.functional.fast.products import full_precision
 from sll_zoo.functional.finite import require_finite
-from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, UnitRowsLinear, fold
+from sll_zoo.functional.norms import Norm, lengths
+from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, SortHead, UnitRowsLinear, fold
 from sll_zoo.layers.seal import Sealed, changed, require_intact
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.chain import Call, parts, random_images, trace
@@ -45,6 +46,7 @@ class FrozenNetwork(Sealed):
         head: The same for one logit.
 
     Attributes:
+        norm: Norm of its constants and radii.
         dtype: Dtype in which the network is executed.
     """
 
@@ -53,12 +55,11 @@ class FrozenNetwork(Sealed):
     def __init__(self, network: LipschitzClassifier, chain: list[tuple[Rounding, float]], head: tuple[Rounding, float]) -> None:
         super().__init__()
         self.network = network
+        self.norm = network.norm
         self.num_classes = network.num_classes
         self.dtype = network.center.mean.dtype
         self._chain, self._head = tuple(chain), head
-        weight = cast("FoldedLinearForm", network.head).weight.double()
-        distances = torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist")
-        self.register_buffer("constants", distances * (1 + DOUBLE.gamma(weight.shape[1] + 8)))
+        self.register_buffer("constants", _constants(network.head))
         self.eval()
         self.seal()
 
@@ -107,15 +108,15 @@ class FrozenNetwork(Sealed):
 
         Args:
             images: (batch, channels, height, width) in float64.
-            radius: Radius of each ball (batch,), L2 in pixels of [0, 1].
+            radius: Radius of each ball (batch,), in pixels of [0, 1].
 
         Returns:
             The error of the features, which includes the rounding of a perturbed image to floats, and the error that the head
-            adds to each logit; both (batch,), in L2.
+            adds to each logit; both (batch,), in the network's norm.
         """
         unit = 2 * arithmetic_of(self.dtype).unit
-        far = ROUND_UP * (images - self.network.center.mean.double()).flatten(1).norm(dim=1) + radius
-        error = unit * (ROUND_UP * images.flatten(1).norm(dim=1) + radius) + unit * far
+        far = ROUND_UP * lengths(images - self.network.center.mean.double(), self.norm) + radius
+        error = unit * (ROUND_UP * lengths(images, self.norm) + radius) + unit * far
         for rounding, norm in self._chain:
             error = error + rounding.at(norm + far + 2 * error)
         rounding, norm = self._head
@@ -142,14 +143,14 @@ def freeze(model: nn.Module, dtype: torch.dtype = torch.float64) -> FrozenNetwor
     # Norms are measured with the mean as the image: the first layer takes 0, and later inputs come from biases only.
     middle = network.center.mean.double().expand(1, *network.config.input_shape)
     at_mean = trace(copy.deepcopy(network).double(), middle).calls
-    norms = [ROUND_UP * float(call.x.norm()) for call in at_mean[1:]]
+    norms = [ROUND_UP * float(lengths(call.x, network.norm)) for call in at_mean[1:]]
     if not max(norms) < LARGEST_NORM / 2:
         raise WeightsError(
             f"biases make features of a norm of {max(norms):.3g}", f"train a network that stays below {LARGEST_NORM:.0e}"
         )
     arithmetic = arithmetic_of(dtype)
     chain = [(rounding_of(call.layer, call.x, arithmetic), norm) for call, norm in zip(calls, norms[:-1], strict=True)]
-    of_logit = rounding_of_logit(cast("FoldedLinearForm", network.head), arithmetic)
+    of_logit = rounding_of_logit(network.head, at_mean[-1].x, arithmetic)
     return FrozenNetwork(network, chain, (of_logit, norms[-1]))
 
 
@@ -172,13 +173,22 @@ def _proved(model: LipschitzClassifier, dtype: torch.dtype) -> LipschitzClassifi
     """Return a network folded, with a plain linear map for a head, and every layer before that proved to be 1-Lipschitz."""
     exact = cast("LipschitzClassifier", fold(model, torch.float64))
     network = copy.deepcopy(exact).to(dtype)
-    head = cast("UnitRowsLinear", exact.head)
-    bias = None if head.bias is None else head.bias.to(dtype)
-    network.head = FoldedLinearForm(head.unit_rows().to(dtype), bias, "zeros")
+    if isinstance(head := exact.head, UnitRowsLinear):
+        bias = None if head.bias is None else head.bias.to(dtype)
+        network.head = FoldedLinearForm(head.unit_rows().to(dtype), bias, "zeros")
     for call in _between_mean_and_head(network):
         for part in parts(call):
-            _shrink(part, exact.get_submodule(part.name))
+            _shrink(part, exact.get_submodule(part.name), network.norm)
     return network
+
+
+def _constants(head: nn.Module) -> Tensor:
+    """Return L (classes, classes) in float64, bounds from above, for a head as it is stored."""
+    if isinstance(head, SortHead):
+        return head.pairwise_lipschitz() * max(1.0, lipschitz_upper_bound(head, head.weight, "inf")[1])
+    weight = cast("FoldedLinearForm", head).weight.double()
+    distances = torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist")
+    return distances * (1 + DOUBLE.gamma(weight.shape[1] + 8))
 
 
 def _between_mean_and_head(network: LipschitzClassifier) -> list[Call]:
@@ -186,11 +196,11 @@ def _between_mean_and_head(network: LipschitzClassifier) -> list[Call]:
     return trace(network, random_images(network, 1)).calls[1:-1]
 
 
-def _shrink(call: Call, exact: nn.Module) -> None:
+def _shrink(call: Call, exact: nn.Module, norm: Norm) -> None:
     """Shrink what a layer stores until it is proved to be 1-Lipschitz; ``exact`` is the same layer in float64."""
     layer = call.layer
     if type(layer) not in SHRUNK or type(exact) is not type(layer):
-        if not lipschitz_upper_bound(layer, call.x)[1] <= 1:
+        if not lipschitz_upper_bound(layer, call.x, norm)[1] <= 1:
             raise ConfigError(f"{call.name}, a {type(layer).__name__}, is not known to be 1-Lipschitz", "audit the network")
         return
     values, original = (getattr(form, SHRUNK[type(layer)]) for form in (layer, exact))

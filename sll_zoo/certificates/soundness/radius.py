@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from sll_zoo.certificates.soundness.frozen import FrozenNetwork
 from sll_zoo.functional.certificate import certified_radius
+from sll_zoo.functional.norms import diameter
 
 # Factor that rounds a radius down: it covers the rounding of the few float64 operations below.
 ROUND_DOWN = 1 - 1e-13
@@ -23,12 +22,12 @@ def sound_radius(network: FrozenNetwork, images: Tensor, logits: Tensor) -> tupl
         logits: Its result for the images, (batch, classes).
 
     Returns:
-        The predicted class; the radius in float64, L2 in pixels of [0, 1], rounded down, and 0 where rounding leaves nothing; and
+        The predicted class; the radius in float64, in pixels of [0, 1], rounded down, and 0 where rounding leaves nothing; and
         what was subtracted from the radius of exact arithmetic. No radius exceeds the diameter of [0, 1]^d.
     """
     logits, constants = logits.double(), network.pairwise_lipschitz()
     prediction, plain = certified_radius(logits, constants)
-    plain = plain.clamp_max(math.sqrt(images.shape[1:].numel()))
+    plain = plain.clamp_max(diameter(images.shape[1:], network.norm))
     features, logit = network.errors(images, plain)
     margins = logits.gather(1, prediction[:, None]) - logits
     # The error of a logit counts four times: for two logits, at the image and at the perturbed image.

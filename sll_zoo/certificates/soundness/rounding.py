@@ -27,7 +27,7 @@ FOURIER = 64
 
 
 class Rounding(NamedTuple):
-    """‖computed − exact‖ ≤ slope · ‖input‖ + offset, in L2, for one image."""
+    """‖computed − exact‖ ≤ slope · ‖input‖ + offset for one image, in the norm of the network."""
 
     slope: float
     offset: float
@@ -41,6 +41,7 @@ NOTHING = Rounding(0.0, 0.0)
 # Layers without rounding: they only move, drop or choose numbers.
 EXACT = (
     nn.Identity,
+    nn.Flatten,
     nn.PixelUnshuffle,
     nn.AdaptiveMaxPool2d,
     zoo_layers.PadChannels,
@@ -74,8 +75,10 @@ def rounding_of(layer: nn.Module, x: Tensor, arithmetic: Arithmetic) -> Rounding
     )
 
 
-def rounding_of_logit(head: FoldedLinearForm, arithmetic: Arithmetic) -> Rounding:
-    """Return the rounding bound of a single logit ⟨w̃ᵢ, x⟩ + bᵢ, valid for each i."""
+def rounding_of_logit(head: nn.Module, x: Tensor, arithmetic: Arithmetic) -> Rounding:
+    """Return the rounding bound of a single logit, valid for each: of ⟨w̃ᵢ, x⟩ + bᵢ in L2, of sorted distances in L∞."""
+    if not isinstance(head, FoldedLinearForm):
+        return rounding_of(head, x, arithmetic)  # in L∞ the error of all outputs is that of the worst
     gamma, terms = arithmetic.gamma(head.weight.shape[1] + 2), head.weight.shape[1]
     bias = 0.0 if head.bias is None else float(head.bias.double().abs().max())
     longest = 1.001 * float(head.weight.double().norm(dim=1).max())
@@ -196,6 +199,21 @@ def _householder(_: nn.Module, x: Tensor, arithmetic: Arithmetic) -> Rounding:
     return Rounding(32 * arithmetic.unit, 8 * arithmetic.tiny * math.sqrt(x[0].numel()))
 
 
+def _sorted(layer: zoo_layers.SortLinear, x: Tensor, arithmetic: Arithmetic) -> Rounding:
+    """Bound Σᵢ wᵢ sort(|x + b_k|)ᵢ in L∞: a rounding of each distance, which sorting does not enlarge, and a sum of products."""
+    largest = float(layer.weight.detach().double().abs().max())
+    terms = len(layer.order_weights())
+    gamma = arithmetic.gamma(terms + 2)
+    total = Rounding(gamma, gamma * largest + (terms + 2) * arithmetic.tiny)
+    return _safely(total, (LARGEST_NORM + largest) * (x.shape[1] + 1), arithmetic)
+
+
+def _mean_shift(layer: zoo_layers.MeanShift, _: Tensor, arithmetic: Arithmetic) -> Rounding:
+    """Bound x − mean in L∞: one rounding of each difference."""
+    unit, largest = 2 * arithmetic.unit, float(layer.mean.double().abs().max())
+    return _safely(Rounding(unit, unit * largest + arithmetic.tiny), LARGEST_NORM + largest, arithmetic)
+
+
 BOUNDS: dict[type, Callable[..., Rounding]] = {
     FoldedResidual: _residual,
     FoldedLinearForm: _linear,
@@ -204,6 +222,9 @@ BOUNDS: dict[type, Callable[..., Rounding]] = {
     Recurrent: _recurrent,
     zoo_layers.NormOneAvgPool2d: _pooling,
     zoo_layers.Householder: _householder,
+    zoo_layers.SortLinear: _sorted,
+    zoo_layers.SortHead: _sorted,
+    zoo_layers.MeanShift: _mean_shift,
 }
 
 

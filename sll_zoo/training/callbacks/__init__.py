@@ -6,6 +6,7 @@ from sll_zoo.training.callbacks.checkpoints import ResumableCheckpoint
 from sll_zoo.training.callbacks.cuda_graphs import CUDAGraphs
 from sll_zoo.training.callbacks.diagnostics import LogDiagnostics
 from sll_zoo.training.callbacks.grow import Grow
+from sll_zoo.training.callbacks.growing_power import GrowingPower
 from sll_zoo.training.callbacks.half_rescaling import BFloat16Rescaling
 from sll_zoo.training.callbacks.progress_bar import ImageProgressBar
 from sll_zoo.training.callbacks.save_pretrained import SavePretrained
@@ -20,6 +21,7 @@ __all__ = [
     "CUDAGraphs",
     "FiniteWatch",
     "Grow",
+    "GrowingPower",
     "ImageProgressBar",
     "Interrupted",
     "LogDiagnostics",

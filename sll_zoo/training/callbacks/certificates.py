@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 
 from sll_zoo.errors import ConfigError
 from sll_zoo.files import obstacle_to_file
+from sll_zoo.functional.norms import norm_label, norm_of
 from sll_zoo.reports.samples import write_samples
 
 
@@ -43,7 +44,7 @@ class WriteCertificates(BasePredictionWriter):
     def write_on_epoch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002 - Lightning's signature
+        pl_module: LightningModule,
         predictions: Sequence[Any],
         batch_indices: Sequence[Any],
     ) -> None:
@@ -54,5 +55,5 @@ class WriteCertificates(BasePredictionWriter):
         prediction, radius = (
             [value for batch in predictions for value in batch[name].tolist()] for name in ("prediction", "radius")
         )
-        write_samples(path, index, prediction, radius)
+        write_samples(path, index, prediction, radius, norm_label(norm_of(pl_module.model)))
         self.written = str(path)

@@ -126,7 +126,7 @@ class SavePretrained(Callback):
             model.to(device)
         curves = {"this network": evaluate(model, _all(data.test_dataloader()))}
         if self.baseline:
-            curves["nearest-neighbour margin"] = _baseline(data, model.num_classes)
+            curves["nearest-neighbour margin"] = _baseline(data, model)
         measured = self._measurement(model, data, *curves.values())
         record = save_pretrained(
             model.cpu(),
@@ -204,9 +204,9 @@ def _stages(trainer: Trainer) -> tuple[GrowthStage, ...]:
     return next((callback.trained() for callback in growing), ())
 
 
-def _baseline(data: Any, num_classes: int) -> Evaluation:
+def _baseline(data: Any, model: LipschitzClassifier) -> Evaluation:
     images, labels = data.tensors("train")  # not by the training loader, which leaves out the last batch
-    return evaluate(NearestNeighbour(images, labels, num_classes), _all(data.test_dataloader()))
+    return evaluate(NearestNeighbour(images, labels, model.num_classes, model.norm), _all(data.test_dataloader()))
 
 
 def _all(loader: DataLoader[Any]) -> DataLoader[Any]:

@@ -7,6 +7,7 @@ import torch
 from sll_zoo.certificates.certification import certify
 from sll_zoo.data import DATA_MODULES, HeldOut, fingerprint, open_data
 from sll_zoo.errors import InputError, PublishError, UnknownNameError
+from sll_zoo.functional.norms import norm_label
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.labels import label_names
 from sll_zoo.zoo.records.data_source import open_recorded
@@ -78,8 +79,10 @@ def recertify(model: LipschitzClassifier, measured: Measurement, held_out: HeldO
         held_out: The images that it was measured on.
 
     Raises:
-        PublishError: Other images, or another class or radius than is recorded.
+        PublishError: Another norm, other images, or another class or radius than is recorded.
     """
+    if measured.norm != norm_label(model.norm):
+        raise PublishError(f"a network in {norm_label(model.norm)} with a record in {measured.norm}", "measure the weights again")
     if (found := fingerprint(held_out.batches())) != measured.fingerprint:
         raise PublishError(
             f"{held_out.name} has fingerprint {found[:12]}…, the record {measured.fingerprint[:12]}…", "measure the weights again"

@@ -12,9 +12,10 @@ from sll_zoo.certificates.attacking import Attack
 from sll_zoo.certificates.evaluation import Evaluation
 from sll_zoo.data import HeldOut, fingerprint
 from sll_zoo.data.images import evenly_spaced
-from sll_zoo.errors import ConfigError
+from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.files import json_number, obstacle
 from sll_zoo.functional.certificate import radius_label
+from sll_zoo.functional.norms import REMEDY, common_norm, norm_label
 from sll_zoo.zoo.folder import INSTALLED, ModelFolder
 from sll_zoo.zoo.publishing.pull import locate
 from sll_zoo.zoo.records.data_source import source_of
@@ -50,7 +51,11 @@ def measurement(
         attacked: Result of an attack on some of the images.
         method: Name of the attack.
         repeats: Accuracies of networks that the same training gave with other seeds.
+
+    Raises:
+        InputError: A baseline or an attack in another norm.
     """
+    norm = common_norm(one.norm for one in (evaluation, baseline, attacked) if one)
     places = evenly_spaced(evaluation.n, SAMPLE)
     return Measurement(
         dataset=dataset,
@@ -59,6 +64,7 @@ def measurement(
         n=evaluation.n,
         preparation=preparation,
         division=division,
+        norm=norm_label(norm),
         dtype="float64",
         sound=evaluation.sound,
         accuracy=_accuracies(evaluation),
@@ -106,12 +112,11 @@ def _at_radii(accuracies: Mapping[float, float]) -> tuple[AtRadius, ...]:
     return tuple(AtRadius(eps=eps, label=radius_label(eps), accuracy=value) for eps, value in sorted(accuracies.items()))
 
 
-def recording_folder(model: str, eps: Sequence[float]) -> ModelFolder:
+def recording_folder(model: str) -> ModelFolder:
     """Return the folder of a model's weights, to whose record an attack can be added.
 
     Raises:
-        ConfigError: The weights are not in a folder, or their folder is in the installed package or cannot be written to, or
-            they were not measured at these radii.
+        ConfigError: The weights are not in a folder, or their folder is in the installed package or cannot be written to.
         WeightsError: The folder does not exist, or holds no model.
     """
     place = locate(model)
@@ -121,11 +126,14 @@ def recording_folder(model: str, eps: Sequence[float]) -> ModelFolder:
         raise ConfigError(f"--record in the installed package, {place}", "name a folder of yours: `sll-zoo pull --help`")
     if problem := obstacle(place):
         raise ConfigError(problem, "leave --record out, or name a folder of yours")
-    folder = ModelFolder.read(place)
+    return ModelFolder.read(place)
+
+
+def require_measured_at(folder: ModelFolder, eps: Sequence[float]) -> None:
+    """Raise ConfigError unless weights were measured at the radii of an attack."""
     certified = [row.eps for row in _measured(folder).accuracy.certified]
     if other := [value for value in eps if value not in certified]:
         raise ConfigError(f"--record at eps {other[0]:g}", f"choose of {', '.join(map(radius_label, certified))}")
-    return folder
 
 
 def require_measured_on(folder: ModelFolder, data: HeldOut) -> None:
@@ -139,6 +147,8 @@ def record_attack(path: Path, found: Attack, method: str) -> None:
     """Write an attack into the record and the card of a folder, in place of an earlier one by the same method."""
     folder = ModelFolder.read(path)  # read again, since another attack may have been recorded in the meantime
     measured = _measured(folder)
+    if measured.norm != norm_label(found.norm):
+        raise InputError(f"an attack in {norm_label(found.norm)} for a record in {measured.norm}", REMEDY)
     others = (attacked for attacked in measured.empirical if attacked.method != method)
     measured = replace(measured, empirical=(*others, under_attack(found, method)))
     recorded = dataclasses.replace(folder, record=replace(folder.known(), measured=measured))

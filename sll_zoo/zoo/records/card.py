@@ -12,6 +12,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from sll_zoo.files import rewrite_between
+from sll_zoo.functional.norms import norm_label
+from sll_zoo.models.sortnet import SORT_FAMILIES
 from sll_zoo.reports.words import percent, size_in_words, table
 from sll_zoo.zoo.records.metadata import render_metadata
 from sll_zoo.zoo.records.record import Accuracies, Attacked, GrowthStage, Measurement, Record, read_records
@@ -43,10 +45,12 @@ def render_card(record: Record, config: dict[str, Any], load_name: str, files: l
     """
     measured, training = record.measured, record.training
     channels, height, width = config["pretrained_cfg"]["input_size"]
+    norm = norm_label("inf" if record.family in SORT_FAMILIES else "2")
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701 - Markdown
     return (
         environment.from_string(TEMPLATE.read_text("utf-8")).render(
             record=record,
+            norm=norm,
             measured=measured,
             training=training,
             origin=record.origin,
@@ -120,9 +124,18 @@ def _spread(fractions: list[float]) -> str:
 
 
 def render_models(records: dict[str, Record]) -> str:
-    """Return the table of all shipped weights."""
+    """Return the table of all shipped weights, one for each norm."""
+    measured = [record for record in records.values() if record.measured]
+    norms = dict.fromkeys(record.measured.norm for record in measured if record.measured)
+    tables = {norm: _models_in(norm, measured) for norm in sorted(norms)}
+    return "\n\n".join(text if norm == "L2" else f"In {norm}:\n\n{text}" for norm, text in tables.items())
+
+
+def _models_in(norm: str, records: list[Record]) -> str:
+    """Return the table of the weights that were measured in a norm."""
+    records = [record for record in records if record.measured and record.measured.norm == norm]
     rows = []
-    for record in records.values():
+    for record in records:
         if measured := record.measured:
             certified = [percent(row.accuracy) for row in measured.accuracy.certified]
             about = [
@@ -133,7 +146,7 @@ def render_models(records: dict[str, Record]) -> str:
                 f"{measured.n:,}",
             ]
             rows.append([*about, percent(measured.accuracy.clean), *certified])
-    labels = next((r.measured.accuracy.certified for r in records.values() if r.measured), ())
+    labels = next((r.measured.accuracy.certified for r in records if r.measured), ())
     lead = ["model", "parameters", "file", "data set", "images", "clean"]
     return table([*lead, *(f"certified at {row.label}" for row in labels)], rows)
 
@@ -144,8 +157,9 @@ def describe(record: Record) -> str:
     if not (measured := record.measured):
         return f"{parameters}; nothing measured"
     certified = ", ".join(f"{percent(row.accuracy)} at {row.label}" for row in measured.accuracy.certified)
+    certified = f"certified in {measured.norm} {certified}"
     images = f"{measured.n:,} images of {measured.dataset}"
-    return f"{parameters}; {images}: {percent(measured.accuracy.clean)} clean; certified {certified}"
+    return f"{parameters}; {images}: {percent(measured.accuracy.clean)} clean; {certified}"
 
 
 def refresh_tables(root: Path) -> None:

@@ -46,7 +46,7 @@ def _eval_results(measured: Measurement) -> list[EvalResult]:
             EvalResult(
                 **about,
                 metric_type=f"{kind}_accuracy",
-                metric_name=f"{kind.capitalize()} accuracy (L2, eps={row.label}, {n:,} images)",
+                metric_name=f"{kind.capitalize()} accuracy ({measured.norm}, eps={row.label}, {n:,} images)",
                 metric_value=row.accuracy,
                 metric_args={"norm": measured.norm, "eps": row.eps, "n": n, "method": method},
             )

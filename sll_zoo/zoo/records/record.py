@@ -41,7 +41,7 @@ class DataSource(Struct, frozen=True, kw_only=True):
 
 
 class AtRadius(Struct, frozen=True, kw_only=True):
-    """An accuracy within an L2 ball.
+    """An accuracy within a ball, in the norm of the measurement.
 
     Attributes:
         eps: The ball's radius in pixels of [0, 1].
@@ -156,7 +156,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
     n: Count
     preparation: str = ""
     division: str = ""
-    norm: Literal["L2"] = "L2"
+    norm: Literal["L2", "Linf"] = "L2"
     dtype: Literal["float32", "float64"] = "float64"
     sound: bool = False
     accuracy: Accuracies
@@ -226,7 +226,7 @@ class Record(Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: ``architecture.tag``.
-        family: Family of the layers, a key of ``sll_zoo.layers.FAMILIES``.
+        family: Family of the layers, as the network's configuration names it.
         parameters: Number of parameters.
         sha256: Hash of the weights' files, one after another, in hexadecimal.
         size: Size of these files together, in bytes.

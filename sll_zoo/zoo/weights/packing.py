@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sll_zoo.errors import ConfigError, InputError, WeightsError
-from sll_zoo.layers import FAMILIES, UnitRowsLinear
+from sll_zoo.layers import FAMILIES, HEADS, SortLinear
 from sll_zoo.models import LipschitzClassifier
 
 # Numbers of bits that a weight can be stored with. A sll_tiny of 8 bits (JPEG copies of CIFAR-10, 1,000 images) lost 0.6
@@ -76,7 +76,8 @@ def require_quantizable(model: LipschitzClassifier, bits: int) -> None:
     require_bits(bits)
     if not isinstance(model, LipschitzClassifier):
         raise InputError(f"quantising a {type(model).__name__}", "give a network of create_model")
-    known = (*FAMILIES[model.config.family].classes, UnitRowsLinear)
+    family = FAMILIES.get(model.config.family)
+    known = (*(family.classes if family else (SortLinear,)), *HEADS.values())
     for name, layer in model.named_modules():
         tensors = {**dict(layer.named_parameters(recurse=False)), **dict(layer.named_buffers(recurse=False))}
         if type(layer) not in known and rounded_keys(tensors, bits):

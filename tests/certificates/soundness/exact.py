@@ -12,10 +12,13 @@ from sll_zoo.layers import (
     FoldedLinearForm,
     FoldedResidual,
     MaxMin,
+    MeanShift,
     NormOneAvgPool2d,
     PadChannels,
     PixelUnshuffle,
     Recurrent,
+    SortHead,
+    SortLinear,
     TruncateChannels,
     WindowPartition,
     WindowReverse,
@@ -107,6 +110,12 @@ def recurrent(layer, x):
     return state
 
 
+def sorted_distances(layer, x):
+    weights = rational(layer.order_weights())
+    y = [(weights * sorted(abs(x + row), reverse=True)[: len(weights)]).sum() for row in rational(layer.weight)]
+    return np.array(y, dtype=object) * (-1 if isinstance(layer, SortHead) else 1)
+
+
 FORMULAS = {
     FoldedResidual: residual,
     FoldedLinearForm: linear,
@@ -121,6 +130,10 @@ FORMULAS = {
     CyclicShift: shift,
     WindowReverse: reverse,
     Recurrent: recurrent,
+    nn.Flatten: lambda _, x: x.reshape(-1),
+    SortLinear: sorted_distances,
+    SortHead: sorted_distances,
+    MeanShift: lambda layer, x: x - rational(layer.mean),
     nn.AdaptiveMaxPool2d: lambda _, x: x.max((1, 2)).reshape(-1, 1, 1),
 }
 
@@ -140,6 +153,7 @@ def chain(layers, image):
     return x.reshape(-1)
 
 
-def distance(computed, exact):
-    """Return the L2 distance of a tensor from exact numbers, to float64."""
-    return sum(float(a - b) ** 2 for a, b in zip(rational(computed).ravel(), exact.ravel(), strict=True)) ** 0.5
+def distance(computed, exact, norm="2"):
+    """Return the distance of a tensor from exact numbers, to float64."""
+    apart = [float(a - b) for a, b in zip(rational(computed).ravel(), exact.ravel(), strict=True)]
+    return float(np.linalg.norm(apart, float(norm)))

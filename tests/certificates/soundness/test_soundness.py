@@ -156,7 +156,9 @@ def test_sound_radii_are_smaller_by_their_slack_and_predictions_stay(config, fam
 def test_errors_come_off_the_radius_twice_for_features_and_four_times_for_logits(features, logit):
     """Both are made at the image and at the perturbed one, the latter by each of the two logits."""
     errors = tuple(torch.tensor([error], dtype=torch.float64) for error in (features, logit))
-    network = SimpleNamespace(pairwise_lipschitz=lambda: 2 * (1 - torch.eye(2, dtype=torch.float64)), errors=lambda *_: errors)
+    network = SimpleNamespace(
+        norm="2", pairwise_lipschitz=lambda: 2 * (1 - torch.eye(2, dtype=torch.float64)), errors=lambda *_: errors
+    )
     _, radius, slack = sound_radius(network, torch.zeros(1, 3, 4, 4), torch.tensor([[1.0, 0.0]]))
     exact = (1 - 4 * logit) / 2 - 2 * features
     assert exact - 1e-12 < radius < exact

@@ -1,0 +1,107 @@
+"""SortNet: layers of sorted distances, for certificates in L∞; with ρ = 0, the L∞-distance network.
+
+Reference: Zhang, Jiang, He and Wang, NeurIPS 2022 (arXiv 2210.01787), and its code; Zhang et al. 2021 (arXiv 2102.05363).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sll_zoo.functional.norms import Norm
+from sll_zoo.functional.sorting import require_rho
+from sll_zoo.layers import MeanShift, SortHead, SortLinear
+from sll_zoo.models.classifier import LipschitzClassifier
+from sll_zoo.models.config import NetworkConfig
+from sll_zoo.models.structure import known_network
+
+# The families of networks in L∞, and the ρ of their named models.
+SORT_FAMILIES = {"sortnet": 0.3, "linfdist": 0.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SortNetConfig(NetworkConfig):
+    """The shape of a :class:`~sll_zoo.models.SortNet`, beside the settings that every network has; all layers have one ``width``.
+
+    Attributes:
+        layers: Number of layers before the head.
+        rho: ρ of each of them but the first, and of the head; 0 for the L∞-distance network.
+    """
+
+    layers: int = 2
+    rho: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_rho(self.rho)
+
+    @property
+    def family(self) -> str:
+        """``sortnet``, or ``linfdist`` where ρ is 0."""
+        return "sortnet" if self.rho else "linfdist"
+
+    @property
+    def num_features(self) -> int:
+        """Length of the feature vector under the head."""
+        return self.width
+
+    @property
+    def depth(self) -> int:
+        """Number of layers with weights of their own, without the head."""
+        return self.layers
+
+
+@known_network
+class SortNet(LipschitzClassifier):
+    """The fully connected network of the paper, of :class:`~sll_zoo.layers.SortLinear` layers with a mean shift behind each.
+
+    As in its code, the first layer drops no input: its ρ is 0.
+
+    Args:
+        config: The network's shape.
+
+    Guarantee: features and each logit are 1-Lipschitz in L∞, in exact arithmetic and for any weights.
+
+    Example:
+        >>> import torch
+        >>> net = SortNet(SortNetConfig(width=8, img_size=4))
+        >>> net.norm, net(torch.rand(2, 3, 4, 4)).shape
+        ('inf', torch.Size([2, 10]))
+    """
+
+    norm: Norm = "inf"
+    config: SortNetConfig
+
+    def __init__(self, config: SortNetConfig) -> None:
+        super().__init__(config)
+        height, width = config.img_size
+        sizes = [config.in_chans * height * width, *[config.width] * config.layers]
+        self.flatten = nn.Flatten()
+        self.layers = nn.Sequential(
+            *(
+                nn.Sequential(SortLinear(inputs, outputs, config.rho if place else 0.0), MeanShift(outputs))
+                for place, (inputs, outputs) in enumerate(pairwise(sizes))
+            )
+        )
+        self.reset_classifier(config.num_classes)
+
+    @property
+    def stages(self) -> nn.Sequential:
+        """The layers."""
+        return self.layers
+
+    def enter(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch pixels"]:
+        """Return centred images as vectors."""
+        flat: Tensor = self.flatten(x)
+        return flat
+
+    def leave(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
+        """Return the output of the last layer as it is."""
+        return x
+
+    def new_head(self, num_classes: int) -> nn.Module:
+        """Return an untrained head."""
+        return SortHead(self.num_features, num_classes, self.config.rho)
