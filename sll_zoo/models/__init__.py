@@ -1,11 +1,11 @@
 """Networks: a immutable configuration for each, and the class that builds the network from it."""
 
 from sll_zoo.models.classifier import LipschitzClassifier
-from sll_zoo.models.config import NetworkConfig
-from sll_zoo.models.lipconvnet import LipConvNet, LipConvNetConfig
-from sll_zoo.models.lipnet import LipNet, LipNetConfig
-from sll_zoo.models.liprnn import LipRNN, LipRNNConfig
-from sll_zoo.models.sortnet import SortNet, SortNetConfig
+from sll_zoo.models.config import LipConvNetConfig, LipNetConfig, LipRNNConfig, NetworkConfig, SortNetConfig
+from sll_zoo.models.lipconvnet import LipConvNet
+from sll_zoo.models.lipnet import LipNet
+from sll_zoo.models.liprnn import LipRNN
+from sll_zoo.models.sortnet import SortNet
 
 
 def build(config: NetworkConfig) -> LipschitzClassifier:

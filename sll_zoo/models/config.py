@@ -1,16 +1,20 @@
-"""What the configurations of networks have in common, checked before anything is allocated."""
+"""Configurations of networks, checked before anything is allocated."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from math import isfinite
+from math import isfinite, lcm
 from typing import NamedTuple
 
 from sll_zoo.errors import ConfigError, UnknownNameError
+from sll_zoo.functional.sorting import require_rho
 from sll_zoo.layers import FAMILIES
 
 MAY_BE_ZERO = ("conv_layers", "dense_layers", "num_classes")
+MOST_BLOCKS = 16  # each block halves the image, and no image has an edge of 2^16 pixels
+# The families of networks in L∞, and the ρ of their named models.
+SORT_FAMILIES = {"sortnet": 0.3, "linfdist": 0.0}
 
 
 class Divisor(NamedTuple):
@@ -74,12 +78,12 @@ class NetworkConfig:
     @property
     def num_features(self) -> int:
         """Length of the feature vector under the head."""
-        raise NotImplementedError
+        return self.width
 
     @property
     def depth(self) -> int:
-        """Number of layers with weights of their own, without the head."""
-        raise NotImplementedError
+        """Number of layers with weights of their own, without the head: the settings that count layers, summed."""
+        return sum(getattr(self, field.name) for field in fields(self) if field.name.endswith("layers"))
 
     @property
     def divisor(self) -> Divisor:
@@ -146,3 +150,147 @@ class ConvolutionalConfig(FamilyConfig):
     def least_width(self) -> int:
         """Channels that are padded to ``width``."""
         return self.in_chans
+
+
+@dataclass(frozen=True, kw_only=True)
+class LipNetConfig(ConvolutionalConfig):
+    """The shape of a :class:`~sll_zoo.models.LipNet`, beside the settings that every network of convolutions has.
+
+    Attributes:
+        conv_layers: Number of convolutional layers.
+        conv_inner: Inner channels of each.
+        downsample: Edge of the squares of pixels whose sum, divided by this edge, stands for one pixel in all that follows: for
+            a network that is to grow (:func:`~sll_zoo.grow`).
+        patch: Edge of the squares of pixels that the convolutions take as one pixel of ``in_chans * patch²`` channels.
+        dct: Whether these channels are the cosine transform of the square instead of its pixels.
+        window: Edge of the windows of these pixels that the convolutions take as one; 1, or even. Behind every other convolution
+            they are shifted by half of it, and back behind the others. With ``kernel_size`` 1, each is a dense layer on windows.
+        pool: Edge of the pooling windows behind the convolutions; ``downsample`` times ``patch`` times the least common multiple
+            of ``window`` and ``pool`` divides the size of the images.
+        maxmin: Whether MaxMin follows residual layers too, which have an activation inside; linear ones always have it. The
+            convolutions then keep their inputs in memory during a training.
+        dense_layers: Number of dense layers.
+        dense_inner: Inner features of each.
+    """
+
+    conv_layers: int
+    conv_inner: int
+    dense_layers: int
+    dense_inner: int
+    downsample: int = 1
+    patch: int = 1
+    dct: bool = False
+    window: int = 1
+    pool: int = 4
+    maxmin: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.window, int) and self.window > 1 and self.window % 2:
+            raise ConfigError(f"window={self.window}", "give 1 or an even number: windows are shifted by half of it")
+        super().__post_init__()
+        for name in ("dct", "maxmin"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name}={getattr(self, name)!r}", "give True or False")
+        if self.maxmin and FAMILIES[self.family].form != "residual":
+            raise ConfigError(f"maxmin=True for family={self.family!r}", "leave it out: it is for residual families, such as sll")
+
+    @property
+    def num_features(self) -> int:
+        """Length of the feature vector under the head."""
+        height, width = self.img_size
+        reduction = self.downsample * self.patch * self.pool
+        return self.width * (height // reduction) * (width // reduction)
+
+    @property
+    def least_width(self) -> int:
+        """Channels that are padded to ``width``: of all pixels of a patch."""
+        return self.in_chans * self.patch**2
+
+    @property
+    def divisor(self) -> Divisor:
+        """The number that must divide the height and the width of the images."""
+        factors = [name for name in ("downsample", "patch") if getattr(self, name) > 1]
+        name = " * ".join([*factors, "lcm(window, pool)" if self.window > 1 else "pool"])
+        return Divisor(name, self.downsample * self.patch * lcm(self.window, self.pool))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LipConvNetConfig(ConvolutionalConfig):
+    """The shape of a :class:`~sll_zoo.models.LipConvNet`, beside those that every network of convolutions has; ``width`` is even.
+
+    Attributes:
+        blocks: Number of blocks; each halves the image and doubles the channels.
+        block_layers: Number of convolutional layers of each block.
+    """
+
+    blocks: int = 5
+    block_layers: int = 5
+
+    def __post_init__(self) -> None:
+        if isinstance(self.blocks, int) and self.blocks > MOST_BLOCKS:
+            raise ConfigError(f"blocks={self.blocks}", f"each halves the image: give at most {MOST_BLOCKS}")
+        super().__post_init__()
+        if self.width % 2:
+            raise ConfigError(f"width={self.width} is odd", "choose an even one: each block keeps half of its channels")
+
+    @property
+    def num_features(self) -> int:
+        """Length of the feature vector under the head."""
+        return self.width << self.blocks
+
+    @property
+    def depth(self) -> int:
+        """Number of layers with weights of their own, without the head."""
+        return self.blocks * self.block_layers + 2  # plus the first convolution and the last dense layer
+
+    @property
+    def divisor(self) -> Divisor:
+        """The number that must divide the height and the width of the images."""
+        return Divisor("2^blocks", 1 << self.blocks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LipRNNConfig(FamilyConfig):
+    """The shape of a :class:`~sll_zoo.models.LipRNN`, beside the settings that every network of a family has.
+
+    An image is a sequence: ``img_size`` is (steps, features), and each step has ``in_chans`` times ``features`` numbers.
+
+    Attributes:
+        width: Length of the state.
+        cell_layers: Number of layers of a step, each on the state and the input together.
+        cell_inner: Inner features of each.
+        dense_layers: Number of dense layers behind the last state.
+        dense_inner: Inner features of each.
+    """
+
+    cell_layers: int
+    cell_inner: int
+    dense_layers: int
+    dense_inner: int
+
+    @property
+    def inputs(self) -> int:
+        """Numbers of one step."""
+        return self.in_chans * self.img_size[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SortNetConfig(NetworkConfig):
+    """The shape of a :class:`~sll_zoo.models.SortNet`, beside the settings that every network has; all layers have one ``width``.
+
+    Attributes:
+        layers: Number of layers before the head.
+        rho: ρ of each of them but the first, and of the head; 0 for the L∞-distance network.
+    """
+
+    layers: int = 2
+    rho: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_rho(self.rho)
+
+    @property
+    def family(self) -> str:
+        """``sortnet``, or ``linfdist`` where ρ is 0."""
+        return "sortnet" if self.rho else "linfdist"

@@ -32,8 +32,8 @@ from sll_zoo.errors import ConfigError
 from sll_zoo.functional.convolution import same_conv2d
 from sll_zoo.layers import FAMILIES
 from sll_zoo.layers.residual import ResidualConv2d, ResidualLinear
-from sll_zoo.models.config import NetworkConfig
-from sll_zoo.models.lipnet import LipNet, LipNetConfig
+from sll_zoo.models.config import LipNetConfig, NetworkConfig
+from sll_zoo.models.lipnet import LipNet
 
 WHISPER = 2.0**-50
 GROWING = ("width", "conv_layers", "conv_inner", "dense_layers", "dense_inner")

@@ -5,54 +5,15 @@ Reference: Prach, Brau, Buttazzo and Lampert, CVPR 2024 (arXiv 2311.16833), tabl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sll_zoo.errors import ConfigError
 from sll_zoo.layers import FAMILIES, PadChannels, PixelUnshuffle, TruncateChannels
 from sll_zoo.models.classifier import LipschitzClassifier
-from sll_zoo.models.config import ConvolutionalConfig, Divisor
+from sll_zoo.models.config import LipConvNetConfig
 from sll_zoo.models.structure import known_network
-
-MOST_BLOCKS = 16  # each block halves the image, and no image has an edge of 2^16 pixels
-
-
-@dataclass(frozen=True, kw_only=True)
-class LipConvNetConfig(ConvolutionalConfig):
-    """The shape of a :class:`~sll_zoo.models.LipConvNet`, beside those that every network of convolutions has; ``width`` is even.
-
-    Attributes:
-        blocks: Number of blocks; each halves the image and doubles the channels.
-        block_layers: Number of convolutional layers of each block.
-    """
-
-    blocks: int = 5
-    block_layers: int = 5
-
-    def __post_init__(self) -> None:
-        if isinstance(self.blocks, int) and self.blocks > MOST_BLOCKS:
-            raise ConfigError(f"blocks={self.blocks}", f"each halves the image: give at most {MOST_BLOCKS}")
-        super().__post_init__()
-        if self.width % 2:
-            raise ConfigError(f"width={self.width} is odd", "choose an even one: each block keeps half of its channels")
-
-    @property
-    def num_features(self) -> int:
-        """Length of the feature vector under the head."""
-        return self.width << self.blocks
-
-    @property
-    def depth(self) -> int:
-        """Number of layers with weights of their own, without the head."""
-        return self.blocks * self.block_layers + 2  # plus the first convolution and the last dense layer
-
-    @property
-    def divisor(self) -> Divisor:
-        """The number that must divide the height and the width of the images."""
-        return Divisor("2^blocks", 1 << self.blocks)
 
 
 @known_network

@@ -5,15 +5,12 @@ Reference: Araujo et al., ICLR 2023 (arXiv 2303.03169v2), in the sizes of its re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import lcm
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sll_zoo.errors import ConfigError
 from sll_zoo.layers import (
     FAMILIES,
     CyclicShift,
@@ -26,78 +23,11 @@ from sll_zoo.layers import (
     WindowReverse,
 )
 from sll_zoo.models.classifier import LipschitzClassifier
-from sll_zoo.models.config import ConvolutionalConfig, Divisor
+from sll_zoo.models.config import LipNetConfig
 from sll_zoo.models.structure import known_network
 
 # Where channels that are last in memory halve the time of convolutions.
 CHANNELS_LAST = (("cpu", torch.float32), ("cpu", torch.float64), ("cuda", torch.float32))
-
-
-@dataclass(frozen=True, kw_only=True)
-class LipNetConfig(ConvolutionalConfig):
-    """The shape of a :class:`~sll_zoo.models.LipNet`, beside the settings that every network of convolutions has.
-
-    Attributes:
-        conv_layers: Number of convolutional layers.
-        conv_inner: Inner channels of each.
-        downsample: Edge of the squares of pixels whose sum, divided by this edge, stands for one pixel in all that follows: for
-            a network that is to grow (:func:`~sll_zoo.grow`).
-        patch: Edge of the squares of pixels that the convolutions take as one pixel of ``in_chans * patch²`` channels.
-        dct: Whether these channels are the cosine transform of the square instead of its pixels.
-        window: Edge of the windows of these pixels that the convolutions take as one; 1, or even. Behind every other convolution
-            they are shifted by half of it, and back behind the others. With ``kernel_size`` 1, each is a dense layer on windows.
-        pool: Edge of the pooling windows behind the convolutions; ``downsample`` times ``patch`` times the least common multiple
-            of ``window`` and ``pool`` divides the size of the images.
-        maxmin: Whether MaxMin follows residual layers too, which have an activation inside; linear ones always have it. The
-            convolutions then keep their inputs in memory during a training.
-        dense_layers: Number of dense layers.
-        dense_inner: Inner features of each.
-    """
-
-    conv_layers: int
-    conv_inner: int
-    dense_layers: int
-    dense_inner: int
-    downsample: int = 1
-    patch: int = 1
-    dct: bool = False
-    window: int = 1
-    pool: int = 4
-    maxmin: bool = False
-
-    def __post_init__(self) -> None:
-        if isinstance(self.window, int) and self.window > 1 and self.window % 2:
-            raise ConfigError(f"window={self.window}", "give 1 or an even number: windows are shifted by half of it")
-        super().__post_init__()
-        for name in ("dct", "maxmin"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name}={getattr(self, name)!r}", "give True or False")
-        if self.maxmin and FAMILIES[self.family].form != "residual":
-            raise ConfigError(f"maxmin=True for family={self.family!r}", "leave it out: it is for residual families, such as sll")
-
-    @property
-    def num_features(self) -> int:
-        """Length of the feature vector under the head."""
-        height, width = self.img_size
-        reduction = self.downsample * self.patch * self.pool
-        return self.width * (height // reduction) * (width // reduction)
-
-    @property
-    def least_width(self) -> int:
-        """Channels that are padded to ``width``: of all pixels of a patch."""
-        return self.in_chans * self.patch**2
-
-    @property
-    def depth(self) -> int:
-        """Number of layers with weights of their own, without the head."""
-        return self.conv_layers + self.dense_layers
-
-    @property
-    def divisor(self) -> Divisor:
-        """The number that must divide the height and the width of the images."""
-        factors = [name for name in ("downsample", "patch") if getattr(self, name) > 1]
-        name = " * ".join([*factors, "lcm(window, pool)" if self.window > 1 else "pool"])
-        return Divisor(name, self.downsample * self.patch * lcm(self.window, self.pool))
 
 
 @known_network

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from jaxtyping import Float
@@ -10,43 +9,8 @@ from torch import Tensor, nn
 
 from sll_zoo.layers import FAMILIES, Recurrent
 from sll_zoo.models.classifier import LipschitzClassifier
-from sll_zoo.models.config import FamilyConfig
+from sll_zoo.models.config import LipRNNConfig
 from sll_zoo.models.structure import known_network
-
-
-@dataclass(frozen=True, kw_only=True)
-class LipRNNConfig(FamilyConfig):
-    """The shape of a :class:`~sll_zoo.models.LipRNN`, beside the settings that every network of a family has.
-
-    An image is a sequence: ``img_size`` is (steps, features), and each step has ``in_chans`` times ``features`` numbers.
-
-    Attributes:
-        width: Length of the state.
-        cell_layers: Number of layers of a step, each on the state and the input together.
-        cell_inner: Inner features of each.
-        dense_layers: Number of dense layers behind the last state.
-        dense_inner: Inner features of each.
-    """
-
-    cell_layers: int
-    cell_inner: int
-    dense_layers: int
-    dense_inner: int
-
-    @property
-    def inputs(self) -> int:
-        """Numbers of one step."""
-        return self.in_chans * self.img_size[1]
-
-    @property
-    def num_features(self) -> int:
-        """Length of the feature vector under the head: that of the state."""
-        return self.width
-
-    @property
-    def depth(self) -> int:
-        """Number of layers with weights of their own, without the head."""
-        return self.cell_layers + self.dense_layers
 
 
 @known_network

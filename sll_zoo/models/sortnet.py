@@ -5,53 +5,16 @@ Reference: Zhang, Jiang, He and Wang, NeurIPS 2022 (arXiv 2210.01787), and its c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sll_zoo.functional.norms import Norm
-from sll_zoo.functional.sorting import require_rho
 from sll_zoo.layers import MeanShift, SortHead, SortLinear
 from sll_zoo.models.classifier import LipschitzClassifier
-from sll_zoo.models.config import NetworkConfig
+from sll_zoo.models.config import SortNetConfig
 from sll_zoo.models.structure import known_network
-
-# The families of networks in L∞, and the ρ of their named models.
-SORT_FAMILIES = {"sortnet": 0.3, "linfdist": 0.0}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SortNetConfig(NetworkConfig):
-    """The shape of a :class:`~sll_zoo.models.SortNet`, beside the settings that every network has; all layers have one ``width``.
-
-    Attributes:
-        layers: Number of layers before the head.
-        rho: ρ of each of them but the first, and of the head; 0 for the L∞-distance network.
-    """
-
-    layers: int = 2
-    rho: float = 0.3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_rho(self.rho)
-
-    @property
-    def family(self) -> str:
-        """``sortnet``, or ``linfdist`` where ρ is 0."""
-        return "sortnet" if self.rho else "linfdist"
-
-    @property
-    def num_features(self) -> int:
-        """Length of the feature vector under the head."""
-        return self.width
-
-    @property
-    def depth(self) -> int:
-        """Number of layers with weights of their own, without the head."""
-        return self.layers
 
 
 @known_network

@@ -30,7 +30,7 @@ from sll_zoo.models import (
     SortNetConfig,
     build,
 )
-from sll_zoo.models.sortnet import SORT_FAMILIES
+from sll_zoo.models.config import SORT_FAMILIES
 from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.records.record import read_records
 from sll_zoo.zoo.weights.loading import FoundCfg, WeightsSource, fetch_weights, find_weights, load_pretrained

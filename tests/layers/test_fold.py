@@ -96,6 +96,7 @@ def test_in_another_dtype_a_network_rescales_the_weights_of_that_dtype(family, d
     assert torch.equal(fold(net, torch.float64)(x.double()), fold(fresh, torch.float64)(x.double()))
 
 
+@torch.no_grad()
 def test_folding_leaves_the_original_alone():
     net, x = LipNet(CONFIG).double(), torch.rand(2, 3, 8, 8, dtype=torch.float64)
     folded = fold(net)

@@ -11,7 +11,7 @@ import sll_zoo
 from sll_zoo.errors import ConfigError, UnknownNameError, UntrainedHeadWarning, WeightsError
 from sll_zoo.layers import FAMILIES
 from sll_zoo.models import LipNet
-from sll_zoo.models.sortnet import SORT_FAMILIES
+from sll_zoo.models.config import SORT_FAMILIES
 from sll_zoo.zoo.entries import ARCHITECTURES, DATA_OF_TAG, SIZES, TAGS
 from sll_zoo.zoo.records.record import read_records
 

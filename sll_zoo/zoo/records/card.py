@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from sll_zoo.files import rewrite_between
 from sll_zoo.functional.norms import norm_label
-from sll_zoo.models.sortnet import SORT_FAMILIES
+from sll_zoo.models.config import SORT_FAMILIES
 from sll_zoo.reports.words import percent, size_in_words, table
 from sll_zoo.zoo.records.metadata import render_metadata
 from sll_zoo.zoo.records.record import Accuracies, Attacked, GrowthStage, Measurement, Record, read_records
