@@ -31,6 +31,10 @@ _WINDOWS: dict[str, Any] = {"kernel_size": 1, "dense_layers": 2, "patch": 2, "dc
 SIZES: dict[str, LipNetConfig | LipConvNetConfig] = {
     "nano": LipNetConfig(width=8, conv_layers=4, conv_inner=16, dense_layers=3, dense_inner=128, pool=1),
     "tiny": LipNetConfig(width=64, conv_layers=16, conv_inner=32, dense_layers=3, dense_inner=384, patch=2, dct=True, pool=2),
+    "isometric_nano": LipNetConfig(
+        in_chans=1, width=4, conv_layers=6, conv_inner=16, dense_layers=4, dense_inner=128, patch=2, pool=1
+    ),
+    "isometric": LipNetConfig(width=48, conv_layers=6, conv_inner=24, dense_layers=2, dense_inner=384, patch=4, dct=True, pool=2),
     "windows_s": LipNetConfig(width=64, conv_layers=10, conv_inner=128, dense_inner=384, **_WINDOWS),
     "windows": LipNetConfig(width=96, conv_layers=16, conv_inner=384, dense_inner=512, **_WINDOWS),
     "small": LipNetConfig(width=45, conv_layers=20, conv_inner=5, dense_layers=7, dense_inner=2048),
@@ -78,6 +82,8 @@ DATA_OF_TAG["gtsrb_subset_26638"] = DATA_OF_TAG["gtsrb"]
 def _tags(name: str) -> tuple[str, ...]:
     if name.endswith("_nano"):
         return ("digits",)
+    if name.endswith("_isometric"):
+        return ("cifar10", "cifar100", "gtsrb", "gtsrb_subset_26638")
     return ("cifar10", "cifar100", "tiny_imagenet", "gtsrb", *(["gtsrb_subset_26638"] if name.endswith("_tiny") else []))
 
 
