@@ -23,9 +23,10 @@ from sll_zoo.errors import InputError
 
 # Steps on a ray are at least this share of the diagonal of [0, 1]: a change of the class that is taken back sooner can be missed.
 SHORTEST = 1e-3
-# PGD searches balls of which each is so many times as large as the one before, up to the diagonal of [0, 1].
-GROWTH, BALLS = 1.25, 40
-STEPS, RESTARTS = 50, 1
+# PGD searches balls, each so many times as large as the one before, up to the diagonal of [0, 1]. Measured on 24 digits: with
+# growth 1.25 and 5 restarts of 100 steps it ends 3 % farther away, in nine times the time.
+GROWTH, BALLS = 1.1, 80
+STEPS, RESTARTS = 20, 1
 # Stands in for a constant of 0, with which no margin shrinks.
 TINY = 1e-300
 
@@ -34,8 +35,8 @@ TINY = 1e-300
 class Explanation:
     """The result of :func:`explain`, in float64; lengths are L2 in pixels of [0, 1].
 
-    ``radius`` is at most ``counterfactual_distance`` and ``adversarial_distance``: the first one is proved, the others were found,
-    and the distance to the nearest image of another class is between them.
+    ``radius`` is at most ``counterfactual_distance`` and ``adversarial_distance``: the first is proved, the others are
+    found. The distance to the nearest image of another class is in between.
 
     Attributes:
         images: (n, channels, height, width).
@@ -86,16 +87,16 @@ def explain(model: nn.Module, images: Tensor, target: int | Tensor | None = None
 
     On the ray x − t · gradient, clipped to [0, 1], the search steps by the certified radius of the point that it has reached, and
     by at least a thousandth of the diagonal of [0, 1], until the class, which need not be j then, is another one; bisection
-    finds where it changed. PGD (50 steps) searches the whole ball.
+    finds where it changed. PGD searches in all directions.
 
     Args:
         model: A network that :func:`~sll_zoo.certify` accepts; it is not changed.
         images: (n, channels, height, width), float32 or float64, in [0, 1].
         target: j, for all images or (n,), never the predicted class; by default the class with the smallest (f_y − f_j) / L_yj,
-            which limits the certified radius.
+            by which the certified radius is limited.
 
-    Guarantee: ``radius`` as for ``certify``, and that classes and distances are those of the images returned. Nothing is proved of
-        the saliency, nor that there is no closer image of another class.
+    Guarantee: ``radius`` as for ``certify``; classes and distances are those of the images returned. Nothing is proved of the
+        saliency, nor that there is no closer image of another class.
 
     Raises:
         InputError: Images or a model that ``certify`` refuses, no images, a network with a single class, or a ``target`` that is

@@ -26,6 +26,7 @@ HUB_ORGANISATION = "sll-zoo"
 REVISION = "v1.0"
 
 # nano, tiny and windows_s: what two CPU cores can train. windows: for minutes of a GPU; dense layers on windows of 2 x 2 patches.
+# isometric: no padding, so that gradients of orthogonal layers keep their length on the way back to the image.
 # small to xlarge: the SLL paper, by its released code; inner sizes 5 and 2048 throughout. convnet: "1-Lipschitz Layers Compared".
 _WINDOWS: dict[str, Any] = {"kernel_size": 1, "dense_layers": 2, "patch": 2, "dct": True, "window": 2, "pool": 2}
 SIZES: dict[str, LipNetConfig | LipConvNetConfig] = {
