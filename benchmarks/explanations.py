@@ -50,8 +50,8 @@ The share of images that are of another class (and of class j) after a step of k
 ## Deletion and insertion
 Pixels are replaced by the mean of the training images in the order of the map, most salient first (deletion: lower is better),
 or the image is filled into that mean in the same order (insertion: higher is better). The score is the share of images of the
-predicted class, averaged over {steps} steps from no pixel to all, so that logits of different sizes can be compared; Petsiuk et al.
-2018 (arXiv 1806.07421) average a softmax. SmoothGrad (captum): the mean gradient over {samples} images with noise of {noise}.
+predicted class, averaged over {steps} steps from no pixel to all, so that logits of different sizes can be compared; Petsiuk et
+al. 2018 (arXiv 1806.07421) average a softmax. SmoothGrad (captum): the mean gradient over {samples} images with noise of {noise}.
 Scores are comparable for one network; across networks see how far they are from those of a chance order.
 
 {maps}

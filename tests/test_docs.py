@@ -7,16 +7,19 @@ import torch
 import sll_zoo
 from tests.checkouts import ROOT
 
-PAGES = [
-    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "checkpoints/README.md", "docs/explanations.md")
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "checkpoints/README.md")]
+PAGES += sorted(ROOT.glob("docs/*.md"))
+FENCES = [
+    fence
+    for page in ("README.md", "docs/explanations.md")
+    for fence in re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.MULTILINE | re.DOTALL)
 ]
-FENCES = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("fence", FENCES)
-def test_every_fence_of_the_readme_runs(fence, tmp_path, monkeypatch):
+def test_every_fence_runs(fence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(fence, "README.md", "exec"), {})  # noqa: S102 - the repository's own README
+    exec(compile(fence, "page", "exec"), {})  # noqa: S102 - the repository's own pages
 
 
 @pytest.mark.parametrize("card", sorted(ROOT.glob("checkpoints/*/README.md")), ids=lambda card: card.parent.name)
@@ -29,7 +32,7 @@ def test_the_fence_of_every_card_runs(card):
 
 
 def test_there_are_fences_to_run():
-    assert len(FENCES) == 2
+    assert len(FENCES) == 3
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
