@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sll_zoo.certificates.adversaries import bisect_to_boundary
 from sll_zoo.certificates.attacking import attack
-from sll_zoo.certificates.certification import certificate_of, check_images, evaluation_form
+from sll_zoo.certificates.certification import certificate_of, evaluation_form
 from sll_zoo.errors import InputError
 
 # Steps on a ray are at least this share of the diagonal of [0, 1]: a change of the class that is taken back sooner can be missed.
@@ -114,7 +114,6 @@ def explain(model: nn.Module, images: Tensor, target: int | Tensor | None = None
     Source: the paper above, which has t = f/‖∇f‖² in theory; here the network is asked where its class changes.
     """
     network: Any = evaluation_form(model)
-    check_images(images)
     certificate = certificate_of(network, images)
     prediction = certificate.prediction
     images = images.to(prediction.device, torch.float64)
