@@ -29,10 +29,9 @@ minutes. Of it nothing is certified.
 """
 
 
-def plain(classes: int) -> nn.Sequential:
+def plain(classes: int, channels: int = 3) -> nn.Sequential:
     """Return a convolutional network as one would train without a certificate."""
     layers: list[nn.Module] = []
-    channels = 3
     for width in (32, 64, 128):
         for _ in range(2):
             layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
@@ -41,12 +40,12 @@ def plain(classes: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(channels, classes))
 
 
-def train(network: nn.Module, images: Tensor, labels: Tensor) -> None:
+def train(network: nn.Module, images: Tensor, labels: Tensor, epochs: int = EPOCHS) -> None:
     """Train a network on the images as they are, as the shipped one."""
     steps = len(labels) // BATCH
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.05)
-    schedule = OneCycle(optimizer, EPOCHS * steps)
-    for _ in range(EPOCHS):
+    schedule = OneCycle(optimizer, epochs * steps)
+    for _ in range(epochs):
         for chosen in torch.randperm(len(labels))[: steps * BATCH].view(steps, BATCH):
             loss = F.cross_entropy(network(images[chosen]), labels[chosen])
             optimizer.zero_grad()

@@ -16,6 +16,8 @@ from .certificates.certification import Certificate as Certificate
 from .certificates.certification import certify as certify
 from .certificates.evaluation import Evaluation as Evaluation
 from .certificates.evaluation import evaluate as evaluate
+from .certificates.explaining import Explanation as Explanation
+from .certificates.explaining import explain as explain
 from .certificates.soundness import freeze as freeze
 from .data import load_images as load_images
 from .deployment import Exported as Exported

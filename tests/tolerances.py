@@ -24,3 +24,7 @@ FOLD = 1e-12
 # A norm of five numbers for p = 1000 beside their maximum, relative: at most 5^(1/1000) - 1 = 0.0016. Rounding is far below: the
 # root divides by p what the power multiplies by it.
 POWER = 2e-3
+# Slopes by differences in float64 over 2e-6, and points that 20 bisections found on a way of 4.
+SLOPE = 1e-5
+# The length of a gradient, near 1, behind ten block reflectors of T = WᵀW + δ with a tiny δ; the largest loss seen is 1.3e-9.
+REFLECTED = 1e-7

@@ -2,5 +2,5 @@
 
 import lazy_loader
 
-SUBMODULES = ("adversaries", "attacking", "auditing", "bounds", "certification", "evaluation", "soundness")
+SUBMODULES = ("adversaries", "attacking", "auditing", "bounds", "certification", "evaluation", "explaining", "soundness")
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, SUBMODULES)

@@ -116,11 +116,11 @@ def require_autoattack() -> None:
         )
 
 
-def bisect_to_boundary(network: nn.Module, images: Tensor, prediction: Tensor, found: Tensor) -> Tensor:
+def bisect_to_boundary(network: Callable[[Tensor], Tensor], images: Tensor, prediction: Tensor, found: Tensor) -> Tensor:
     """Return points of another class between the images and ``found``, by bisection, close to where the class changes.
 
     Args:
-        network: The network, in the dtype of the images.
+        network: The network, in the dtype of the images, or any function of points in [0, 1] that returns logits.
         images: (batch, channels, height, width).
         prediction: The class of each image, (batch,).
         found: Points of another class, one for each image.

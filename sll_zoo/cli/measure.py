@@ -1,4 +1,4 @@
-"""Commands that measure a network: ``certify``, ``classify``, ``audit``, ``attack``."""
+"""Commands that measure a network: ``certify``, ``classify``, ``explain``, ``audit``, ``attack``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from rich.progress import track
 from sll_zoo.certificates.attacking import attack
 from sll_zoo.certificates.auditing import audit
 from sll_zoo.certificates.evaluation import evaluate
-from sll_zoo.data import HeldOut, check_source, fingerprint, open_data
+from sll_zoo.certificates.explaining import explain
+from sll_zoo.data import HeldOut, check_source, fingerprint, load_images, open_data
 from sll_zoo.errors import ConfigError
 from sll_zoo.functional.certificate import RADII_IN
 from sll_zoo.functional.norms import norm_label
 from sll_zoo.layers import FAMILIES
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.labels import label_names
+from sll_zoo.reports import explanation
 from sll_zoo.reports.attack import name_of, render_attack, require_npz, write_violations
 from sll_zoo.reports.certification import check_folder, describe_run, write_report
 from sll_zoo.reports.classification import FILES, classify, in_words, require_images, to_dict, write_classified
@@ -84,6 +86,17 @@ def run_classify(model: str, images: Sequence[Path], *, as_json: bool, out: Path
     if out:
         page = write_classified(out, model, classified, opened)
         print(f"page: {page}", file=sys.stderr if as_json else sys.stdout)
+
+
+def run_explain(model: str, images: Sequence[Path], *, out: Path) -> None:
+    """Explain the classes of images in files."""
+    require_images(images)
+    check_folder(out, explanation.FILES)
+    network = create_model(model, pretrained=True).eval()
+    found = explain(network, load_images(images, network))
+    rows = explanation.to_rows(network, images, found)
+    print(explanation.in_words(rows))
+    print(f"page: {explanation.write_explanation(out, model, rows, found)}")
 
 
 def run_attack(

@@ -80,6 +80,7 @@ NAMES = "digits, digits_by_pixel, cifar10, cifar100, tiny_imagenet, gtsrb"
 IMAGES = f"held-out images of {NAMES}; or a folder with a folder of images for each class"
 DATA = _shared("data", nargs="?", metavar="DATA", help=f"{IMAGES}; by default the images that the model's record was measured on")
 UNRECORDED = _shared("--data", metavar="DATA", help=f"to measure on, if nothing is recorded: {IMAGES}")
+FILES = _shared("images", nargs="+", type=Path, metavar="IMAGE", help="of any size; resized as needed, and said so")
 LIMIT = _shared("--limit", type=_positive, metavar="N", help="take N images only, evenly spaced, always the same")
 DEVICE = _shared("--device", type=_device, choices=("cpu", "cuda"), default="cpu", help="where to compute (%(default)s)")
 JSON = _shared("--json", dest="as_json", action="store_true", help="print JSON")
@@ -126,9 +127,13 @@ def _add_measuring(commands: Any, typed: str) -> None:
     command.add_argument("--sound", action="store_true", help="subtract from each radius what rounding may have added to it")
     command.add_argument("--out", type=Path, metavar="DIR", help="write report.html, report.json, samples.csv, curve.png there")
 
-    command = _add(commands, "measure:run_classify", "class, runner-up and certified radius of images in files", MODEL, JSON)
-    command.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="of any size; resized as needed, and said so")
+    command = _add(
+        commands, "measure:run_classify", "class, runner-up and certified radius of images in files", MODEL, FILES, JSON
+    )
     command.add_argument("--out", type=Path, metavar="DIR", help="write classified.html and classified.json there")
+
+    text = "saliency, counterfactual and distance to the boundary of images in files, as explained.html and explained.json"
+    _add(commands, "measure:run_explain", text, MODEL, FILES, OUT)
 
     _add(commands, "measure:run_audit", "check every layer of a model; status 1 if one breaks its claim", MODEL, JSON)
 

@@ -102,8 +102,13 @@ def _draw_lines(
 def image_png(image: Tensor) -> bytes:
     """Return an image (channels, height, width) in [0, 1] as PNG: in colour for three channels, else their mean in grey."""
     pixels = image.permute(1, 2, 0) if len(image) == 3 else image.mean(0)
+    return array_png(pixels.numpy())
+
+
+def array_png(pixels: np.ndarray) -> bytes:
+    """Return an array (height, width), or (height, width, 3) in colour, in [0, 1] as PNG."""
     buffer = io.BytesIO()
-    Image.fromarray((255 * pixels).round().byte().numpy()).save(buffer, "PNG")
+    Image.fromarray((255 * pixels).round().astype(np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -40,12 +40,17 @@ REVISION = "v1.0"
 
 # nano, tiny and windows_s: what two CPU cores can train. windows: for minutes of a GPU; dense layers on windows of 2 x 2 patches.
 # rnn_nano: a state that can hold all 64 pixels of the digits, and the next input; for minutes of two CPU cores.
+# isometric: no padding, so that gradients of orthogonal layers keep their length on the way back to the image.
 # small to xlarge: the SLL paper, by its released code; inner sizes 5 and 2048 throughout. convnet: "1-Lipschitz Layers Compared".
 _WINDOWS: dict[str, Any] = {"kernel_size": 1, "dense_layers": 2, "patch": 2, "dct": True, "window": 2, "pool": 2}
 SIZES: dict[str, LipNetConfig | LipConvNetConfig | LipRNNConfig] = {
     "nano": LipNetConfig(width=8, conv_layers=4, conv_inner=16, dense_layers=3, dense_inner=128, pool=1),
     "rnn_nano": LipRNNConfig(width=72, cell_layers=1, cell_inner=64, dense_layers=2, dense_inner=128),
     "tiny": LipNetConfig(width=64, conv_layers=16, conv_inner=32, dense_layers=3, dense_inner=384, patch=2, dct=True, pool=2),
+    "isometric_nano": LipNetConfig(
+        in_chans=1, width=4, conv_layers=6, conv_inner=16, dense_layers=4, dense_inner=128, patch=2, pool=1
+    ),
+    "isometric": LipNetConfig(width=48, conv_layers=6, conv_inner=24, dense_layers=2, dense_inner=384, patch=4, dct=True, pool=2),
     "windows_s": LipNetConfig(width=64, conv_layers=10, conv_inner=128, dense_inner=384, **_WINDOWS),
     "windows": LipNetConfig(width=96, conv_layers=16, conv_inner=384, dense_inner=512, **_WINDOWS),
     "small": LipNetConfig(width=45, conv_layers=20, conv_inner=5, dense_layers=7, dense_inner=2048),
@@ -104,6 +109,8 @@ def _tags(name: str) -> tuple[str, ...]:
         return ("digits",)
     if isinstance(ARCHITECTURES[name], SortNetConfig):
         return ("cifar10",)
+    if name.endswith("_isometric"):
+        return ("cifar10", "cifar100", "gtsrb", "gtsrb_subset_26638")
     return ("cifar10", "cifar100", "tiny_imagenet", "gtsrb", *(["gtsrb_subset_26638"] if name.endswith("_tiny") else []))
 
 
