@@ -1,6 +1,6 @@
 """What gradients explain: networks whose gradient is as long as their constant, others with a certificate, and a plain CNN.
 
-Run, with the images in data/: .venv/bin/pip install captum; .venv/bin/python benchmarks/explanations.py
+Run, with the images in data/: .venv/bin/pip install --group bench; .venv/bin/python benchmarks/explanations.py
 (writes explanations.md and explanations.png; minutes of a core for each data set)
 """
 

@@ -1,7 +1,7 @@
 """sll_zoo: image classifiers whose robustness is proved.
 
 1-Lipschitz networks in the algebra of "A Unified Algebraic Perspective on Lipschitz Neural Networks" (Araujo et al., ICLR 2023),
-certificates in L2, and a model zoo in timm's registry. Importing the package registers the models with timm.
+certificates in L2 and L∞, and a model zoo in timm's registry. Importing the package registers the models with timm.
 """
 
 from importlib import import_module

@@ -196,7 +196,8 @@ def law_10_survives_round_trips(subject):
         fresh.load_state_dict(state, strict=True)
         assert torch.equal(fresh(x), expected)
     assert torch.equal(copy.deepcopy(layer)(x), expected)
-    assert torch.equal(subject.folded(layer)(x), expected)
+    # Without derivatives by its weights, a folded layer may sum in another order.
+    torch.testing.assert_close(subject.folded(layer)(x), expected, rtol=0, atol=tol.SAME)
 
 
 def law_11_compiles_whole(subject):

@@ -107,7 +107,11 @@ def test_where_transforms_cannot_be_seen_the_formula_is_executed(monkeypatch):
 def test_where_hooks_cannot_be_seen_each_layer_is_called(gone, monkeypatch):
     model, images = sll_zoo.create_model("sll_nano").double(), torch.rand(2, 1, 8, 8, dtype=torch.float64)
     expected, stacks = model(images), []
-    monkeypatch.setattr(residual, "residuals", lambda x, layers, *more: stacks.append(len(layers)) or residuals(x, layers, *more))
+    monkeypatch.setattr(
+        residual,
+        "residuals",
+        lambda x, layers, *more, **named: stacks.append(len(layers)) or residuals(x, layers, *more, **named),
+    )
     model(images)
     assert stacks == [4, 1, 1, 1]
     if gone == "global hooks":

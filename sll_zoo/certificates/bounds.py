@@ -171,6 +171,8 @@ def _largest_eigenvalue(grams: Tensor) -> float:
     while len(grams):
         at = int(estimates.argmax())
         largest = max(largest, float(torch.linalg.eigvalsh(grams[at]).amax()))
+        if not math.isfinite(largest):
+            return math.inf
         unproved = torch.linalg.cholesky_ex(largest * (1 + CLOSE) * identity - grams).info > 0
         unproved[at] = False
         grams, estimates = grams[unproved], estimates[unproved]

@@ -9,7 +9,6 @@ NeurIPS 2023 (arXiv 2206.06854).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from sll_zoo.certificates.adversaries import bisect_to_boundary
 from sll_zoo.certificates.attacking import attack
 from sll_zoo.certificates.certification import certificate_of, evaluation_form
 from sll_zoo.errors import InputError
+from sll_zoo.functional.norms import diameter, lengths, norm_of
 
 # Steps on a ray are at least this share of the diagonal of [0, 1]: a change of the class that is taken back sooner can be missed.
 SHORTEST = 1e-3
@@ -46,7 +46,8 @@ class Explanation:
         gradient: The gradient of f_y − f_j, (n, channels, height, width).
         constant: L_yj, the proved Lipschitz constant of f_y − f_j (n,): the gradient is nowhere longer.
         radius: The certified radius (n,).
-        t: Smallest t for which x − t · gradient, clipped to [0, 1], has another class (n,); infinite where none was found.
+        t: Smallest t for which x − t · gradient, clipped to [0, 1], has another class (n,); infinite where none was found with
+            a t · gradient as long as the diagonal of [0, 1].
         counterfactual: That image, (n, channels, height, width), or the image itself where none was found.
         counterfactual_prediction: Its class (n,).
         counterfactual_distance: Its distance (n,); infinite where none was found.
@@ -73,7 +74,7 @@ class Explanation:
     @property
     def gradient_norm(self) -> Tensor:
         """Length of the gradient (n,)."""
-        return _norm(self.gradient)
+        return lengths(self.gradient, "2")
 
     @property
     def tightness(self) -> Tensor:
@@ -113,10 +114,10 @@ def explain(model: nn.Module, images: Tensor, target: int | Tensor | None = None
 
     Source: the paper above, which has t = f/‖∇f‖² in theory; here the network is asked where its class changes.
     """
+    if norm_of(model) != "2":
+        raise InputError(f"a network with certificates in the norm {norm_of(model)!r}", "lengths of explanations are in L2")
     network: Any = evaluation_form(model)
     certificate = certificate_of(network, images)
-    if certificate.norm != "2":
-        raise InputError(f"a network with certificates in the norm {certificate.norm!r}", "lengths of explanations are in L2")
     prediction = certificate.prediction
     images = images.to(prediction.device, torch.float64)
     if not len(images):
@@ -135,10 +136,10 @@ def explain(model: nn.Module, images: Tensor, target: int | Tensor | None = None
         gradient=gradient,
         constant=constants.gather(1, j[:, None])[:, 0],
         radius=certificate.radius,
-        t=share * _diagonal(images) / _norm(gradient),
+        t=share * diameter(images.shape[1:], "2") / lengths(gradient, "2"),
         counterfactual=counterfactual,
         counterfactual_prediction=network(counterfactual).argmax(1),
-        counterfactual_distance=_norm(counterfactual - images).where(share.isfinite(), torch.inf),
+        counterfactual_distance=lengths(counterfactual - images, "2").where(share.isfinite(), torch.inf),
         adversarial=found.adversarial,
         adversarial_prediction=found.adversarial_prediction,
         adversarial_distance=found.distance,
@@ -180,9 +181,9 @@ def _gradient(network: nn.Module, images: Tensor, prediction: Tensor, j: Tensor)
 
 def _share_of_ray(network: nn.Module, images: Tensor, prediction: Tensor, gradient: Tensor, radius: Tensor) -> Tensor:
     """Return where on its ray each image's class changes first, (n,), as a share of the ray; infinite where it does not."""
-    share, step, diagonal = torch.zeros_like(radius), radius.clone(), _diagonal(images)
+    share, step, diagonal = torch.zeros_like(radius), radius.clone(), diameter(images.shape[1:], "2")
     changes = torch.full_like(radius, torch.inf)
-    todo = _norm(gradient).nonzero()[:, 0]
+    todo = lengths(gradient, "2").nonzero()[:, 0]
     while len(todo):
         before = share[todo]
         after = (before + (step[todo] / diagonal).clamp_min(SHORTEST)).clamp_max(1)
@@ -215,22 +216,14 @@ def _bisected(network: nn.Module, images: Tensor, prediction: Tensor, gradient: 
 def _on_ray(images: Tensor, gradient: Tensor, share: Tensor) -> Tensor:
     """Return points on the rays from the images against the gradient, as long as the diagonal of [0, 1], clipped to [0, 1].
 
-    Beyond its end a ray has left [0, 1]. Where ``share`` is infinite, the image is returned.
+    At its end a ray has left [0, 1], but its clipped point may still move, where the gradient is small. Where ``share`` is
+    infinite, the image is returned.
     """
-    length = share.where(share.isfinite(), 0) * _diagonal(images) / _norm(gradient).clamp_min(torch.finfo(torch.float64).tiny)
+    norms = lengths(gradient, "2").clamp_min(torch.finfo(torch.float64).tiny)
+    length = share.where(share.isfinite(), 0) * diameter(images.shape[1:], "2") / norms
     return (images - length[:, None, None, None] * gradient).clamp(0, 1)
 
 
 def _balls(images: Tensor) -> list[float]:
     """Return the radii of the balls that PGD searches."""
-    return [_diagonal(images) / GROWTH**place for place in range(BALLS)]
-
-
-def _diagonal(images: Tensor) -> float:
-    """Return the distance between the corners of [0, 1] for all pixels: no two images are farther apart."""
-    return math.sqrt(images[0].numel())
-
-
-def _norm(x: Tensor) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
-    return norm
+    return [diameter(images.shape[1:], "2") / GROWTH**place for place in range(BALLS)]

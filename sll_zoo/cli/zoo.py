@@ -14,6 +14,7 @@ from rich.progress import track
 
 from sll_zoo.data import check_source
 from sll_zoo.functional.certificate import radius_label
+from sll_zoo.functional.norms import norm_label
 from sll_zoo.reports.words import percent, size_in_words
 from sll_zoo.zoo import list_models, pull
 from sll_zoo.zoo.entries import TAGS
@@ -91,13 +92,13 @@ def run_quantize(model: str, *, bits: int, data: str, device: str, out: Path) ->
     check_source(data)
     found = quantize_weights(model, out, data, bits, device, AUDITING)
     before, after = found.before, found.after
-    rows = [("clean accuracy", before.clean, after.clean)]
-    rows += [(f"certified at {radius_label(eps)}", share, after.certified[eps]) for eps, share in before.certified.items()]
-    print(f"{'':20} {'before':>9} {'after':>9} {'points':>7}")
+    rows, norm = [("clean accuracy", before.clean, after.clean)], norm_label(before.norm)
+    rows += [(f"certified at {radius_label(eps)} {norm}", share, after.certified[eps]) for eps, share in before.certified.items()]
+    print(f"{'':24} {'before':>9} {'after':>9} {'points':>7}")
     for name, *shares in rows:
-        print(f"{name:20} {percent(shares[0]):>9} {percent(shares[1]):>9} {100 * (shares[1] - shares[0]):+7.2f}")
-    print(f"{'mean radius':20} {before.mean_radius:9.4f} {after.mean_radius:9.4f}")
-    print(f"{'file':20} {size_in_words(found.size_before):>9} {size_in_words(found.record.size):>9}")
+        print(f"{name:24} {percent(shares[0]):>9} {percent(shares[1]):>9} {100 * (shares[1] - shares[0]):+7.2f}")
+    print(f"{f'mean {norm} radius':24} {before.mean_radius:9.4f} {after.mean_radius:9.4f}")
+    print(f"{'file':24} {size_in_words(found.size_before):>9} {size_in_words(found.record.size):>9}")
     print(f"{out}: {found.record.name}, {after.n:,} images, {file_in_words(found.record)}")
 
 

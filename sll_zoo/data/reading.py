@@ -108,9 +108,16 @@ def load_images(paths: str | Path | Iterable[str | Path], model: nn.Module) -> T
         model: A network of ``create_model``; its ``config.input_shape`` decides.
 
     Raises:
-        InputError: No file, one that is damaged or holds more than 8 bits a channel, or a network of another number of channels.
+        InputError: No file, one that is damaged or holds more than 8 bits a channel, or a network of another number of channels,
+            or of sequences of single numbers.
     """
-    reader = ImageReader(cast("Any", model).config.input_shape, resize=True)
+    channels, height, width = cast("Any", model).config.input_shape
+    if min(height, width) == 1:
+        raise InputError(
+            f"files for a network of sequences of {height} x {width} numbers",
+            "give it tensors: an image resized to a line is another",
+        )
+    reader = ImageReader((channels, height, width), resize=True)
     listed = [paths] if isinstance(paths, str | Path) else list(paths)
     if not listed:
         raise InputError("no images", "name at least one file")

@@ -80,7 +80,7 @@ def emma_logits(
         logits: f, (batch, classes).
         target: y, (batch,).
         pairwise_lipschitz: L, (classes, classes).
-        eps: Largest radius that is asked for, L2 in pixels of [0, 1].
+        eps: Largest radius that is asked for, in the network's norm and pixels of [0, 1].
 
     Source: efficient margin maximisation, Hu et al., NeurIPS 2023 (arXiv 2301.12549), as in their code.
     """

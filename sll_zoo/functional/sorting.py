@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sll_zoo.compat import graph_is_captured
 from sll_zoo.errors import ConfigError
+from sll_zoo.functional.fast.products import derivatives_are_taken_in_reverse
 
 # Distances (images times units times inputs) computed at a time: 1 MB in float32, which fits a processor's cache.
 PIECE = 2**18
@@ -133,8 +134,8 @@ def _power_slopes(z: Tensor, y: Tensor, p: float) -> Tensor:
 
 
 def _reduced(x: Tensor, offsets: Tensor, rule: Rule) -> Tensor:
-    """Return the values of a rule for all units; in pieces, except within an exported or compiled graph."""
-    if graph_is_captured():
+    """Return the values of a rule for all units; in pieces, except in an exported or compiled graph, and for ``torch.func``."""
+    if graph_is_captured() or not derivatives_are_taken_in_reverse(x, offsets):
         return rule.value((x[:, None] + offsets).abs())
     reduced: Tensor = _InPieces.apply(x, offsets, rule)
     return reduced

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -51,8 +53,9 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch channels steps features"]) -> Float[Tensor, "batch state"]:
         """Return the state after the last step."""
+        steps = self.steps(x)
         state, cell = x.new_zeros(x.shape[0], self.state), self.cell.prepared(x.dtype)
-        for inputs in self.steps(x):
+        for inputs in steps:
             state = cell(torch.cat([state, inputs], 1))[:, -self.state :]
         return state.contiguous()
 
@@ -75,12 +78,13 @@ class Recurrent(nn.Module):
 
 
 class LipschitzRNNCell(nn.Module):
-    """One step of the published Lipschitz RNN, h ← h + ε (A h + tanh(W h + U x + b)): stable, and without any certificate.
+    """One step of the published Lipschitz RNN, h ← h + ε (A h + tanh(W h + U x + b)), without any certificate.
 
     A = (1 − β)(M_A + M_Aᵀ) + β (M_A − M_Aᵀ) − γ I, and W likewise from M_W. At β = 1 every eigenvalue of A has the real part −γ,
-    so that states neither explode nor vanish soon. "Lipschitz" is what tanh is: no constant of the map from a sequence to the
-    state is known, let alone 1. This class has no ``pairwise_lipschitz``, and :func:`~sll_zoo.certify` refuses networks that use
-    it; an attack can show what they have withstood, and no more.
+    so that states neither explode nor vanish soon; below, it takes a γ that is large enough for M_A.
+
+    "Lipschitz" is what tanh is: no constant of the map from a sequence to the state is known, let alone 1. This class has no
+    ``pairwise_lipschitz``, and :func:`~sll_zoo.certify` refuses it; an attack can show what it has withstood, and no more.
 
     It maps (batch, inputs) and a state (batch, state) to the next state.
 
@@ -92,7 +96,7 @@ class LipschitzRNNCell(nn.Module):
         epsilon: ε, the length of an Euler step.
 
     Raises:
-        ConfigError: A size below 1, or a β outside [0, 1].
+        ConfigError: A size below 1, a β outside [0, 1], a γ that is negative or not finite, an ε that is not positive and finite.
 
     Example:
         >>> import torch
@@ -108,6 +112,10 @@ class LipschitzRNNCell(nn.Module):
         require_sizes((inputs, state))
         if not 0 <= beta <= 1:
             raise ConfigError(f"beta={beta}", "give a number from 0 to 1")
+        if not 0 <= gamma < math.inf:
+            raise ConfigError(f"gamma={gamma}", "give a finite number of at least 0")
+        if not 0 < epsilon < math.inf:
+            raise ConfigError(f"epsilon={epsilon}", "give a positive, finite number")
         self.beta, self.gamma, self.epsilon = beta, gamma, epsilon
         self.m_a, self.m_w = (nn.Parameter(torch.randn(state, state) / state) for _ in range(2))
         self.entry = nn.Linear(inputs, state)  # U and b

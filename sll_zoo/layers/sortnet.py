@@ -61,10 +61,13 @@ class SortLinear(nn.Module):
         self.p = math.inf
         self.weight, _ = weight_and_bias((out_features, in_features), bias=False, fill=_normal_, **placement)
 
-    def order_weights(self) -> Float[Tensor, " kept"]:
-        """Return the weights of the sorted distances, as the layer uses them in eval mode: of sum at most 1."""
-        dtype = torch.promote_types(self.weight.dtype, torch.float32)
-        return order_weights(self.rho, self.weight.shape[1], dtype, self.weight.device)
+    def order_weights(self, dtype: torch.dtype = torch.float64) -> Float[Tensor, " kept"]:
+        """Return the weights of the sorted distances, as the layer uses them in eval mode: of sum at most 1.
+
+        They are rounded down in the narrower of the layer's type and ``dtype``, in which it computes: to convert could round up.
+        """
+        narrow = max(dtype, self.weight.dtype, key=lambda kind: torch.finfo(kind).eps)
+        return order_weights(self.rho, self.weight.shape[1], torch.promote_types(narrow, torch.float32), self.weight.device)
 
     def forward(self, x: Float[Tensor, "batch in_"]) -> Float[Tensor, "batch out"]:
         """Apply the layer."""
@@ -78,7 +81,7 @@ class SortLinear(nn.Module):
                 wide, offsets = wide[:, keep], offsets[:, keep]
             y = power_distances(wide, offsets, self.p)
         else:
-            y = sorted_distances(wide, offsets, self.order_weights().to(dtype))
+            y = sorted_distances(wide, offsets, self.order_weights(dtype).to(dtype))
         return y.to(x.dtype)
 
     def extra_repr(self) -> str:

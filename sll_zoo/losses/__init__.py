@@ -4,8 +4,8 @@ Any ``torch.nn.Module`` of logits and class indices that returns the mean of a b
 which the authors of CPL train (at margin 0.7), needs no class of ours. Those that need the certificate's constants derive from
 :class:`CertificateLoss`, and the task hands them over.
 
-Units: every logit is 1-Lipschitz in L2, in pixels of [0, 1]. Offsets, temperatures and margins are in the same unit, and a margin
-m between two logits proves a radius of m / L, where L ≤ 2 is the constant of their difference.
+Units: every logit is 1-Lipschitz in the network's norm, L2 or L∞, in pixels of [0, 1]. Offsets, temperatures and margins are in
+the same unit, and a margin m between two logits proves a radius of m / L, where L ≤ 2 is the constant of their difference.
 """
 
 from sll_zoo.losses.base import CertificateLoss

@@ -15,7 +15,8 @@ class EMMA(CertificateLoss):
     ε grows linearly from ``eps_start`` to ``eps`` over the first part of the training.
 
     Args:
-        eps: Largest radius asked for, L2 in pixels of [0, 1]; the default is its authors', three times 36/255.
+        eps: Largest radius asked for, in the network's norm and pixels of [0, 1]; the default is its authors' for L2, three times
+            36/255.
         eps_start: ε at the start of the training; the default is its authors', a tenth of 36/255.
         ramp: Fraction of the training's steps over which ε grows; the default is its authors', one half.
         loss: Loss that is applied to the worst logits; by default cross-entropy.

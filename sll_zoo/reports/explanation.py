@@ -58,6 +58,7 @@ def to_dict(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the results in JSON's types; an infinite length, of an image that was not found, is null."""
     return {
         "model": name,
+        "norm": "L2",
         "meaning": MEANING,
         "images": [{key: json_number(value) for key, value in row.items()} for row in rows],
     }
@@ -69,7 +70,7 @@ def in_words(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         steep = f"gradient {row['gradient_norm']:.4f} of at most {row['constant']:.4f}"
         lines.append(f"{row['file']}: {row['class_name']}, compared with {row['compared_with']}, {steep}")
-        lines.append(f"  radius {row['radius']:.4f} (proved); another class at {_found(row)}")
+        lines.append(f"  L2 radius {row['radius']:.4f} (proved); another class at {_found(row)}")
     return "\n".join([*lines, MEANING])
 
 

@@ -3,7 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sll_zoo.data.reading import ImageReader, size_of
+from sll_zoo import create_model
+from sll_zoo.data.reading import ImageReader, load_images, size_of
 from sll_zoo.errors import InputError
 
 GREY = ImageReader((1, 8, 8))
@@ -109,3 +110,10 @@ def test_resizing_keeps_the_middle_and_does_not_alias(tmp_path):
     small = ImageReader((1, 5, 5), resize=True)(str(tmp_path / "stripes.png"))
     assert small.shape == (1, 5, 5)
     assert (small.float() - 127.5).abs().max() < 20
+
+
+def test_a_photograph_is_no_sequence_of_single_pixels(tmp_path):
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(tmp_path / "digit.png")
+    model = create_model("sll_rnn_nano.digits_by_pixel")
+    with pytest.raises(InputError, match="64 x 1"):
+        load_images(tmp_path / "digit.png", model)

@@ -9,6 +9,7 @@ import torch
 from sll_zoo.errors import ConfigError
 from sll_zoo.functional import sorting
 from sll_zoo.functional.sorting import order_weights, power_distances, require_rho, sorted_distances
+from sll_zoo.layers import SortLinear
 from sll_zoo.models import SortNetConfig
 from tests import tolerances as tol
 
@@ -113,3 +114,20 @@ def test_nan_reaches_every_value(batch, offsets):
     ):
         assert y[0].isnan().all()
         assert y[1:].isfinite().all()
+
+
+@pytest.mark.parametrize("stored", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("computed", [torch.float64, torch.float32])
+def test_weights_of_a_layer_sum_to_no_more_than_one_in_the_type_in_which_it_computes(stored, computed):
+    for rho in np.linspace(0.05, 0.95, 91):
+        weights = SortLinear(50, 1, rho=rho, dtype=stored).order_weights(computed).to(computed)
+        assert sum(map(Fraction, weights.tolist())) <= 1
+
+
+def test_torch_func_takes_derivatives_of_a_batch_and_of_each_image(batch, offsets):
+    weights = order_weights(0.3, 5)
+    x, offsets = batch.detach(), offsets.detach()
+    (expected,) = torch.autograd.grad(sorted_distances(batch, offsets, weights).sum(), batch)
+    torch.testing.assert_close(torch.func.grad(lambda x: sorted_distances(x, offsets, weights).sum())(x), expected)
+    of_each = torch.func.vmap(torch.func.grad(lambda image: sorted_distances(image[None], offsets, weights).sum()))(x)
+    torch.testing.assert_close(of_each, expected)

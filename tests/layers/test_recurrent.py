@@ -1,5 +1,6 @@
 """The certified recurrent layer over whole sequences, and the published one, which nothing certifies."""
 
+import math
 from functools import partial
 from itertools import product
 
@@ -115,3 +116,11 @@ def test_at_beta_one_the_published_states_neither_explode_nor_vanish_soon():
     cell = LipschitzRNNCell(3, 5, beta=1.0, gamma=0.2).double()
     a, _ = cell.matrices()
     torch.testing.assert_close(torch.linalg.eigvals(a).real, torch.full((5,), -0.2, dtype=torch.float64), rtol=0, atol=tol.SAME)
+
+
+@pytest.mark.parametrize(
+    "options", [{"beta": 1.5}, {"gamma": -1.0}, {"gamma": math.nan}, {"epsilon": 0.0}, {"epsilon": math.inf}]
+)
+def test_settings_of_the_published_cell_that_are_none_are_refused(options):
+    with pytest.raises(ConfigError, match="=".join(map(str, *options.items()))):
+        LipschitzRNNCell(2, 3, **options)

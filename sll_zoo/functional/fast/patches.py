@@ -83,7 +83,7 @@ class _Adjoint(torch.autograd.Function):
 
 def _convolved(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     out, channels, edge, _ = kernel.shape
-    taps = kernel.permute(1, 2, 3, 0).reshape(channels, -1)
+    taps = kernel.permute(1, 2, 3, 0).reshape(channels, -1).contiguous()
 
     def convolve(images: Tensor) -> Tensor:
         products = (images.reshape(-1, channels) @ taps).view(*images.shape[:3], edge, edge, out)
@@ -101,7 +101,7 @@ def _convolved(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
 
 def _pulled_back(y: Tensor, kernel: Tensor) -> Tensor:
     out, channels, edge, _ = kernel.shape
-    turned = kernel.flip(2, 3).permute(2, 3, 0, 1).reshape(-1, channels)
+    turned = kernel.flip(2, 3).permute(2, 3, 0, 1).reshape(-1, channels).contiguous()
 
     def convolve(units: Tensor) -> Tensor:
         batch, height, width, _ = units.shape
