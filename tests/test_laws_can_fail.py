@@ -104,8 +104,8 @@ class SumAboveOne(SortLinear):
         super().__init__(6, 4)
         self.eval()
 
-    def order_weights(self):
-        return super().order_weights() / (1 - self.rho)
+    def order_weights(self, *dtype):
+        return super().order_weights(*dtype) / (1 - self.rho)
 
 
 class CountsTiesTwice(SortLinear):

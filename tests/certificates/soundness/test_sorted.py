@@ -54,8 +54,8 @@ def test_sorted_distances_of_thousands_of_terms_stay_within_their_bound_in_long_
 class Heavy(SortLinear):
     """A sum of weights above 1, by a subclass of which nothing is known."""
 
-    def order_weights(self):
-        return 1.01 * super().order_weights()
+    def order_weights(self, *dtype):
+        return 1.01 * super().order_weights(*dtype)
 
 
 def test_freezing_refuses_weights_of_another_sum(monkeypatch):
@@ -64,7 +64,7 @@ def test_freezing_refuses_weights_of_another_sum(monkeypatch):
     other.layers[1][0].__class__ = Heavy
     with pytest.raises(ConfigError, match=r"layers\.1\.0"):
         sll_zoo.freeze(other)
-    monkeypatch.setattr(SortLinear, "order_weights", lambda layer: torch.full((2,), 0.505, dtype=layer.weight.dtype))
+    monkeypatch.setattr(SortLinear, "order_weights", lambda layer, *_: torch.full((2,), 0.505, dtype=layer.weight.dtype))
     with pytest.raises(ConfigError, match=r"layers\.0\.0, a SortLinear"):
         sll_zoo.freeze(net)
     assert any("layers.0.0" in problem for problem in sll_zoo.audit(net).problems)
