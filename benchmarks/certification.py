@@ -11,9 +11,10 @@ from record import environment, write_page
 from torch import Tensor
 
 import sll_zoo
-from sll_zoo.functional.certificate import RADII, certified_radius
+from sll_zoo.functional.certificate import RADII_IN, certified_radius
 from sll_zoo.layers import UnitRowsLinear
 
+RADII = RADII_IN["2"]
 IMAGES, FEATURES, CLASSES, REPEATS = 10_000, 2048, (10, 100, 1000), 3
 # Number of images for the loop, by number of classes: enough for its rate, as it does the same for each image.
 LOOPED = {10: 5_000, 100: 1_000, 1000: 250}

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from sll_zoo.certificates.adversaries import pgd
 from sll_zoo.data import Digits, DigitsByPixel
-from sll_zoo.functional.certificate import RADII
+from sll_zoo.functional.certificate import RADII_IN
 from sll_zoo.layers import LipschitzRNNCell
 from sll_zoo.reports.words import percent, table
 from sll_zoo.training.schedules import OneCycle
@@ -75,7 +75,7 @@ def left_by_pgd(network: nn.Module, images: Tensor, labels: Tensor) -> list[floa
     """Return the fractions of images that stay correct, alone and at each radius; what a smaller ball broke stays broken."""
     correct, generator = network(images).argmax(1) == labels, torch.Generator().manual_seed(0)
     left = [correct.double().mean().item()]
-    for eps in RADII:
+    for eps in RADII_IN["2"]:
         todo = correct.nonzero()[:, 0]
         ball = torch.full((len(todo),), eps)
         found = pgd(network, images[todo], labels[todo], ball, steps=STEPS, restarts=RESTARTS, generator=generator)

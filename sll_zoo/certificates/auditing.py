@@ -113,7 +113,7 @@ def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[A
     traced = trace(model, random_images(model, 2))
     broken = _broken_links(model, traced)
     has_logits = isinstance(model.head, HEADS[norm])
-    claimed = cast("UnitRowsLinear", model.head).pairwise_lipschitz() if has_logits else torch.full((1, 1), torch.nan)
+    claimed = cast("UnitRowsLinear | SortHead", model.head).pairwise_lipschitz() if has_logits else torch.full((1, 1), torch.nan)
     found = []
     for call in progress(traced.calls):
         layer = _audit_layer(call, model.config.family, norm, claimed)

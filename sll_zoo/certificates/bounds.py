@@ -170,9 +170,10 @@ def _largest_eigenvalue(grams: Tensor) -> float:
     largest, estimates = 0.0, _gains(grams)
     while len(grams):
         at = int(estimates.argmax())
-        largest = max(largest, float(torch.linalg.eigvalsh(grams[at]).amax()))
-        if not math.isfinite(largest):
+        own = float(torch.linalg.eigvalsh(grams[at]).amax())
+        if not math.isfinite(own):  # a maximum with NaN would keep the other number, and prove nothing
             return math.inf
+        largest = max(largest, own)
         unproved = torch.linalg.cholesky_ex(largest * (1 + CLOSE) * identity - grams).info > 0
         unproved[at] = False
         grams, estimates = grams[unproved], estimates[unproved]

@@ -21,7 +21,6 @@ RADII_IN: dict[Norm, tuple[float, ...]] = {
     "2": (36 / 255, 72 / 255, 108 / 255, 1.0),
     "inf": (2 / 255, 8 / 255, 0.1, 0.2, 0.3),
 }
-RADII = RADII_IN["2"]
 # Logits that differ by less than TIE units of rounding count as tied: a matrix product may give two equal rows of a head logits
 # that differ by a few units in the last place.
 TIE = 64

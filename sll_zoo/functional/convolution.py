@@ -23,12 +23,10 @@ def same_conv2d(
 ) -> Float[Tensor, "batch out h w"]:
     """Return the cross-correlation of x and an odd kernel, of the same height and width."""
     padding = kernel.shape[-1] // 2
+    if padding_mode == "zeros" and patches_are_faster(x, kernel, bias):
+        return conv2d_by_patches(x, kernel, bias)
     if padding_mode == "zeros":
-        return (
-            conv2d_by_patches(x, kernel, bias)
-            if patches_are_faster(x, kernel, bias)
-            else F.conv2d(x, kernel, bias, padding=padding)
-        )
+        return F.conv2d(x, kernel, bias, padding=padding)
     return F.conv2d(F.pad(x, (padding,) * 4, mode="circular"), kernel, bias)
 
 

@@ -161,8 +161,9 @@ class _InPieces(torch.autograd.Function):
             signed = x[:, None] + part
             slopes = ctx.rule.slopes(signed.abs(), values) * signed.sign()
             by_x = by_x + torch.einsum("bk,bki->bi", given, slopes)
-            by_offsets.append(torch.einsum("bk,bki->ki", given, slopes))
-        return by_x, torch.cat(by_offsets), None
+            if ctx.needs_input_grad[1]:
+                by_offsets.append(torch.einsum("bk,bki->ki", given, slopes))
+        return by_x, torch.cat(by_offsets) if by_offsets else None, None
 
 
 def _pieces(x: Tensor, offsets: Tensor) -> tuple[Tensor, ...]:

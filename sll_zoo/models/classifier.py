@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -163,7 +163,7 @@ class LipschitzClassifier(nn.Module):
             require_intact(self)
         if not isinstance(self.head, HEADS[self.norm]):
             raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
-        return cast("UnitRowsLinear", self.head).pairwise_lipschitz()
+        return self.head.pairwise_lipschitz()
 
     def require_structure(self) -> None:
         """Refuse a network that is no chain of layers of known kinds: see :mod:`sll_zoo.models.structure`.
