@@ -3,17 +3,16 @@
 Run: .venv/bin/python benchmarks/recurrent.py (writes recurrent.md; some minutes on two cores).
 """
 
+import plain_training
 import torch
 from record import environment, write_page
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sll_zoo.certificates.adversaries import pgd
 from sll_zoo.data import Digits, DigitsByPixel
 from sll_zoo.functional.certificate import RADII_IN
 from sll_zoo.layers import LipschitzRNNCell
 from sll_zoo.reports.words import percent, table
-from sll_zoo.training.schedules import OneCycle
 from sll_zoo.zoo.records.record import read_records
 
 EPOCHS, BATCH, RATE, STATE, EPSILON = 60, 64, 0.01, 128, 0.5
@@ -56,18 +55,8 @@ class Published(nn.Module):
 
 
 def train(network: nn.Module, images: Tensor, labels: Tensor) -> None:
-    """Train a network on the images as they are, as the shipped ones."""
-    steps = len(labels) // BATCH
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
-    schedule = OneCycle(optimizer, EPOCHS * steps)
-    for _ in range(EPOCHS):
-        for chosen in torch.randperm(len(labels))[: steps * BATCH].view(steps, BATCH):
-            loss = F.cross_entropy(network(images[chosen]), labels[chosen])
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
+    """Train the published network, with AdamW's own weight decay."""
+    plain_training.train(network, images, labels, epochs=EPOCHS, batch=BATCH, rate=RATE, weight_decay=0.01, longest=1.0)
 
 
 @torch.no_grad()

@@ -5,14 +5,13 @@ Run, with the images in data/gtsrb: .venv/bin/python benchmarks/traffic_signs.py
 
 import time
 
+import plain_training
 import torch
 from record import environment, write_page
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sll_zoo.data import TrafficSigns
 from sll_zoo.reports.words import percent, table
-from sll_zoo.training.schedules import OneCycle
 from sll_zoo.zoo.records.record import read_records
 
 EPOCHS, BATCH, RATE = 12, 128, 0.01
@@ -41,17 +40,8 @@ def plain(classes: int, channels: int = 3) -> nn.Sequential:
 
 
 def train(network: nn.Module, images: Tensor, labels: Tensor, epochs: int = EPOCHS) -> None:
-    """Train a network on the images as they are, as the shipped one."""
-    steps = len(labels) // BATCH
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.05)
-    schedule = OneCycle(optimizer, epochs * steps)
-    for _ in range(epochs):
-        for chosen in torch.randperm(len(labels))[: steps * BATCH].view(steps, BATCH):
-            loss = F.cross_entropy(network(images[chosen]), labels[chosen])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+    """Train the plain network."""
+    plain_training.train(network, images, labels, epochs=epochs, batch=BATCH, rate=RATE, weight_decay=0.05)
 
 
 @torch.no_grad()
