@@ -4,7 +4,7 @@ BIN := .venv/bin
 OLDEST := tests/test_laws.py tests/layers tests/models tests/certificates tests/metrics tests/zoo tests/reports tests/deployment tests/cli \
 	tests/training/test_task.py tests/data/test_fit.py tests/test_configs.py tests/test_wheel.py tests/test_compat.py tests/test_empty_batches.py
 
-.PHONY: demo test test-all test-oldest lint bench bench-gpu clean
+.PHONY: demo test test-all test-oldest lint docs bench bench-gpu clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -30,6 +30,10 @@ lint: .venv/tested
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The site, into site/: open site/index.html by `python -m http.server -d site`. The variable silences an advertisement.
+docs: .venv/documented
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 # Benchmarks for an idle machine: they write benchmarks/speed.md and starting.md, and the README's table.
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
@@ -51,7 +55,12 @@ bench-gpu: .venv/installed
 
 .venv/tested: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"  # older versions of pip have no --group
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test --group lint
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test --group lint --group docs
+	touch $@
+
+.venv/documented: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
 	touch $@
 
 # pip installs every declared package at its lower bound, as a constraint, and the newest version that fits of all others.
@@ -64,4 +73,4 @@ bench-gpu: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .mypy_cache .pytest_cache .ruff_cache .import_linter_cache outputs
+	rm -rf .venv .venv-oldest .mypy_cache .pytest_cache .ruff_cache .import_linter_cache site outputs
