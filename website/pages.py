@@ -1,7 +1,7 @@
 """A hook of MkDocs: pages from files outside docs/, and links between files of the checkout as links between pages.
 
-A page is written as a file of the checkout, with links to other files that a reader of the checkout can follow. Here each is made a
-link to the page of that file. What is linked and has no page yet gets one, under ``source/``, so that no link leaves the site.
+Each is written as a file of the checkout, with links to other files that a reader of the checkout can follow. Here a link becomes
+one to the page of that file. What is linked and has no page yet gets one, under ``source/``, so that no link leaves the site.
 """
 
 import posixpath
