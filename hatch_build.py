@@ -9,6 +9,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 # them, and has 27 MB.
 LARGEST_SET = 10_000_000
 LARGEST_TOTAL = 32_000_000
+# Files that are for the site alone: certificates of single images, and these images.
+LEFT_OUT = ("samples.csv", "images.png")
 
 
 class ShippedWeights(BuildHookInterface):
@@ -23,8 +25,14 @@ class ShippedWeights(BuildHookInterface):
         if (total := sum(sets[folder] for folder in small)) > LARGEST_TOTAL:
             raise ValueError(f"{total:,} bytes of weights, more than {LARGEST_TOTAL:,}: lower LARGEST_SET in hatch_build.py")
         package = "sll_zoo/" if self.target_name == "wheel" else ""
-        build_data["force_include"] |= {str(folder): f"{package}checkpoints/{folder.name}" for folder in small}
+        build_data["force_include"] |= {
+            str(path): f"{package}checkpoints/{folder.name}/{path.name}" for folder in small for path in _files(folder)
+        }
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir())
+    return sum(path.stat().st_size for path in _files(folder))
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.name not in LEFT_OUT]

@@ -28,3 +28,7 @@ POWER = 2e-3
 SLOPE = 1e-5
 # The length of a gradient, near 1, behind ten block reflectors of T = WᵀW + δ with a tiny δ; the largest loss seen is 1.3e-9.
 REFLECTED = 1e-7
+# A radius as samples.csv has it: rounded down to five digits after the point.
+WRITTEN_RADIUS = 1e-5
+# A radius that was computed on another machine, in float64, as in recertify.
+OTHER_MACHINE = 1e-9

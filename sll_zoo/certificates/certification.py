@@ -78,16 +78,26 @@ def certificate_of(network: nn.Module, images: Tensor) -> Certificate:
     Raises:
         InputError, ConfigError, WeightsError: As for :func:`certify`.
     """
+    return certificate_in_full(network, images)[0]
+
+
+@torch.no_grad()
+def certificate_in_full(network: nn.Module, images: Tensor) -> tuple[Certificate, Tensor, Tensor]:
+    """Return what :func:`certificate_of` does, and what it is made of: logits (batch, classes) and constants (classes, classes).
+
+    Raises:
+        InputError, ConfigError, WeightsError: As for :func:`certify`.
+    """
     _check_model(network)
     check_images(images)
     constants = _constants(network)
     images = images.to(constants.device, torch.float64)
     logits: Tensor = network(images)
     if isinstance(network, FrozenNetwork):
-        return Certificate(*sound_radius(network, images, logits), network.norm)
+        return Certificate(*sound_radius(network, images, logits), network.norm), logits, constants
     check_constants(constants, logits.shape[1])
     prediction, radius = certified_radius(logits, constants)
-    return Certificate(prediction, radius, torch.zeros_like(radius), norm_of(network))
+    return Certificate(prediction, radius, torch.zeros_like(radius), norm_of(network)), logits, constants
 
 
 def _constants(network: Any) -> Tensor:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.certificates.certification import certificate_of, evaluation_form
+from sll_zoo.certificates.certification import certificate_in_full, evaluation_form
 from sll_zoo.certificates.soundness import FrozenNetwork
 from sll_zoo.errors import InputError
-from sll_zoo.functional.certificate import RADII_IN, certified_counts
+from sll_zoo.functional.certificate import RADII_IN, certified_counts, limiting_class
 from sll_zoo.functional.norms import Norm, norm_of
 
 
@@ -23,6 +23,7 @@ class Evaluation:
     Attributes:
         label: Class (n,).
         prediction: Predicted class (n,).
+        rival: The class that limits the radius (n,), in exact arithmetic: no other could be reached as soon.
         proved: In float64 (n,): the radius, in pixels of [0, 1], within which the prediction, right or wrong, cannot change.
         slack: In float64 (n,): what was subtracted from the radius for rounding; 0 unless ``sound``.
         counts: For each radius in pixels of [0, 1], how many images are classified correctly throughout that ball.
@@ -33,6 +34,7 @@ class Evaluation:
 
     label: Tensor
     prediction: Tensor
+    rival: Tensor
     proved: Tensor
     slack: Tensor
     counts: dict[float, int]
@@ -93,14 +95,16 @@ def evaluate(
     parts = []
     for images, labels in batches:
         _check_labels(labels, len(images))
-        certificate = certificate_of(network, images)
-        parts.append((labels.cpu(), certificate.prediction.cpu(), certificate.radius.cpu(), certificate.slack.cpu()))
+        certificate, logits, constants = certificate_in_full(network, images)
+        rival = limiting_class(logits, constants)
+        columns = (labels, certificate.prediction, rival, certificate.radius, certificate.slack)
+        parts.append([column.cpu() for column in columns])
     if not sum(len(labels) for labels, *_ in parts):
         raise InputError("the data set has no images", "give at least one batch")
-    label, prediction, proved, slack = (torch.cat(part) for part in zip(*parts, strict=True))
+    label, prediction, rival, proved, slack = (torch.cat(part) for part in zip(*parts, strict=True))
     _, *counts = certified_counts(prediction, proved, label, [0.0, *radii]).tolist()
     return Evaluation(
-        label, prediction, proved, slack, dict(zip(radii, counts, strict=True)), frozen, time.perf_counter() - start, norm
+        label, prediction, rival, proved, slack, dict(zip(radii, counts, strict=True)), frozen, time.perf_counter() - start, norm
     )
 
 

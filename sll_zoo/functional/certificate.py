@@ -61,9 +61,7 @@ def certified_radius(
     Images are processed in pieces, so that no memory beside the logits and L grows with batch × classes.
     """
     classes = logits.shape[1]
-    # A negative or NaN constant proves nothing: its ratio becomes 0. The predicted class never competes: its margin is infinite.
-    constants = torch.where(pairwise_lipschitz >= 0, pairwise_lipschitz, torch.inf).double().expand(classes, classes)
-    constants = torch.where(torch.eye(classes, dtype=torch.bool, device=logits.device), 1.0, constants)
+    constants = _between_classes(pairwise_lipschitz, logits)
     # An exported graph cannot hold a loop whose length depends on the batch.
     if graph_is_captured():
         return _certified_radius(logits, constants)
@@ -77,13 +75,40 @@ def certified_radius(
     return prediction, radius
 
 
+def limiting_class(logits: Float[Tensor, "batch classes"], pairwise_lipschitz: Float[Tensor, "*pair"]) -> Int[Tensor, " batch"]:
+    """Return the class that limits each image's radius (batch,): the j of the minimum in :func:`certified_radius`.
+
+    Args:
+        logits: (batch, classes), of at least two classes.
+        pairwise_lipschitz: As for :func:`certified_radius`.
+    """
+    _, ratios, _ = _ratios(logits, _between_classes(pairwise_lipschitz, logits))
+    return ratios.argmin(1)
+
+
+def _between_classes(pairwise_lipschitz: Tensor, logits: Tensor) -> Tensor:
+    """Return the constants as a matrix in float64.
+
+    A negative or NaN constant proves nothing: its ratio becomes 0. The predicted class never competes: its margin is infinite.
+    """
+    classes = logits.shape[1]
+    constants = torch.where(pairwise_lipschitz >= 0, pairwise_lipschitz, torch.inf).double().expand(classes, classes)
+    return torch.where(torch.eye(classes, dtype=torch.bool, device=logits.device), 1.0, constants)
+
+
 def _certified_radius(logits: Tensor, constants: Tensor) -> tuple[Tensor, Tensor]:
+    prediction, ratios, size = _ratios(logits, constants)
+    return prediction, torch.where(size.isfinite(), ratios.amin(1), 0.0)
+
+
+def _ratios(logits: Tensor, constants: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return prediction (batch,), margin by constant (batch, classes), and largest magnitude of the logits (batch,)."""
     size = largest_magnitude(logits)
     prediction = logits.argmax(1, keepdim=True)
     margins = logits.gather(1, prediction).double() - logits.scatter(1, prediction, -torch.inf)
     rounding = TIE * torch.finfo(logits.dtype).eps * size[:, None].double()
     ratios = torch.where(margins > rounding, margins / constants[prediction.squeeze(1)], 0.0)
-    return prediction.squeeze(1), torch.where(size.isfinite(), ratios.amin(1), 0.0)
+    return prediction.squeeze(1), ratios, size
 
 
 def largest_magnitude(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:

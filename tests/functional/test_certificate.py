@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from sll_zoo.functional.certificate import PIECE, certified_counts, certified_radius, radius_label
+from sll_zoo.functional.certificate import PIECE, certified_counts, certified_radius, limiting_class, radius_label
 
 INF, NAN = float("inf"), float("nan")
 
@@ -32,12 +32,17 @@ def test_radius_equals_a_loop_over_images_and_classes():
     expected = reference(logits, constants.tolist())
     assert prediction.tolist() == expected[0]
     assert radius.tolist() == pytest.approx(expected[1], rel=1e-14)
+    rows = torch.arange(50)
+    rival = limiting_class(logits, constants)
+    assert torch.equal((logits[rows, prediction] - logits[rows, rival]) / constants[prediction, rival], radius)
 
 
 def test_the_runner_up_is_not_always_the_class_that_limits():
     logits = torch.tensor([[1.0, 0.9, 0.0]])
     constants = torch.tensor([[0.0, 0.1, 10.0], [0.1, 0, 1], [10.0, 1, 0]])
     assert certified_radius(logits, constants)[1].item() == pytest.approx(0.1)
+    assert limiting_class(logits, constants).tolist() == [2]
+    assert limiting_class(logits, torch.tensor(1.0)).tolist() == [1]
 
 
 def test_a_number_stands_for_every_pair():

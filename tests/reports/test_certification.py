@@ -200,7 +200,7 @@ def test_classes_and_confusions_are_those_of_the_images(data):
     prediction = torch.tensor([0, 3, 3, 2, 1, 5])
     proved = torch.tensor([0.5, 0.1, 0.2, 0.1, 0.3, 2.0], dtype=torch.float64)
     some = dataclasses.replace(data, indices=[10, 11, 12, 13, 14, 15])
-    evaluation = Evaluation(label, prediction, proved, torch.zeros(6), {0.25: 2, 1.0: 1}, sound=False, seconds=1.0)
+    evaluation = Evaluation(label, prediction, label, proved, torch.zeros(6), {0.25: 2, 1.0: 1}, sound=False, seconds=1.0)
     assert [(row.name, row.n, row.correct, row.counts) for row in results_by_class(evaluation, data.class_names)] == [
         ("0", 3, 1, [1, 0]),
         ("2", 2, 1, [0, 0]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -62,14 +63,15 @@ def measurement(
         source=source,
         fingerprint=fingerprint,
         n=evaluation.n,
+        date=today(),
         preparation=preparation,
         division=division,
         norm=norm_label(norm),
         dtype="float64",
         sound=evaluation.sound,
-        accuracy=_accuracies(evaluation),
+        accuracy=accuracies(evaluation),
         empirical=(under_attack(attacked, method),) if attacked else (),
-        baseline=_accuracies(baseline) if baseline else None,
+        baseline=accuracies(baseline) if baseline else None,
         repeats=tuple(repeats),
         sample=Sample(
             index=tuple(places),
@@ -102,7 +104,13 @@ def under_attack(found: Attack, method: str) -> Attacked:
     )
 
 
-def _accuracies(evaluation: Evaluation) -> Accuracies:
+def today() -> str:
+    """Return the day in UTC, as a record states it."""
+    return datetime.now(UTC).date().isoformat()
+
+
+def accuracies(evaluation: Evaluation) -> Accuracies:
+    """Return the accuracies of an evaluation, as a record has them."""
     return Accuracies(
         clean=evaluation.clean, mean_radius=json_number(evaluation.mean_radius), certified=_at_radii(evaluation.certified)
     )

@@ -138,6 +138,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
             by code of others.
         fingerprint: Hash of the held-out images and labels, by :func:`~sll_zoo.data.fingerprint`.
         n: Number of images.
+        date: The day of the measurement, in UTC, as ``2026-01-31``; None in older records.
         preparation: How the images were changed before they were certified, as words that follow "they were"; empty if unchanged.
         division: Which images are never divided among train, validation and test, in a clause; empty if each is alone.
         norm: Norm of the perturbations.
@@ -154,6 +155,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
     source: DataSource | None = None
     fingerprint: Sha256
     n: Count
+    date: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
     preparation: str = ""
     division: str = ""
     norm: Literal["L2", "Linf"] = "L2"

@@ -10,9 +10,10 @@ import pytest
 from sll_zoo.cli.main import main
 from sll_zoo.errors import PublishError, UnknownNameError, WeightsError
 from sll_zoo.zoo.folder import CHECKPOINTS
+from sll_zoo.zoo.publishing.results import RESULTS
 from sll_zoo.zoo.publishing.ship import ship
 from sll_zoo.zoo.records.card import BEGIN, END, render_models
-from sll_zoo.zoo.records.record import from_dict, read_records
+from sll_zoo.zoo.records.record import from_dict, read_records, to_dict
 from sll_zoo.zoo.weights.reading import CONFIG_FILE
 from tests.checkouts import checkout, environment
 
@@ -83,6 +84,7 @@ def test_what_is_shipped_is_what_the_checkout_loads_records_and_shows(root, trai
     assert out.startswith(f"{shipped}: {NAME}, 207,242 parameters; 400 images of digits")
     records = read_records(root / "sll_zoo/zoo/records")
     assert record_of(shipped) == records[NAME] == record
+    assert {path.name for path in shipped.iterdir()} - {path.name for path in saved.iterdir()} == set(RESULTS)
     for name in ("model.safetensors", "training.yaml", "curve.png"):
         assert (shipped / name).read_bytes() == (saved / name).read_bytes()
     assert f'create_model("{NAME}", pretrained=True)' in (shipped / "README.md").read_text("utf-8")
@@ -138,6 +140,16 @@ def test_what_fails_a_check_is_not_shipped(tmp_path, change, error, words):
     assert {path: path.read_bytes() for path in CHECKPOINTS.rglob("*") if path.is_file()} == before
 
 
+def test_accuracies_that_are_not_found_again_are_not_shipped(tmp_path):
+    """The recorded sample is certified as it should be; only all images tell."""
+    folder = shutil.copytree(CHECKPOINTS / NAME, tmp_path / NAME)
+    measured = to_dict(read_records()[NAME])["measured"]
+    measured["accuracy"]["clean"] = 0.9975
+    spoil(folder, measured=measured)
+    with pytest.raises(PublishError, match=r"99\.50 %.*99\.75 %"):
+        ship(folder)
+
+
 @pytest.mark.slow
 def test_it_says_loudly_what_could_not_be_measured_again(root):
     config = json.loads((root / "outputs" / NAME / CONFIG_FILE).read_text())
@@ -145,6 +157,7 @@ def test_it_says_loudly_what_could_not_be_measured_again(root):
     _, err = run(root, "-m", "sll_zoo", "ship", f"outputs/{NAME}")
     assert "sll-zoo: warning: " in err
     assert " mine " in err
+    assert not {path.name for path in (root / "checkpoints" / NAME).iterdir()} & set(RESULTS)  # of the weights before
 
 
 @pytest.mark.parametrize(
