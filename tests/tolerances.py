@@ -32,3 +32,5 @@ REFLECTED = 1e-7
 WRITTEN_RADIUS = 1e-5
 # A radius that was computed on another machine, in float64, as in recertify.
 OTHER_MACHINE = 1e-9
+# A gradient in float64, by its norm, as a sum over parts of a batch: the same products, added up in another order.
+ACCUMULATED = 1e-10

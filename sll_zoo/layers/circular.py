@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from sll_zoo.errors import InputError
 from sll_zoo.functional.fast.products import full_precision
 from sll_zoo.functional.orthogonal import apply_matrices
+from sll_zoo.layers.derived import DerivingModule
 from sll_zoo.layers.linear_form import FoldedLinearForm
 from sll_zoo.layers.seal import Sealed, sealed
 
 
-class CircularConv2d(nn.Module):
+class CircularConv2d(DerivingModule):
     """A circular convolution with one matrix for each frequency; its folded form takes images of one size only.
 
     Attributes:
@@ -60,7 +61,7 @@ class CircularLinearForm(CircularConv2d):
 
     def forward(self, x: Float[Tensor, "batch in_ h w"]) -> Float[Tensor, "batch out h w"]:
         """Apply the layer."""
-        return apply_circular(x, self.matrices((x.shape[2], x.shape[3])), self.bias)
+        return apply_circular(x, self.derived(self.matrices, (x.shape[2], x.shape[3])), self.bias)
 
     def fold_at(self, size: tuple[int, int]) -> FoldedCircular | FoldedLinearForm:
         """Return the same map of images of ``size`` with Q computed once and stored, for evaluation and deployment."""

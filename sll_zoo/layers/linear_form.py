@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sll_zoo.functional.convolution import PaddingMode, same_conv2d
+from sll_zoo.layers.derived import DerivingModule
 from sll_zoo.layers.parameters import Placement, orthogonal_, require_odd, weight_and_bias
 from sll_zoo.layers.seal import Sealed, sealed
 
 
-class _LinearForm(nn.Module):
+class _LinearForm(DerivingModule):
     """x ↦ W̃ x + b, where the family computes W̃ from W."""
 
     weight: nn.Parameter
@@ -31,7 +32,7 @@ class _LinearForm(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch in_ *space"]) -> Float[Tensor, "batch out *space"]:
         """Apply the layer; a convolution keeps height and width."""
-        return apply_linear(x, self.constrained_weight(), self.bias, self.padding_mode)
+        return apply_linear(x, self.derived(self.constrained_weight), self.bias, self.padding_mode)
 
     def fold(self) -> FoldedLinearForm:
         """Return the same map with W̃ computed once and stored, for evaluation and deployment."""

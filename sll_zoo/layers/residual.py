@@ -18,11 +18,12 @@ from sll_zoo.functional.activation import slope_restricted
 from sll_zoo.functional.convolution import PaddingMode
 from sll_zoo.functional.fast.reversible import Layer, residuals
 from sll_zoo.layers.attachments import attachment
+from sll_zoo.layers.derived import DerivingModule
 from sll_zoo.layers.parameters import Placement, require_odd, weight_and_bias
 from sll_zoo.layers.seal import Sealed, sealed
 
 
-class _Residual(nn.Module):
+class _Residual(DerivingModule):
     """h(x) = x − Vᵀ (step ⊙ σ(V x + b)), with the step that a family chooses."""
 
     weight: nn.Parameter
@@ -44,7 +45,7 @@ class _Residual(nn.Module):
 
     def functional(self) -> Layer:
         """Return V, b and 2/T."""
-        return Layer(self.weight, self.bias, self.step())
+        return Layer(self.weight, self.bias, self.derived(self.step))
 
     def fold(self) -> FoldedResidual:
         """Return the same map with its step computed once and stored, for evaluation and deployment."""

@@ -16,6 +16,7 @@ from sll_zoo.functional.fast.products import full_precision
 from sll_zoo.functional.orthogonal import cayley, normalised, operators, sandwich
 from sll_zoo.functional.rescaling import LOG_Q_LIMIT
 from sll_zoo.layers.circular import CircularConv2d, StoredMatrices
+from sll_zoo.layers.derived import DerivingModule
 from sll_zoo.layers.parameters import Placement, orthogonal_, require_odd, weight_and_bias
 from sll_zoo.layers.seal import sealed
 
@@ -29,7 +30,7 @@ def _balanced_(weight: Tensor) -> None:
     weight.mul_(math.tan(math.pi / 8))  # t = tan(π/8): (1 − t²)/(1 + t²) = 2t/(1 + t²) = 1/√2
 
 
-class _Sandwich(nn.Module):
+class _Sandwich(DerivingModule):
     """The parameters of a sandwich layer: W (out + in, out), whose Cayley transform holds A and B; ψ and the bias, (out,).
 
     They start where A Aᵀ = B Bᵀ = I/2 (if in ≥ out), so that f(x) = relu(Q x + b) with Q orthogonal, and at b = 1, to keep more
@@ -81,7 +82,7 @@ class SandwichLinear(_Sandwich):
 
     def forward(self, x: Float[Tensor, "batch in_"]) -> Float[Tensor, "batch out"]:
         """Apply the layer."""
-        return _apply_sandwich(x, self.factors(()), self.psi(), self.bias)
+        return _apply_sandwich(x, self.derived(self.factors, ()), self.psi(), self.bias)
 
     def fold(self) -> FoldedSandwich:
         """Return the same map with A and B computed once and stored, for evaluation and deployment."""
@@ -126,7 +127,7 @@ class SandwichConv2d(_Sandwich, CircularConv2d):
 
     def forward(self, x: Float[Tensor, "batch in_ h w"]) -> Float[Tensor, "batch out h w"]:
         """Apply the layer."""
-        return _apply_sandwich(x, self.factors(tuple(x.shape[2:])), self.psi(), self.bias)
+        return _apply_sandwich(x, self.derived(self.factors, tuple(x.shape[2:])), self.psi(), self.bias)
 
     def fold_at(self, size: tuple[int, int]) -> FoldedSandwich:
         """Return the same map of images of ``size`` with A and B computed once and stored, for evaluation and deployment."""

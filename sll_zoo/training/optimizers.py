@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from lightning import LightningModule
+from lightning import Callback, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 from torch.optim import Optimizer
@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from sll_zoo.errors import ConfigError
 from sll_zoo.models import LipschitzClassifier
+from sll_zoo.training.accumulation import DeriveOnceAStep
 
 LR_FACTOR = "lr_factor"
 
@@ -66,6 +67,11 @@ class ScheduledModule(LightningModule):
     lr: float | None = None
     growth: Any = None
     _made_with: float | None = None  # learning rate of the current optimizer
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Return the callback by which accumulated gradients share one T, unless the trainer has it already."""
+        present = any(isinstance(callback, DeriveOnceAStep) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
+        return [] if present else [DeriveOnceAStep()]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimizer and its schedule, which moves at every step.

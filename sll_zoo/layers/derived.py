@@ -1,0 +1,90 @@
+"""What layers derive from their weights, T or a constrained weight, and how gradient accumulation derives it once a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sll_zoo.compat import graph_is_captured
+
+
+class OnceAStep:
+    """The values that one layer derives from its weights, for all batches whose gradients one optimizer step adds up.
+
+    The first batch computes a value. Every batch but the last takes it as a constant, which collects their gradients; the
+    backward pass of the last one adds these to its own, and goes on to the weights. So weights get their whole gradient in the
+    last backward pass, where processes exchange gradients.
+
+    A copy or a pickle of it has no values, since they belong to a training.
+
+    Attributes:
+        last: Whether the batch at hand is the last one of its step.
+    """
+
+    def __init__(self) -> None:
+        self.last = True
+        self._values: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, compute: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        """Return ``compute(*arguments)``, computed once a step."""
+        if arguments not in self._values:
+            value = compute(*arguments)
+            constant = value.detach().requires_grad_()
+            self._values[arguments] = value, constant
+            if value.requires_grad:  # not where the weights are frozen
+                add = partial(_plus_gradient, constant)
+                value.register_hook(add)  # type: ignore[no-untyped-call]  # of torch
+        value, constant = self._values[arguments]
+        return value if self.last else constant
+
+    def begin(self, last: bool) -> None:
+        """Begin a batch; after a last one, values are computed again."""
+        if self.last:
+            self._values.clear()
+        self.last = last
+
+    def __reduce__(self) -> Any:
+        """Return the recipe of a copy or a pickle."""
+        return OnceAStep, ()
+
+
+def _plus_gradient(constant: Tensor, grad: Tensor) -> Tensor:
+    return grad if constant.grad is None else grad + constant.grad
+
+
+class DerivingModule(nn.Module):
+    """A layer that derives a tensor from its weights at every forward."""
+
+    _once: OnceAStep | None = None
+
+    def derived(self, compute: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        """Return ``compute(*arguments)``, which depends on weights alone; in a training by :func:`begin_batch` once a step."""
+        if self._once is None or not self.training or not torch.is_grad_enabled() or graph_is_captured():
+            return compute(*arguments)
+        return self._once(compute, *arguments)
+
+
+def begin_batch(network: nn.Module, last: bool) -> None:
+    """Let the layers of a network derive values once for all batches up to the ``last`` one of an optimizer step.
+
+    Call it before each batch of a training. Weights must not change between the batches of a step.
+
+    Args:
+        network: In train mode.
+        last: Whether the optimizer steps after this batch.
+    """
+    for layer in network.modules():
+        if isinstance(layer, DerivingModule) and (layer._once or not last):
+            layer._once = layer._once or OnceAStep()
+            layer._once.begin(last)
+
+
+def end_batches(network: nn.Module) -> None:
+    """Let the layers of a network derive their values at every forward again."""
+    for layer in network.modules():
+        if isinstance(layer, DerivingModule):
+            layer._once = None
