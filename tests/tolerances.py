@@ -34,3 +34,5 @@ WRITTEN_RADIUS = 1e-5
 OTHER_MACHINE = 1e-9
 # A gradient in float64, by its norm, as a sum over parts of a batch: the same products, added up in another order.
 ACCUMULATED = 1e-10
+# Two bounds of the same rounding, relative: the formulas add the same terms, and round each sum up by 1e-9.
+SLACK = 1e-6

@@ -12,11 +12,11 @@ from sll_zoo.reports.words import size_in_words
 from sll_zoo.zoo import create_model
 
 
-def run_export(model: str, out: Path, *, dtype: str) -> None:
+def run_export(model: str, out: Path, *, dtype: str, sound: bool) -> None:
     """Write a model as a file for another runtime."""
     require_writable(out)
     network = create_model(model, pretrained=True)
-    print(_describe(export(network, out, dtype=getattr(torch, dtype), name=model)))
+    print(_describe(export(network, out, dtype=getattr(torch, dtype), name=model, sound=sound)))
 
 
 def _describe(found: Exported) -> str:

@@ -163,6 +163,7 @@ def _add_deployment(commands: Any) -> None:
     command.add_argument(
         "--dtype", choices=("float32", "float64"), default="float32", help="of images, logits and radii (%(default)s)"
     )
+    command.add_argument("--sound", action="store_true", help="radii that account for rounding; with --dtype float64")
 
 
 def _add_zoo(commands: Any) -> None:

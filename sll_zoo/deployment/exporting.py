@@ -11,9 +11,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from sll_zoo.certificates.soundness import FrozenNetwork, freeze
 from sll_zoo.deployment.checking import TIMED_RUNS, TOLERANCE, compare, latency
 from sll_zoo.deployment.formats import capture, require_writable
 from sll_zoo.deployment.plain import in_plain_operations
+from sll_zoo.deployment.sound import SoundlyDeployed
 from sll_zoo.environment import versions_of, weights_sha256
 from sll_zoo.errors import ConfigError
 from sll_zoo.files import atomic_write
@@ -27,6 +29,11 @@ from sll_zoo.models.labels import label_names
 RADIUS = (
     "{norm} distance in pixels of [0, 1] within which no image in [0, 1] has another class: a proof in exact arithmetic for the "
     "weights that weights_sha256 names. 0 where nothing is proved: at a tie, and for images with NaN or values outside [0, 1]."
+)
+SOUND = (
+    "{norm} distance in pixels of [0, 1] within which no image has another class, as this file computes it in float64, whatever "
+    "the rounding of sums of products; slack was subtracted for it. The network is that which weights_sha256 names, its layers "
+    "shrunk a little until their bounds were proved. 0 where nothing is proved: at a tie, and for images outside [0, 1]."
 )
 ROUNDED = (
     " Logits in float32 are rounded, to within 1e-5 of their size on the images tried; the radius does not account for that."
@@ -88,7 +95,12 @@ class Deployed(nn.Module):
 
 
 def export(
-    model: LipschitzClassifier, path: str | Path, *, dtype: torch.dtype = torch.float32, name: str | None = None
+    model: LipschitzClassifier,
+    path: str | Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    name: str | None = None,
+    sound: bool = False,
 ) -> Exported:
     """Write a network as an ``.onnx`` or ``.pt2`` file that needs nothing of this package.
 
@@ -102,27 +114,37 @@ def export(
         path: The file to write; an existing one is replaced whole.
         dtype: Dtype of images, weights, logits and radius; torch.float32 or torch.float64.
         name: Name of the model in the metadata; by default ``architecture.tag``.
+        sound: Whether radii account for rounding, as ``certify(model, images, sound=True)`` does. The file holds what
+            :func:`~sll_zoo.freeze` makes, in float64, and has a third output, ``slack`` (batch,): what was subtracted.
 
     Guarantee: that of ``certify`` in exact arithmetic. In float64 the radii are those of ``certify`` but for rounding. In float32
-        logits differ from the exact ones by about 1e-6 of their size, which the radii do not account for.
+        logits differ from the exact ones by about 1e-6 of their size, which the radii do not account for. With ``sound``, that
+        of a frozen network, for every runtime that computes sums of products in float64, in any order, and nothing else.
 
     Raises:
         ExportError: Another suffix, missing packages, a place that cannot be written to, or a file that does not agree with
             PyTorch; nothing is left.
-        ConfigError: Another dtype, a network without logits, or one that ``certify`` refuses.
+        ConfigError: Another dtype, a network without logits, or one that ``certify`` refuses; with ``sound``, float32, or a
+            layer whose rounding is not bounded.
         WeightsError: NaN or infinity in the weights.
     """
     path = Path(path)
     written_as = require_writable(path)
-    _check(model, dtype)
-    folded = cast("LipschitzClassifier", fold(model, torch.float64).cpu())
-    plain = in_plain_operations(folded, by_products=written_as.products and dtype == torch.float64)
-    network = Deployed(plain.to(dtype), folded.pairwise_lipschitz()).eval().requires_grad_(False)
-    program = capture(network, model.config.input_shape, dtype)
+    _check(model, dtype, sound)
+    by_products = written_as.products and dtype == torch.float64
+    certified: FrozenNetwork | LipschitzClassifier
+    network: nn.Module
+    if sound:
+        certified = freeze(model, dtype).cpu()
+        network = SoundlyDeployed(certified, in_plain_operations(certified.network, by_products))
+    else:
+        certified = cast("LipschitzClassifier", fold(model, torch.float64).cpu())
+        network = Deployed(in_plain_operations(certified, by_products).to(dtype), certified.pairwise_lipschitz())
+    program = capture(network.eval().requires_grad_(False), model.config.input_shape, dtype)
     with atomic_write(path) as temporary:
-        written_as.write(program, temporary, _metadata(model, dtype, name))
+        written_as.write(program, temporary, _metadata(model, dtype, name, sound))
         run = written_as.read(temporary)
-        error, radius_error = compare(run, folded, dtype)
+        error, radius_error = compare(run, certified, dtype)
         seconds = latency(run, torch.rand(1, *model.config.input_shape, dtype=dtype))
         size = temporary.stat().st_size
     return Exported(
@@ -140,16 +162,18 @@ def export(
     )
 
 
-def _check(model: LipschitzClassifier, dtype: torch.dtype) -> None:
+def _check(model: LipschitzClassifier, dtype: torch.dtype, sound: bool) -> None:
     if dtype not in TOLERANCE:
         raise ConfigError(f"exporting in {dtype}", "choose torch.float32 or torch.float64")
+    if sound and dtype != torch.float64:
+        raise ConfigError(f"a sound export in {dtype}, whose rounding takes most of a radius", "export in torch.float64")
     if not model.num_classes:
         raise ConfigError("num_classes=0: a network without logits has no certificate", "call reset_classifier(num_classes)")
     model.require_structure()
     require_finite("the network", model.state_dict())
 
 
-def _metadata(model: LipschitzClassifier, dtype: torch.dtype, name: str | None) -> dict[str, str]:
+def _metadata(model: LipschitzClassifier, dtype: torch.dtype, name: str | None, sound: bool) -> dict[str, str]:
     described: dict[str, Any] = getattr(model, "pretrained_cfg", {})  # set by timm's factory
     full_name = ".".join(described[key] for key in ("architecture", "tag") if described.get(key))
     classes = label_names(model) or tuple(map(str, range(model.num_classes)))
@@ -162,6 +186,6 @@ def _metadata(model: LipschitzClassifier, dtype: torch.dtype, name: str | None) 
         "images": f"(batch, {shape}), {str(dtype).removeprefix('torch.')} in [0, 1], never normalised",
         "logits": f"(batch, {model.num_classes})",
         "norm": norm_label(model.norm),
-        "radius": RADIUS.format(norm=norm_label(model.norm)) + (ROUNDED if dtype == torch.float32 else ""),
+        "radius": (SOUND if sound else RADIUS).format(norm=norm_label(model.norm)) + (ROUNDED if dtype == torch.float32 else ""),
         "sll_zoo": versions_of(["sll_zoo"])["sll_zoo"],
     }

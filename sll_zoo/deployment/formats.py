@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sll_zoo.deployment.integers import store_integers
+from sll_zoo.deployment.sound import require_kept
 from sll_zoo.errors import ExportError
 from sll_zoo.files import obstacle_to_file
 
-OUTPUTS = ("logits", "radius")
 # Name of the metadata inside a .pt2 file.
 METADATA_FILE = "metadata.json"
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -23,7 +24,7 @@ OPSET = 18
 # Largest size of the weights, in bytes: a protocol buffer holds 2 GiB, and the graph needs some of that.
 LARGEST_ONNX = 2**31 - 2**24
 
-Runner = Callable[[Tensor], tuple[Tensor, Tensor]]
+Runner = Callable[[Tensor], dict[str, Tensor]]
 
 
 class Format(NamedTuple):
@@ -73,9 +74,9 @@ def _read_pt2(path: Path) -> Runner:
     network = torch.export.load(path).module()
 
     @torch.no_grad()
-    def run(images: Tensor) -> tuple[Tensor, Tensor]:
-        found = network(images)
-        return found["logits"], found["radius"]
+    def run(images: Tensor) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = network(images)
+        return found
 
     return run
 
@@ -84,7 +85,8 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: Map
     size = sum(tensor.nbytes for tensor in program.state_dict.values())
     if size > LARGEST_ONNX:
         raise ExportError(f"{size / 2**30:.1f} GiB of weights", "an .onnx file holds less than 2 GiB: write a .pt2 file")
-    names: dict[str, Any] = {"input_names": ["images"], "output_names": OUTPUTS}
+    outputs = program.call_spec.out_spec.unflatten(range(program.call_spec.out_spec.num_leaves))
+    names: dict[str, Any] = {"input_names": ["images"], "output_names": [*outputs]}
     try:
         found: Any = torch.onnx.export(program, (), **names, opset_version=OPSET, verbose=False)
     except torch.onnx.OnnxExporterError as error:
@@ -95,8 +97,19 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: Map
         described.metadata_props.clear()  # the exporter's notes have paths of this machine
     for value in (*graph.inputs, *graph.outputs):
         value.shape[0] = "batch"
+    if "slack" in outputs:
+        require_kept(_scalars(graph))
+    store_integers(graph)
     found.model.metadata_props.update(metadata)
     found.save(path)
+
+
+def _scalars(graph: Any) -> Iterator[tuple[str, float]]:
+    """Yield the operation and the number of each constant operand that is a single number."""
+    for operation in graph.all_nodes():
+        for operand in operation.inputs:
+            if operand is not None and operand.const_value is not None and operand.const_value.size == 1:
+                yield operation.op_type, float(operand.const_value.numpy().item())
 
 
 def _read_onnx(path: Path) -> Runner:
@@ -111,9 +124,10 @@ def _read_onnx(path: Path) -> Runner:
             raise
         raise ExportError(f"onnxruntime cannot execute a layer in this dtype ({error})", "write a .pt2 file") from error
 
-    def run(images: Tensor) -> tuple[Tensor, Tensor]:
-        logits, radius = session.run(list(OUTPUTS), {"images": images.numpy()})
-        return torch.from_numpy(logits), torch.from_numpy(radius)
+    names = [output.name for output in session.get_outputs()]
+
+    def run(images: Tensor) -> dict[str, Tensor]:
+        return dict(zip(names, map(torch.from_numpy, session.run(names, {"images": images.numpy()})), strict=True))
 
     return run
 

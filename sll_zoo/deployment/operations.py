@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sll_zoo.functional.activation import slope_restricted
-from sll_zoo.functional.convolution import PaddingMode
+from sll_zoo.functional.convolution import PaddingMode, same_conv2d
 from sll_zoo.layers import FoldedResidual
 
 
@@ -29,46 +29,58 @@ class ProductConvolution(nn.Module):
         super().__init__()
         self.register_buffer("matrix", kernel.flatten(1))
         self.register_buffer("bias", None if bias is None else bias.clone())
-        self.register_buffer("places", _neighbours(kernel.shape[-1], size, padding_mode).flatten())
-        self.size = size
+        self.register_buffer("places", _places(kernel.shape[-1], size, padding_mode))
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it."""
-        pixels = F.pad(x.flatten(2), (0, 1))  # the added pixel, 0, stands for every place outside the image
-        out, terms = self.matrix.shape
-        patches = pixels.index_select(2, self.places).reshape(x.shape[0], terms, self.size[0] * self.size[1])
-        y = (self.matrix @ patches).reshape(x.shape[0], out, *self.size)
-        return y if self.bias is None else y + self.bias[:, None, None]
+        return _product_convolution(x, self.matrix, self.bias, self.places)
 
 
-def _neighbours(k: int, size: tuple[int, int], padding_mode: PaddingMode) -> Tensor:
-    """Return which pixel lies under each place of a kernel, (k², h w), by its number; h w for those outside."""
+def _product_convolution(x: Tensor, matrix: Tensor, bias: Tensor | None, places: Tensor) -> Tensor:
+    """Return the product of ``matrix``, (out, in k²), and the pixels at ``places``, of each pixel of x (batch, in, h, w)."""
+    out, terms = matrix.shape
+    patches = x.flatten(2)
+    if terms > x.shape[1]:
+        pixels = F.pad(patches, (0, 1))  # the added pixel, 0, stands for every place outside the image
+        patches = pixels.index_select(2, places).reshape(x.shape[0], terms, x.shape[2] * x.shape[3])
+    y = (matrix @ patches).reshape(x.shape[0], out, *x.shape[2:])
+    return y if bias is None else y + bias[:, None, None]
+
+
+def _places(k: int, size: tuple[int, int], padding_mode: PaddingMode) -> Tensor:
+    """Return which pixel lies under each place of a kernel, (k² h w,), by its number; h w for those outside."""
     height, width = size
     rows, columns = (torch.arange(k)[:, None] + torch.arange(n) - k // 2 for n in size)
     rows, columns = rows[:, None, :, None], columns[None, :, None, :]
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     number = rows % height * width + columns % width
-    return (number if padding_mode == "circular" else torch.where(inside, number, height * width)).flatten(2).flatten(0, 1)
+    return (number if padding_mode == "circular" else torch.where(inside, number, height * width)).flatten()
 
 
-class ConvolutionalResidual(nn.Module):
-    """x ↦ x − B σ(A x).
+class ConvolutionalResidual(FoldedResidual):
+    """x ↦ x − Vᵀ (step ⊙ σ(V x + b)), with one V for both convolutions.
 
     Args:
-        inner: A, a convolution.
-        outer: B, another.
-        activation: σ.
+        layer: The folded layer.
+        size: (h, w) of the images if convolutions are to be written as matrix products, else None.
     """
 
-    def __init__(self, inner: nn.Module, outer: nn.Module, activation: str) -> None:
-        super().__init__()
-        self.inner, self.outer = inner, outer
-        self.activation = activation
+    places: Tensor | None
+
+    def __init__(self, layer: FoldedResidual, size: tuple[int, int] | None) -> None:
+        super().__init__(layer.weight, layer.bias, layer.step[:, None, None], layer.activation, layer.padding_mode)
+        self.register_buffer("places", None if size is None else _places(layer.weight.shape[-1], size, layer.padding_mode))
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it."""
-        taken: Tensor = self.outer(slope_restricted(self.activation)(self.inner(x)))
-        return x - taken
+        units = slope_restricted(self.activation)(self._convolve(self.weight, self.bias, x))
+        # The kernel of Vᵀ is V's, rotated by 180 degrees.
+        return x - self._convolve(self.weight.transpose(0, 1).flip(2, 3), None, units * self.step)
+
+    def _convolve(self, kernel: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+        if self.places is None:
+            return same_conv2d(x, kernel, bias, self.padding_mode)
+        return _product_convolution(x, kernel.flatten(1), bias, self.places)
 
 
 class DenseResidual(FoldedResidual):

@@ -57,10 +57,7 @@ def _plain(layer: nn.Module, x: Tensor, by_products: bool) -> nn.Module | None:
         case FoldedResidual() if layer.weight.ndim == 2:
             return DenseResidual(layer)
         case FoldedResidual():
-            # Vᵀ diag(2/T) is a convolution, too: its kernel is V's, rotated by 180 degrees and scaled.
-            adjoint = (layer.weight * layer.step[:, None, None, None]).transpose(0, 1).flip(2, 3)
-            taking = (convolution(layer.weight, layer.bias, layer.padding_mode), convolution(adjoint, None, layer.padding_mode))
-            return ConvolutionalResidual(*taking, layer.activation)
+            return ConvolutionalResidual(layer, size if by_products else None)
         case FoldedLinearForm() if layer.weight.ndim == 4:
             return convolution(layer.weight, layer.bias, layer.padding_mode)
         case FoldedCircular() | FoldedSandwich():

@@ -202,7 +202,7 @@ def test_every_disagreement_is_found(words):
     folded = fold(network("sll"), torch.float64)
 
     def run(images):
-        return LIES[words](folded(images), sll_zoo.certify(folded, images).radius)
+        return dict(zip(("logits", "radius"), LIES[words](folded(images), sll_zoo.certify(folded, images).radius), strict=True))
 
     with pytest.raises(ExportError, match=words):
         checking.compare(run, folded, torch.float64)

@@ -114,9 +114,26 @@ class FrozenNetwork(Sealed):
             The error of the features, which includes the rounding of a perturbed image to floats, and the error that the head
             adds to each logit; both (batch,), in the network's norm.
         """
+        return self._errors(lengths(images, self.norm), lengths(images - self.network.center.mean.double(), self.norm), radius)
+
+    def error_coefficients(self) -> tuple[Tensor, Tensor]:
+        """Return the two bounds of :meth:`errors` as numbers by which to multiply ‖x‖, ‖x − mean‖, the radius and 1.
+
+        Returns:
+            For the features and for a logit, (4,) each, in float64, rounded up; infinite or NaN where nothing is proved.
+        """
+        one_each = torch.eye(4, 3, dtype=torch.float64, device=self.constants.device)
+        found = (
+            ROUND_UP * (errors - torch.cat([errors[3:].expand(3), errors.new_zeros(1)])) for errors in self._errors(*one_each.mT)
+        )
+        features, logit = found
+        return features, logit
+
+    def _errors(self, length: Tensor, from_mean: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the bounds of :meth:`errors`, sums of multiples of ‖x‖, ‖x − mean‖, the radius and 1; all (batch,)."""
         unit = 2 * arithmetic_of(self.dtype).unit
-        far = ROUND_UP * lengths(images - self.network.center.mean.double(), self.norm) + radius
-        error = unit * (ROUND_UP * lengths(images, self.norm) + radius) + unit * far
+        far = ROUND_UP * from_mean + radius
+        error = unit * (ROUND_UP * length + radius) + unit * far
         for rounding, norm in self._chain:
             error = error + rounding.at(norm + far + 2 * error)
         rounding, norm = self._head
