@@ -34,7 +34,7 @@ lint: .venv/tested
 docs: .venv/documented
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
-# Benchmarks for an idle machine: they write benchmarks/speed.md and starting.md, and the README's table.
+# Benchmarks for an idle machine: they write benchmarks/speed.md and starting.md, and the table of docs/guide/speed.md.
 bench: .venv/installed
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/starting.py

@@ -1,6 +1,6 @@
 """A worked example, "your own images": photographs of traffic signs, from a folder to a certified network.
 
-Each training is the README's command with ``configs/imagefolder/fine_tune.yaml``. The page tells what a division by image instead
+Each training is the guide's command with ``configs/imagefolder/fine_tune.yaml``. The page tells what a division by image instead
 of by sign would have promised, what is certified of each class, and which confusion costs most.
 
 Run: .venv/bin/python benchmarks/fine_tuning.py FOLDER (writes fine_tuning.md and fine_tuning.png), where FOLDER has the training

@@ -83,7 +83,7 @@ def page(result: dict[str, Any]) -> str:
 
 
 def summary(result: dict[str, Any]) -> str:
-    """Return the README's table: times of inference and of training as ratios."""
+    """Return the guide's table: times of inference and of training as ratios."""
     of_model = [row for row in result["rows"] if row["model"] == result["model"]]
     rows = {(row["task"], row["batch"], row["name"]): row["seconds"] for row in of_model}
     batches = sorted({row["batch"] for row in of_model})

@@ -35,7 +35,7 @@ REFUSED = ("SavePretrained", "FiniteWatch", "LogDiagnostics", "ShardRescaling")
 
 
 class Sharded(CertifiedClassifier):
-    """The task as README says."""
+    """The task as the guide says."""
 
     def configure_model(self):
         fully_shard(self.model, mesh=self.device_mesh["data_parallel"])
