@@ -126,11 +126,24 @@ def _by_order(weights: Tensor) -> Rule:
 
 def _power_norm(z: Tensor, p: float) -> Tensor:
     largest = z.amax(2).clamp_min(torch.finfo(z.dtype).tiny)
-    return largest * (z / largest[..., None]).pow(p).sum(2).pow(1 / p)
+    return largest * _raised(z / largest[..., None], p).sum(2).pow(1 / p)
 
 
 def _power_slopes(z: Tensor, y: Tensor, p: float) -> Tensor:
-    return (z / y.clamp_min(torch.finfo(y.dtype).tiny)[..., None]).pow(p - 1)
+    return _raised(z / y.clamp_min(torch.finfo(y.dtype).tiny)[..., None], p - 1)
+
+
+def _raised(z: Tensor, p: float) -> Tensor:
+    """Return z^p; if p is whole, by squares and products, which on a CPU take a fraction of the time of powers."""
+    if not 1 <= p == int(p):
+        return z.pow(p)
+    digits = f"{int(p):b}"
+    power = z
+    for digit in digits[1:]:
+        power = power * power
+        if digit == "1":
+            power = power * z
+    return power
 
 
 def _reduced(x: Tensor, offsets: Tensor, rule: Rule) -> Tensor:

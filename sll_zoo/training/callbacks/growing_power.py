@@ -52,7 +52,7 @@ class GrowingPower(Callback):
             ([10, 100], inf)
         """
         grown = (progress - self.begin) / (self.until - self.begin)
-        return math.inf if grown >= 1 else self.start * (self.end / self.start) ** max(0.0, grown)
+        return math.inf if grown >= 1 else float(round(self.start * (self.end / self.start) ** max(0.0, grown)))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
         """Refuse a network without such layers."""
