@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from numbers import Real
+from typing import TypeGuard
+
 
 class SllZooError(Exception):
     """A mistake that the user can mend.
@@ -23,6 +26,17 @@ class SllZooError(Exception):
 
 class ConfigError(SllZooError, ValueError):
     """A network or layer that cannot be built as asked."""
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value is a number, NaN and infinity among them; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def require_integer(name: str, value: object, at_least: int = 1) -> None:
+    """Raise ConfigError unless a setting is an integer of at least so much; True and False are none."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+        raise ConfigError(f"{name}={value!r}", f"give an integer of at least {at_least}")
 
 
 class InputError(SllZooError, ValueError):

@@ -11,6 +11,7 @@ for _proxy in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PR
 # Tensors in tests are tiny: more threads only wait for each other, here and in the processes that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import jaxtyping
 import pytest
 import torch
 
@@ -31,6 +32,15 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def unchecked():
+    """Let calls with values of other types through, which the shape checks of the tests refuse, and users' calls do not."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture(scope="session")

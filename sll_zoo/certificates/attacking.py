@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from sll_zoo.certificates.adversaries import Search, autoattack, bisect_to_boundary, pgd, project, require_autoattack
 from sll_zoo.certificates.certification import certificate_of, check_images, evaluation_form
 from sll_zoo.certificates.soundness import FrozenNetwork
-from sll_zoo.errors import ConfigError, InputError
+from sll_zoo.errors import ConfigError, InputError, is_number, require_integer
 from sll_zoo.functional.certificate import RADII_IN, certified_counts
 from sll_zoo.functional.fast.products import full_precision
 from sll_zoo.functional.norms import Norm, diameter, lengths, norm_of
@@ -199,16 +199,15 @@ def _search(method: str, ascend: Search, norm: Norm, seed: int) -> Search:
 
 
 def _checked_radii(eps: Sequence[float]) -> tuple[float, ...]:
-    radii = tuple(sorted({float(value) for value in eps}))
-    if not radii or not all(0 < value < math.inf for value in radii):
-        raise ConfigError(f"eps={tuple(eps)}", "give at least one radius, each positive and finite")
-    return radii
+    radii = tuple(eps) if isinstance(eps, Iterable) else eps
+    if not isinstance(radii, tuple) or not radii or not all(is_number(value) and 0 < value < math.inf for value in radii):
+        raise ConfigError(f"eps={radii!r}", "give a list of at least one radius, each a positive, finite number")
+    return tuple(sorted({float(value) for value in radii}))
 
 
 def _check_counts(**counts: int) -> None:
     for name, count in counts.items():
-        if count < 1:
-            raise ConfigError(f"{name}={count}", "give an integer of at least 1")
+        require_integer(name, count)
 
 
 def _checked_labels(labels: Tensor, images: Tensor, network: nn.Module) -> Tensor:

@@ -158,6 +158,8 @@ def _margins_and_constants(network: Any, images: Tensor, prediction: Tensor) -> 
 
 def _checked(target: int | Tensor, prediction: Tensor, classes: int) -> Tensor:
     """Return the class j of each image (n,)."""
+    if not isinstance(target, int | float | Tensor):
+        raise InputError(f"target={target!r}", "give a class, or a tensor of one for each image")
     j = torch.as_tensor(target, device=prediction.device)
     if j.is_floating_point() or j.dtype == torch.bool or j.shape not in ((), prediction.shape):
         raise InputError(f"target of shape {tuple(j.shape)} and dtype {j.dtype}", f"give a class, or {len(prediction)} of them")

@@ -16,7 +16,7 @@ from sll_zoo.data.augmentation import Augmentation, augment
 from sll_zoo.data.fingerprint import fingerprint
 from sll_zoo.data.images import Images, Pixels
 from sll_zoo.data.loading import evaluation_loader, training_loader
-from sll_zoo.errors import ConfigError, UnknownNameError
+from sll_zoo.errors import ConfigError, UnknownNameError, require_integer
 
 PARTS = ("train", "validation", "test")
 # Largest default number of reading processes: more were not faster.
@@ -57,8 +57,7 @@ class ImageData(LightningDataModule, ABC):
 
     def __init__(self, batch_size: int, augment: Augmentation = "none", num_workers: int | None = None) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size}", "give an integer of at least 1")
+        require_integer("batch_size", batch_size)
         if augment not in get_args(Augmentation):
             raise ConfigError(f"augment={augment!r}", f"choose one of {', '.join(get_args(Augmentation))}")
         if num_workers is not None and num_workers < 0:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sll_zoo.compat import graph_is_captured
-from sll_zoo.errors import ConfigError
+from sll_zoo.errors import ConfigError, is_number
 from sll_zoo.functional.fast.products import derivatives_are_taken_in_reverse
 
 # Distances (images times units times inputs) computed at a time: 1 MB in float32, which fits a processor's cache.
@@ -101,14 +101,14 @@ def power_distances(
 
 def require_rho(rho: object) -> None:
     """Raise ConfigError unless ρ is in [0, 1)."""
-    if not isinstance(rho, int | float) or isinstance(rho, bool) or not 0 <= rho < 1:
+    if not is_number(rho) or not 0 <= rho < 1:
         raise ConfigError(f"rho={rho!r}", "give a number of at least 0, below 1, such as 0.3; 0 is the L-infinity distance")
 
 
-def require_power(p: float, dtype: torch.dtype = torch.float32) -> None:
+def require_power(p: object, dtype: torch.dtype = torch.float32) -> None:
     """Raise ConfigError unless p is at least 1, and infinite or a number of a floating-point type."""
-    if not p >= 1:
-        raise ConfigError(f"p={p}", "give a number of at least 1; float('inf') for the maximum")
+    if not is_number(p) or not p >= 1:
+        raise ConfigError(f"p={p!r}", "give a number of at least 1; float('inf') for the maximum")
     if p > torch.finfo(dtype).max and p != math.inf:
         raise ConfigError(f"p={p:.3g} overflows {dtype}", "give float('inf'), which is the maximum itself")
 

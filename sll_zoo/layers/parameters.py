@@ -31,9 +31,9 @@ def require_odd(kernel_size: int) -> None:
 
 
 def require_sizes(shape: tuple[int, ...]) -> None:
-    """Raise ConfigError unless every size of a layer is at least 1."""
-    if min(shape) < 1:
-        raise ConfigError(f"a layer of sizes {shape}", "every size must be at least 1")
+    """Raise ConfigError unless every size of a layer is an integer of at least 1."""
+    if not all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in shape):
+        raise ConfigError(f"a layer of sizes {shape}", "every size must be an integer of at least 1")
 
 
 def weight_and_bias(

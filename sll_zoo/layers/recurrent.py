@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sll_zoo.errors import ConfigError, InputError
+from sll_zoo.errors import ConfigError, InputError, is_number
 from sll_zoo.layers.parameters import require_sizes
 from sll_zoo.layers.residual import ResidualStack
 
@@ -97,6 +97,7 @@ class LipschitzRNNCell(nn.Module):
 
     Raises:
         ConfigError: A size below 1, a β outside [0, 1], a γ that is negative or not finite, an ε that is not positive and finite.
+        InputError: In ``forward``, inputs or a state of another shape.
 
     Example:
         >>> import torch
@@ -110,12 +111,12 @@ class LipschitzRNNCell(nn.Module):
     def __init__(self, inputs: int, state: int, beta: float = 0.75, gamma: float = 0.001, epsilon: float = 0.03) -> None:
         super().__init__()
         require_sizes((inputs, state))
-        if not 0 <= beta <= 1:
-            raise ConfigError(f"beta={beta}", "give a number from 0 to 1")
-        if not 0 <= gamma < math.inf:
-            raise ConfigError(f"gamma={gamma}", "give a finite number of at least 0")
-        if not 0 < epsilon < math.inf:
-            raise ConfigError(f"epsilon={epsilon}", "give a positive, finite number")
+        if not is_number(beta) or not 0 <= beta <= 1:
+            raise ConfigError(f"beta={beta!r}", "give a number from 0 to 1")
+        if not is_number(gamma) or not 0 <= gamma < math.inf:
+            raise ConfigError(f"gamma={gamma!r}", "give a finite number of at least 0")
+        if not is_number(epsilon) or not 0 < epsilon < math.inf:
+            raise ConfigError(f"epsilon={epsilon!r}", "give a positive, finite number")
         self.beta, self.gamma, self.epsilon = beta, gamma, epsilon
         self.m_a, self.m_w = (nn.Parameter(torch.randn(state, state) / state) for _ in range(2))
         self.entry = nn.Linear(inputs, state)  # U and b
@@ -128,6 +129,12 @@ class LipschitzRNNCell(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch inputs"], state: Float[Tensor, "batch state"]) -> Float[Tensor, "batch state"]:
         """Return the next state."""
+        inputs, length = self.entry.in_features, self.entry.out_features
+        if x.shape[1:] != (inputs,) or state.shape != (len(x), length):
+            raise InputError(
+                f"inputs of shape {tuple(x.shape)} and a state of shape {tuple(state.shape)}",
+                f"give (batch, {inputs}) and (batch, {length})",
+            )
         a, w = self.matrices()
         return state + self.epsilon * (state @ a.mT + torch.tanh(state @ w.mT + self.entry(x)))
 

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sll_zoo.compat import graph_is_captured
-from sll_zoo.errors import InputError
+from sll_zoo.errors import ConfigError, InputError, is_number
 from sll_zoo.functional.sorting import order_weights, power_distances, require_rho, sorted_distances
-from sll_zoo.layers.parameters import Placement, weight_and_bias
+from sll_zoo.layers.parameters import Placement, require_sizes, weight_and_bias
 
 # Offsets start as far apart as the values of images are: the paper's code has 1, for images divided by their deviation.
 _normal_ = partial(nn.init.normal_, std=0.3)
@@ -42,7 +42,7 @@ class SortLinear(nn.Module):
 
     Raises:
         ConfigError: A size below 1, or a ρ outside [0, 1).
-        InputError: In train mode, inputs that are not finite, which dropping could hide.
+        InputError: Inputs of another shape; in train mode, inputs that are not finite, which dropping could hide.
 
     Example:
         >>> import torch
@@ -71,6 +71,8 @@ class SortLinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch in_"]) -> Float[Tensor, "batch out"]:
         """Apply the layer."""
+        if x.shape[1:] != self.weight.shape[1:]:  # a single input would be compared with every offset
+            raise InputError(f"inputs of shape {tuple(x.shape)}", f"give (batch, {self.weight.shape[1]})")
         dtype = torch.promote_types(x.dtype, torch.float32)
         wide, offsets = x.to(dtype), self.weight.to(dtype)
         if self.training:
@@ -121,7 +123,10 @@ class MeanShift(nn.Module):
 
     Args:
         features: Size of the input and of the output.
-        momentum: Weight of a new batch in the running mean.
+        momentum: Weight of a new batch in the running mean, above 0 and at most 1.
+
+    Raises:
+        ConfigError: A size below 1, or another momentum.
 
     Attributes:
         mean: The running mean, (features,).
@@ -133,6 +138,9 @@ class MeanShift(nn.Module):
 
     def __init__(self, features: int, momentum: float = 0.1) -> None:
         super().__init__()
+        require_sizes((features,))
+        if not is_number(momentum) or not 0 < momentum <= 1:
+            raise ConfigError(f"momentum={momentum!r}", "give a number above 0, at most 1, such as 0.1")
         self.momentum = momentum
         self.register_buffer("mean", torch.zeros(features))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from math import isfinite, lcm
 from typing import NamedTuple
 
-from sll_zoo.errors import ConfigError, UnknownNameError
+from sll_zoo.errors import ConfigError, UnknownNameError, is_number, require_integer
 from sll_zoo.functional.sorting import require_rho
 from sll_zoo.layers import FAMILIES
 
@@ -48,12 +48,12 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         size, mean = self.img_size, self.mean
         object.__setattr__(self, "img_size", tuple(size) if isinstance(size, Sequence) else (size, size))
-        if not isinstance(mean, list | tuple) or not all(isinstance(value, int | float) and isfinite(value) for value in mean):
+        if not isinstance(mean, list | tuple) or not all(is_number(value) and isfinite(value) for value in mean):
             raise ConfigError(f"mean={mean!r}", "give one finite number for each channel, or one for all, as in (0.5,)")
         object.__setattr__(self, "mean", tuple(mean))
         for field in fields(self):
             if field.type == "int":
-                self._require_integer(field.name, at_least=0 if field.name in MAY_BE_ZERO else 1)
+                require_integer(field.name, getattr(self, field.name), at_least=0 if field.name in MAY_BE_ZERO else 1)
         if len(self.mean) not in (1, self.in_chans):
             raise ConfigError(
                 f"mean has {len(self.mean)} values for in_chans={self.in_chans}", "give one value, or one for each channel"
@@ -89,11 +89,6 @@ class NetworkConfig:
     def divisor(self) -> Divisor:
         """The number that must divide the height and the width of the images."""
         return Divisor("1", 1)
-
-    def _require_integer(self, name: str, at_least: int) -> None:
-        value = getattr(self, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-            raise ConfigError(f"{name}={value!r}", f"give an integer of at least {at_least}")
 
     def _require_divisible_size(self) -> None:
         size, (name, divisor) = self.img_size, self.divisor

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sll_zoo.functional.norms import Norm
+from sll_zoo.errors import InputError, require_integer
+from sll_zoo.functional.norms import Norm, require_norm
 
 
 class NearestNeighbour(nn.Module):
@@ -17,6 +18,10 @@ class NearestNeighbour(nn.Module):
         labels: Their classes (n,), every class at least once.
         num_classes: Number of logits.
         norm: Norm of the distances and of the certificates, ``"2"`` or ``"inf"``.
+
+    Raises:
+        ConfigError: A ``num_classes`` below 1.
+        InputError: Another norm, or labels that are not the class of each image, with every class among them.
     """
 
     images: Tensor
@@ -24,7 +29,14 @@ class NearestNeighbour(nn.Module):
 
     def __init__(self, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], num_classes: int, norm: Norm = "2") -> None:
         super().__init__()
-        self.norm = norm
+        require_integer("num_classes", num_classes)
+        if labels.shape != images.shape[:1] or labels.is_floating_point():
+            raise InputError(
+                f"labels of shape {tuple(labels.shape)} and dtype {labels.dtype}", f"give {len(images)} class indices"
+            )
+        if (found := sorted(set(labels.tolist()))) != list(range(num_classes)):
+            raise InputError(f"images of the classes {found}", f"give some of each class 0..{num_classes - 1}, and of no other")
+        self.norm = require_norm(norm, type(self).__name__)
         self.num_classes = num_classes
         self.register_buffer("images", images.flatten(1))
         self.register_buffer("labels", labels)

@@ -116,7 +116,12 @@ def test_an_attack_leaves_the_network_as_it_was(pretrained, images, labels):
     assert all(parameter.requires_grad and parameter.grad is None for parameter in pretrained.parameters())
 
 
-@pytest.mark.parametrize("eps", [[], [-0.1], [0.0], [torch.inf], [torch.nan], [0.1, -1]])
+def test_a_single_number_is_no_list_of_radii(pretrained, images, labels):
+    with pytest.raises(ConfigError, match=r"eps=0\.1: give a list"):
+        sll_zoo.attack(pretrained, images, labels, 0.1)
+
+
+@pytest.mark.parametrize("eps", [[], [-0.1], [0.0], [torch.inf], [torch.nan], [0.1, -1], ["0.1"], [True]])
 def test_radii_that_are_none_are_refused(pretrained, images, labels, eps):
     with pytest.raises(ConfigError, match=r"eps=\("):
         sll_zoo.attack(pretrained, images, labels, eps)

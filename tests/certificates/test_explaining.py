@@ -140,7 +140,7 @@ def test_an_explanation_leaves_the_network_as_it_was(pretrained, images):
 
 @pytest.mark.parametrize(
     ("target", "message"),
-    [(10, r"10 .*0\.\.9"), (-1, "-1"), (1.0, r"float"), (torch.zeros(5, dtype=torch.long), r"\(5,\)")],
+    [("3", "target='3'"), (10, r"10 .*0\.\.9"), (-1, "-1"), (1.0, r"float"), (torch.zeros(5, dtype=torch.long), r"\(5,\)")],
 )
 def test_targets_that_are_no_classes_are_refused(pretrained, images, target, message):
     with pytest.raises(InputError, match=message):

@@ -38,8 +38,10 @@ def test_the_models_mean_is_that_of_the_training_images(digits):
 
 
 def test_a_batch_of_nothing_is_refused():
-    with pytest.raises(ConfigError, match="batch_size=0"):
-        Digits(batch_size=0)
+    for kind in (Digits, DigitsByPixel):
+        for size in (0, 2.5, True):
+            with pytest.raises(ConfigError, match=f"batch_size={size}"):
+                kind(batch_size=size)
 
 
 def test_synthetic_images_are_the_same_each_time_and_can_be_told_apart():

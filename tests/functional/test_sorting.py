@@ -8,7 +8,7 @@ import torch
 
 from sll_zoo.errors import ConfigError
 from sll_zoo.functional import sorting
-from sll_zoo.functional.sorting import order_weights, power_distances, require_rho, sorted_distances
+from sll_zoo.functional.sorting import order_weights, power_distances, require_power, require_rho, sorted_distances
 from sll_zoo.layers import SortLinear
 from sll_zoo.models import SortNetConfig
 from tests import tolerances as tol
@@ -55,6 +55,12 @@ def test_powers_that_are_no_norm_or_overflow_are_refused(p, words, batch, offset
         power_distances(batch.float(), offsets.float(), p)
 
 
+@pytest.mark.parametrize("p", ["8", None, True])
+def test_powers_that_are_no_numbers_are_refused(p):
+    with pytest.raises(ConfigError, match=f"p={p!r}"):
+        require_power(p)
+
+
 def test_the_maximum_of_what_a_random_mask_keeps_is_the_neuron_in_expectation(batch, offsets):
     rho, expected = 0.3, torch.zeros(4, 3, dtype=torch.float64)
     for mask in itertools.product([False, True], repeat=5):
@@ -65,7 +71,7 @@ def test_the_maximum_of_what_a_random_mask_keeps_is_the_neuron_in_expectation(ba
     torch.testing.assert_close(expected, exact.detach(), rtol=0, atol=tol.SAME)
 
 
-@pytest.mark.parametrize("p", [1.0, 2.0, 8.0, 1000.0, 1e30, math.inf])
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0, 8.0, 8.5, 11.0, 1000.0, 1e30, math.inf])
 @pytest.mark.parametrize("size", [1e-20, 1.0, 1e20])
 def test_power_distances_are_norms_at_any_power_and_size_with_finite_derivatives(p, size, batch, offsets):
     x, b = (size * part.detach().float() for part in (batch, offsets))
@@ -82,7 +88,12 @@ def test_power_distances_are_norms_at_any_power_and_size_with_finite_derivatives
 
 
 @pytest.mark.parametrize(
-    "rule", [lambda x, b: sorted_distances(x, b, order_weights(0.4, 5)), lambda x, b: power_distances(x, b, 8.0)]
+    "rule",
+    [
+        lambda x, b: sorted_distances(x, b, order_weights(0.4, 5)),
+        lambda x, b: power_distances(x, b, 8.0),
+        lambda x, b: power_distances(x, b, 5.5),
+    ],
 )
 def test_derivatives_are_those_of_the_formula_and_pieces_change_nothing(rule, batch, offsets, monkeypatch):
     assert torch.autograd.gradcheck(rule, (batch, offsets))

@@ -119,8 +119,28 @@ def test_at_beta_one_the_published_states_neither_explode_nor_vanish_soon():
 
 
 @pytest.mark.parametrize(
-    "options", [{"beta": 1.5}, {"gamma": -1.0}, {"gamma": math.nan}, {"epsilon": 0.0}, {"epsilon": math.inf}]
+    "options",
+    [
+        {"beta": 1.5},
+        {"beta": "1"},
+        {"beta": True},
+        {"gamma": None},
+        {"epsilon": "0.1"},
+        {"gamma": -1.0},
+        {"gamma": math.nan},
+        {"epsilon": 0.0},
+        {"epsilon": math.inf},
+    ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_settings_of_the_published_cell_that_are_none_are_refused(options):
-    with pytest.raises(ConfigError, match="=".join(map(str, *options.items()))):
+    ((name, value),) = options.items()
+    with pytest.raises(ConfigError, match=f"{name}={value!r}"):
         LipschitzRNNCell(2, 3, **options)
+
+
+@pytest.mark.parametrize(("inputs", "state"), [((2, 1), (2, 3)), ((2, 2), (1, 3)), ((2, 2), (2, 4)), ((2,), (2, 3))])
+@pytest.mark.usefixtures("unchecked")
+def test_steps_of_another_shape_are_refused_and_states_never_repeated(inputs, state):
+    with pytest.raises(InputError, match="state of shape"):
+        LipschitzRNNCell(2, 3)(torch.rand(inputs), torch.rand(state))

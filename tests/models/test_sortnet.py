@@ -243,9 +243,27 @@ def test_a_single_layer_in_train_mode_is_refused_since_it_drops_inputs(form, ima
         sll_zoo.certify(made, images)
 
 
-def test_a_sort_linear_of_no_size_is_refused():
-    with pytest.raises(ConfigError, match="0"):
-        SortLinear(0, 3)
+@pytest.mark.parametrize("size", [0, "3", 2.5, True])
+@pytest.mark.usefixtures("unchecked")
+def test_layers_of_no_size_are_refused(size):
+    for kind in (lambda size: SortLinear(size, 3), lambda size: SortLinear(3, size), MeanShift):
+        with pytest.raises(ConfigError, match=str(size)):
+            kind(size)
+
+
+@pytest.mark.parametrize("momentum", [0, -0.1, 2, math.nan, "0.1", None, True])
+@pytest.mark.usefixtures("unchecked")
+def test_a_mean_that_never_or_wrongly_moves_is_refused(momentum):
+    with pytest.raises(ConfigError, match=f"momentum={momentum!r}"):
+        MeanShift(3, momentum)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", [(2, 1), (2, 4), (2, 2, 3), (3,)])
+@pytest.mark.usefixtures("unchecked")
+def test_inputs_of_another_shape_are_refused_and_never_repeated(shape, training):
+    with pytest.raises(InputError, match=r"shape \("):
+        SortLinear(3, 4).train(training)(torch.rand(shape))
 
 
 def test_configurations_are_values():

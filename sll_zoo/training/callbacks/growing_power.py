@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from sll_zoo.errors import ConfigError
+from sll_zoo.errors import ConfigError, is_number
 from sll_zoo.functional.sorting import require_power
 from sll_zoo.layers import SortLinear
 
@@ -35,21 +35,21 @@ class GrowingPower(Callback):
     def __init__(self, start: float = 8.0, end: float = 1000.0, begin: float = 1 / 15, until: float = 29 / 30) -> None:
         require_power(start)
         require_power(end)
-        if not start <= end < math.inf or not 0 <= begin < until <= 1:
+        if not is_number(begin) or not is_number(until) or not start <= end < math.inf or not 0 <= begin < until <= 1:
             raise ConfigError(
-                f"p from {start} to {end} between {begin} and {until}",
+                f"p from {start} to {end} between {begin!r} and {until!r}",
                 "give start <= end, and fractions with 0 <= begin < until <= 1",
             )
         self.start, self.end = start, end
         self.begin, self.until = begin, until
 
     def p_at(self, progress: float) -> float:
-        """Return p when this fraction of the training is done.
+        """Return p when this fraction of the training is done: a whole number, whose powers are fast, or infinity.
 
         Example:
             >>> power = GrowingPower(10.0, 1000.0, begin=0.0, until=0.8)
-            >>> [round(power.p_at(progress)) for progress in (0.0, 0.4)], power.p_at(0.8)
-            ([10, 100], inf)
+            >>> [power.p_at(progress) for progress in (0.0, 0.4)], power.p_at(0.8)
+            ([10.0, 100.0], inf)
         """
         grown = (progress - self.begin) / (self.until - self.begin)
         return math.inf if grown >= 1 else float(round(self.start * (self.end / self.start) ** max(0.0, grown)))

@@ -67,6 +67,10 @@ class Stop(Callback):
     ("arguments", "words"),
     [
         ({"start": 0.5}, "p=0.5"),
+        ({"start": "8"}, "p='8'"),
+        ({"end": None}, "p=None"),
+        ({"begin": "0"}, "between '0'"),
+        ({"until": math.nan}, "and nan"),
         ({"start": 100.0, "end": 10.0}, "from 100.0 to 10.0"),
         ({"end": math.inf}, "to inf"),
         ({"end": 1e300}, "overflows"),
