@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from sll_zoo.reports.words import percent
 from sll_zoo.zoo.records.record import Record, read_records
+from website.published import Published, published
 
-PUBLISHED = Path(__file__).parents[1] / "published.json"
-# Heads of the columns after the name; certified accuracy at each radius stands before the last two.
+# Heads of the columns after the name.
 COLUMNS = {
     "data": "data set",
+    "clean": "clean",
+    "certified": "certified",
     "norm": "norm",
     "family": "family",
     "parameters": "parameters",
     "bits": "bits a weight",
     "training": "training",
-    "clean": "clean",
-    "certified": "certified",
     "measured": "measured",
     "source": "source",
 }
@@ -53,8 +50,7 @@ class Network:
 
 def networks() -> list[Network]:
     """Return all rows: those of the zoo first."""
-    published = json.loads(PUBLISHED.read_text("utf-8"))["networks"]
-    return [*map(_measured, read_records().values()), *map(_published, published)]
+    return [*map(_measured, read_records().values()), *map(_published, published())]
 
 
 def _measured(record: Record) -> Network:
@@ -75,25 +71,22 @@ def _measured(record: Record) -> Network:
     return Network(record.name, True, cells, {row.label: percent(row.accuracy) for row in measured.accuracy.certified})
 
 
-def _published(row: dict[str, Any]) -> Network:
-    notes = [
-        "" if row["proved"] else "not proved",
-        "trained with generated images" if row["generated_images"] else "",
-        row["note"],
-    ]
-    hours, clean = row["a100_hours"], row["clean"]
+def _published(row: Published) -> Network:
+    more = "trained with generated images" if row.generated_images else ""
+    notes = ["" if row.proved else "not proved", more, row.note]
+    hours = row.a100_hours
     cells = {
-        "data": _word(row["data"]),
-        "norm": _word(row["norm"]),
+        "data": _word(row.data),
+        "norm": _word(row.norm),
         "family": Cell("", None),
-        "parameters": _number(row["parameters"]),
+        "parameters": _number(row.parameters),
         "bits": Cell("", None),
-        "training": Cell(f"{hours} h, A100", 3600 * hours) if hours else Cell("", None),
-        "clean": Cell("", None) if clean is None else Cell(f"{clean} %", clean / 100),
+        "training": Cell(f"{hours:g} h, A100", 3600 * hours) if hours else Cell("", None),
+        "clean": Cell("", None) if row.clean is None else Cell(f"{row.clean} %", row.clean / 100),
         "measured": _word("not here"),
-        "source": _word("; ".join(filter(None, [row["source"], *notes]))),
+        "source": _word("; ".join(filter(None, [row.source, *notes]))),
     }
-    return Network(row["network"], False, cells, {label: f"{value} %" for label, value in row["certified"].items()})
+    return Network(row.network, False, cells, {label: f"{value} %" for label, value in row.certified.items()})
 
 
 def _word(text: str) -> Cell:
