@@ -33,6 +33,7 @@ lint: .venv/tested
 # The site, into site/: open site/index.html by `python -m http.server -d site`. The variable silences an advertisement.
 docs: .venv/documented
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	$(BIN)/python -m website.try_it
 
 # Benchmarks for an idle machine: they write benchmarks/speed.md and starting.md, and the table of docs/guide/speed.md.
 bench: .venv/installed

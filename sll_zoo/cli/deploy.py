@@ -1,8 +1,11 @@
-"""The command ``export``, which writes a network as a file for other runtimes."""
+"""The commands ``export``, which writes a network as a file for other runtimes, and ``serve``, for a browser on this machine."""
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -10,6 +13,7 @@ from sll_zoo.deployment import Exported, export, require_writable
 from sll_zoo.environment import describe_device
 from sll_zoo.reports.words import size_in_words
 from sll_zoo.zoo import create_model
+from sll_zoo.zoo.folder import shipped_folder
 
 
 def run_export(model: str, out: Path, *, dtype: str, sound: bool) -> None:
@@ -17,6 +21,25 @@ def run_export(model: str, out: Path, *, dtype: str, sound: bool) -> None:
     require_writable(out)
     network = create_model(model, pretrained=True)
     print(_describe(export(network, out, dtype=getattr(torch, dtype), name=model, sound=sound)))
+
+
+def run_serve(model: str, *, port: int) -> None:
+    """Serve the page with a model until Ctrl-C."""
+    from sll_zoo.deployment.browser import server_of, write_exported, write_network, write_page
+
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        with server_of(folder, port) as server:  # first, since a port may be taken
+            name = re.sub(r"[^\w.-]", "_", Path(model).stem if model.endswith(".onnx") else model)  # of a folder
+            write_page(folder, [name])
+            if model.endswith(".onnx"):
+                write_exported(folder / "networks" / name, Path(model))
+            else:
+                network = create_model(model, pretrained=True).eval()
+                write_network(folder / "networks" / name, network, name, shipped_folder(model))
+            print(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)", flush=True)
+            with suppress(KeyboardInterrupt):
+                server.serve_forever()
 
 
 def _describe(found: Exported) -> str:

@@ -165,6 +165,13 @@ def _add_deployment(commands: Any) -> None:
     )
     command.add_argument("--sound", action="store_true", help="radii that account for rounding; with --dtype float64")
 
+    command = _add(commands, "deploy:run_serve", "serve a page on this machine on which a browser runs a model", MODEL)
+    command.epilog = (
+        "MODEL may be a .onnx file of `sll-zoo export`, too; the page then shows class and radius alone, without a search. "
+        "The browser computes, by onnxruntime-web, which npm downloads the first time; it is kept in the user's cache."
+    )
+    command.add_argument("--port", type=int, default=8000, help="0 for any that is free (%(default)s)")
+
 
 def _add_zoo(commands: Any) -> None:
     command = _add(commands, "zoo:run_list", "list the models", JSON)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,12 +81,20 @@ def _read_pt2(path: Path) -> Runner:
     return run
 
 
-def _write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: Mapping[str, str]) -> None:
+def write_onnx(
+    program: torch.export.ExportedProgram, path: Path, metadata: Mapping[str, str], inputs: Sequence[str] = ("images",)
+) -> None:
+    """Write a graph whose outputs are a dictionary as an .onnx file; weights that are integers times scales are stored as such.
+
+    Raises:
+        ExportError: An operation that ONNX does not have, too many weights, or, in a graph with ``slack``, a number that a
+            runtime might leave out.
+    """
     size = sum(tensor.nbytes for tensor in program.state_dict.values())
     if size > LARGEST_ONNX:
         raise ExportError(f"{size / 2**30:.1f} GiB of weights", "an .onnx file holds less than 2 GiB: write a .pt2 file")
     outputs = program.call_spec.out_spec.unflatten(range(program.call_spec.out_spec.num_leaves))
-    names: dict[str, Any] = {"input_names": ["images"], "output_names": [*outputs]}
+    names: dict[str, Any] = {"input_names": [*inputs], "output_names": [*outputs]}
     try:
         found: Any = torch.onnx.export(program, (), **names, opset_version=OPSET, verbose=False)
     except torch.onnx.OnnxExporterError as error:
@@ -96,7 +104,8 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, metadata: Map
     for described in (*graph.all_nodes(), *graph.inputs, *graph.outputs):
         described.metadata_props.clear()  # the exporter's notes have paths of this machine
     for value in (*graph.inputs, *graph.outputs):
-        value.shape[0] = "batch"
+        if value.shape[0] != 1:
+            value.shape[0] = "batch"
     if "slack" in outputs:
         require_kept(_scalars(graph))
     store_integers(graph)
@@ -133,6 +142,6 @@ def _read_onnx(path: Path) -> Runner:
 
 
 FORMATS = {
-    ".onnx": Format("onnxruntime", True, _write_onnx, _read_onnx),
+    ".onnx": Format("onnxruntime", True, write_onnx, _read_onnx),
     ".pt2": Format("torch", False, _write_pt2, _read_pt2),
 }

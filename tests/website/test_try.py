@@ -1,0 +1,144 @@
+"""The page "Try it", in Chromium: what it says is what Python certifies, and nothing is sent anywhere."""
+
+import re
+import shutil
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+import sll_zoo
+from sll_zoo.deployment import export
+from sll_zoo.deployment.browser import server_of, write_exported, write_network, write_page
+from sll_zoo.reports.classification import classify
+from sll_zoo.zoo.folder import CHECKPOINTS
+from tests import tolerances as tol
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and shutil.which("npm")), reason="needs Chromium, and npm for onnxruntime-web"),
+]
+L2, LINF, EXPORTED = "sll_nano.digits", "sortnet_nano.digits", "exported"
+MINUTE = 60_000  # milliseconds
+
+
+@contextmanager
+def served(folder):
+    """Serve a folder and give its address."""
+    with server_of(folder, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    write_page(folder, [L2, LINF, EXPORTED])
+    for name in (L2, LINF):
+        write_network(folder / "networks" / name, model_of(name), name, CHECKPOINTS / name)
+    file = folder / "exported.onnx"
+    export(model_of(L2), file)
+    write_exported(folder / "networks" / EXPORTED, file)
+    with served(folder) as address:
+        yield address
+
+
+def model_of(name):
+    return sll_zoo.create_model(name, pretrained=True).eval()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def page(browser, site):
+    """A page of the size of a telephone's; the test fails for a request elsewhere, and for anything on the console."""
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    asked, said = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    yield page
+    page.close()
+    assert [url for url in asked if not url.startswith((site, "blob:"))] == []
+    assert said == []
+
+
+def opened(page, site, name):
+    page.goto(f"{site}?network={name}")
+    expect(page.locator("#status")).to_contain_text(f"{name} is ready", timeout=MINUTE)
+
+
+def drop(page, path):
+    """Give the page an image file, and return class, runner-up and radius that it shows."""
+    page.set_input_files("#file", path)
+    expect(page.locator("#status")).to_have_text("Done.", timeout=MINUTE)
+    return page.text_content("#class"), page.text_content("#runner-up"), float(page.get_attribute("#radius", "data-value"))
+
+
+@pytest.mark.parametrize("name", [L2, LINF, EXPORTED])
+@pytest.mark.parametrize("size", [(8, 8), (61, 40)])
+def test_a_dropped_image_has_the_class_and_the_radius_that_python_finds(name, size, site, page, tmp_path):
+    model = model_of(LINF if name == LINF else L2)
+    generator = np.random.default_rng(0)
+    smooth = Image.fromarray(generator.integers(0, 256, (5, 4, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    smooth.save(tmp_path / "image.png")
+    opened(page, site, name)
+    shown = drop(page, tmp_path / "image.png")
+    (image,), pixels = classify(model, [tmp_path / "image.png"])
+    radius = float(sll_zoo.certify(model, pixels, sound=name != EXPORTED).radius)
+    assert shown[:2] == (image.class_name, image.runner_up_name)
+    assert shown[2] == pytest.approx(radius, abs=tol.FLOAT32 if name == EXPORTED else tol.SAME)
+    assert page.text_content("#radius").endswith("Linf" if name == LINF else "L2")
+
+
+@pytest.mark.parametrize("name", [L2, LINF])
+def test_inside_the_radius_the_class_stays_and_the_search_finds_where_it_changes(name, site, page):
+    opened(page, site, name)
+    expect(page.locator("#examples button")).to_have_count(10)
+    page.locator("#examples button").first.press("Enter")
+    expect(page.locator("#verdict")).to_contain_text("inside the radius it cannot change", timeout=MINUTE)
+    radius = float(page.get_attribute("#radius", "data-value"))
+    page.locator("#length").fill(str(0.99 * radius))
+    expect(page.locator("#difference-caption")).to_contain_text(re.compile(r"length 0\.[1-9]"), timeout=MINUTE)
+    expect(page.locator("#verdict")).to_contain_text("inside the radius it cannot change")
+    page.click("#nearest")
+    expect(page.locator("#change")).to_contain_text("The class changes at length", timeout=MINUTE)
+    length = float(re.search(r"at length ([\d.]+)", page.text_content("#change"))[1])
+    assert radius < length < 2 * radius
+    expect(page.locator("#verdict")).to_have_text(re.compile("^Now .*[^.]\\.$"))
+
+
+def test_a_file_without_a_gradient_has_no_search_and_says_what_its_radius_is(site, page, tmp_path):
+    opened(page, site, EXPORTED)
+    Image.new("L", (8, 8), 100).save(tmp_path / "grey.png")
+    drop(page, tmp_path / "grey.png")
+    expect(page.locator("#search")).to_be_hidden()
+    expect(page.locator("#rounding")).to_contain_text("exact arithmetic")
+
+
+def test_a_file_that_is_no_image_is_refused(site, page, tmp_path):
+    (tmp_path / "text.png").write_text("no image")
+    opened(page, site, L2)
+    page.set_input_files("#file", tmp_path / "text.png")
+    expect(page.locator("#status")).to_contain_text("text.png cannot be read")
+
+
+def test_the_page_is_accessible_and_fits_a_telephone(site, page):
+    opened(page, site, L2)
+    page.locator("#examples button").first.click()
+    expect(page.locator("#search")).to_be_visible(timeout=MINUTE)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found = Axe().run(page)
+        assert found.response["violations"] == [], found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
