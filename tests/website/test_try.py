@@ -3,13 +3,12 @@
 import re
 import shutil
 import threading
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 import sll_zoo
 from sll_zoo.deployment import export
@@ -18,26 +17,13 @@ from sll_zoo.reports.classification import classify
 from sll_zoo.zoo.folder import CHECKPOINTS
 from tests import tolerances as tol
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM and shutil.which("npm")), reason="needs Chromium, and npm for onnxruntime-web"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("npm") is None, reason="onnxruntime-web comes by npm")]
 L2, LINF, EXPORTED = "sll_nano.digits", "sortnet_nano.digits", "exported"
 MINUTE = 60_000  # milliseconds
 
 
-@contextmanager
-def served(folder):
-    """Serve a folder and give its address."""
-    with server_of(folder, 0) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def site(chromium, tmp_path_factory):  # noqa: ARG001 - without Chromium nothing is exported
     folder = tmp_path_factory.mktemp("site")
     write_page(folder, [L2, LINF, EXPORTED])
     for name in (L2, LINF):
@@ -45,24 +31,20 @@ def site(tmp_path_factory):
     file = folder / "exported.onnx"
     export(model_of(L2), file)
     write_exported(folder / "networks" / EXPORTED, file)
-    with served(folder) as address:
-        yield address
+    with server_of(folder, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 def model_of(name):
     return sll_zoo.create_model(name, pretrained=True).eval()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-
-
 @pytest.fixture
-def page(browser, site):
+def page(chromium, site):
     """A page of the size of a telephone's; the test fails for a request elsewhere, and for anything on the console."""
-    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
     asked, said = [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: said.append(message.text))
