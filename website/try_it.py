@@ -10,18 +10,16 @@ from sll_zoo.zoo.folder import CHECKPOINTS
 APP = Path(__file__).parents[1] / "site/try/app"
 
 
-def names() -> list[str]:
-    """Return the shipped networks that take images, not sequences of single numbers: small ones first, which load in no time."""
-    folders = [path.parent for path in CHECKPOINTS.glob("*/model.safetensors") if "by_pixel" not in path.parent.name]
-    return [folder.name for folder in sorted(folders, key=lambda folder: (folder / "model.safetensors").stat().st_size)]
-
-
 def write(app: Path) -> None:
-    """Write the page, the runtime and every network."""
-    write_page(app, names())
-    for name in names():
-        sys.stdout.write(f"{name}\n")
-        write_network(app / "networks" / name, create_model(name, pretrained=True).eval(), name, CHECKPOINTS / name)
+    """Write the page, the runtime, and every shipped network that takes images: small ones first, which load in no time."""
+    names = [folder.name for folder in CHECKPOINTS.iterdir() if folder.is_dir()]
+    models = {name: create_model(name, pretrained=True).eval() for name in names}
+    taking_images = {name: model for name, model in models.items() if min(model.config.input_shape[1:]) > 1}
+    ordered = sorted(taking_images, key=lambda name: sum(weight.numel() for weight in models[name].parameters()))
+    write_page(app, ordered)
+    for name in ordered:
+        write_network(app / "networks" / name, models[name], name, CHECKPOINTS / name)
+        sys.stdout.write(f"{app / 'networks' / name}\n")
 
 
 if __name__ == "__main__":
