@@ -27,6 +27,8 @@ SHORTEST = 1e-3
 # growth 1.25 and 5 restarts of 100 steps it ends 3 % farther away, in nine times the time.
 GROWTH, BALLS = 1.1, 80
 STEPS, RESTARTS = 20, 1
+# Pixels whose gradient is below this share of the largest one stay where they are: they move when t has no use any more.
+SLOWEST = 1e-150
 # Stands in for a constant of 0, with which no margin shrinks.
 TINY = 1e-300
 
@@ -46,8 +48,8 @@ class Explanation:
         gradient: The gradient of f_y − f_j, (n, channels, height, width).
         constant: L_yj, the proved Lipschitz constant of f_y − f_j (n,): the gradient is nowhere longer.
         radius: The certified radius (n,).
-        t: Smallest t for which x − t · gradient, clipped to [0, 1], has another class (n,); infinite where none was found with
-            a t · gradient as long as the diagonal of [0, 1].
+        t: Smallest t for which x − t · gradient, clipped to [0, 1], has another class (n,); infinite where none was found
+            before all pixels that the gradient moves were at 0 or 1.
         counterfactual: That image, (n, channels, height, width), or the image itself where none was found.
         counterfactual_prediction: Its class (n,).
         counterfactual_distance: Its distance (n,); infinite where none was found.
@@ -87,8 +89,8 @@ def explain(model: nn.Module, images: Tensor, target: int | Tensor | None = None
     """Compare each image's class y with another one, j: the gradient of f_y − f_j, and the first other class against it.
 
     On the ray x − t · gradient, clipped to [0, 1], the search steps by the certified radius of the point that it has reached, and
-    by at least a thousandth of the diagonal of [0, 1], until the class, which need not be j then, is another one; bisection
-    finds where it changed. PGD searches in all directions.
+    by at least a thousandth of the diagonal of [0, 1], until the class, which need not be j then, is another one, or every pixel
+    that the gradient moves is at 0 or 1; bisection finds where it changed. PGD searches in all directions.
 
     Args:
         model: A network that :func:`~sll_zoo.certify` accepts; it is not changed.
@@ -125,8 +127,8 @@ def explain(model: nn.Module, images: Tensor, target: int | Tensor | None = None
     margins, constants = _margins_and_constants(network, images, prediction)
     j = (margins / constants.clamp_min(TINY)).argmin(1) if target is None else _checked(target, prediction, margins.shape[1])
     gradient = _gradient(network, images, prediction, j)
-    share = _share_of_ray(network, images, prediction, gradient, certificate.radius)
-    counterfactual = _on_ray(images, gradient, share)
+    t = _change_on_ray(network, images, prediction, gradient, certificate.radius)
+    counterfactual = _on_ray(images, gradient, t)
     found = attack(network, images, prediction, _balls(images), steps=STEPS, restarts=RESTARTS)
     return Explanation(
         images=images,
@@ -136,10 +138,10 @@ def explain(model: nn.Module, images: Tensor, target: int | Tensor | None = None
         gradient=gradient,
         constant=constants.gather(1, j[:, None])[:, 0],
         radius=certificate.radius,
-        t=share * diameter(images.shape[1:], "2") / lengths(gradient, "2"),
+        t=t,
         counterfactual=counterfactual,
         counterfactual_prediction=network(counterfactual).argmax(1),
-        counterfactual_distance=lengths(counterfactual - images, "2").where(share.isfinite(), torch.inf),
+        counterfactual_distance=lengths(counterfactual - images, "2").where(t.isfinite(), torch.inf),
         adversarial=found.adversarial,
         adversarial_prediction=found.adversarial_prediction,
         adversarial_distance=found.distance,
@@ -181,49 +183,59 @@ def _gradient(network: nn.Module, images: Tensor, prediction: Tensor, j: Tensor)
     return gradient.double()
 
 
-def _share_of_ray(network: nn.Module, images: Tensor, prediction: Tensor, gradient: Tensor, radius: Tensor) -> Tensor:
-    """Return where on its ray each image's class changes first, (n,), as a share of the ray; infinite where it does not."""
-    share, step, diagonal = torch.zeros_like(radius), radius.clone(), diameter(images.shape[1:], "2")
+def _change_on_ray(network: nn.Module, images: Tensor, prediction: Tensor, gradient: Tensor, radius: Tensor) -> Tensor:
+    """Return t at which each image's class changes first on its ray, (n,); infinite where it does not."""
+    t, step, shortest = torch.zeros_like(radius), radius.clone(), SHORTEST * diameter(images.shape[1:], "2")
     changes = torch.full_like(radius, torch.inf)
     todo = lengths(gradient, "2").nonzero()[:, 0]
     while len(todo):
-        before = share[todo]
-        after = (before + (step[todo] / diagonal).clamp_min(SHORTEST)).clamp_max(1)
-        certificate = certificate_of(network, _on_ray(images[todo], gradient[todo], after))
-        changed = certificate.prediction != prediction[todo]
+        x, slope, y, before = images[todo], gradient[todo], prediction[todo], t[todo]
+        time, ended = _time_to_move(_on_ray(x, slope, before), slope, step[todo].clamp_min(shortest))
+        after = before + time
+        certificate = certificate_of(network, _on_ray(x, slope, after))
+        changed = certificate.prediction != y
         if changed.any():
-            changes[todo[changed]] = _bisected(
-                network,
-                images[todo[changed]],
-                prediction[todo[changed]],
-                gradient[todo[changed]],
-                before[changed],
-                after[changed],
-            )
-        share[todo], step[todo] = after, certificate.radius
-        todo = todo[~changed & (after < 1)]
+            ends = before[changed], after[changed]
+            changes[todo[changed]] = _bisected(network, x[changed], y[changed], slope[changed], *ends)
+        t[todo], step[todo] = after, certificate.radius
+        todo = todo[~changed & ~ended]
     return changes
 
 
+def _time_to_move(points: Tensor, gradient: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the time in which points that move against the gradient, within [0, 1], come as far as ``distance``, (n,).
+
+    The second result says which points end before: then all pixels that move are at 0 or 1, and the time is that of the last.
+    """
+    largest = gradient.flatten(1).abs().amax(1, keepdim=True)
+    speed = gradient.flatten(1) / largest
+    room = torch.where(speed > 0, points.flatten(1), 1 - points.flatten(1)).where(speed.abs() > SLOWEST, 0)
+    # Pixels stop one after another: before the k-th stop, the square of the distance is that of those that stopped, and
+    # time² · the sum of speed² of the others.
+    stops, order = (room / speed.abs().clamp_min(SLOWEST)).sort(1)
+    squares, rooms = speed.square().gather(1, order), room.square().gather(1, order)
+    moving, stopped = squares.flip(1).cumsum(1).flip(1), rooms.cumsum(1) - rooms
+    reached = stopped + stops.square() * moving >= distance.square()[:, None]
+    first = reached.to(torch.int8).argmax(1, keepdim=True)
+    left = (distance.square()[:, None] - stopped.gather(1, first)).clamp_min(0) / moving.gather(1, first).clamp_min(TINY)
+    time = torch.where(reached.any(1), left.sqrt()[:, 0], stops[:, -1])
+    return time / largest[:, 0], ~reached.any(1)
+
+
 def _bisected(network: nn.Module, images: Tensor, prediction: Tensor, gradient: Tensor, near: Tensor, far: Tensor) -> Tensor:
-    """Return the share of each ray, between ``near`` and ``far``, at which the class is just another one."""
+    """Return t on each ray, between ``near`` and ``far``, at which the class is just another one."""
 
     def along(share: Tensor) -> Tensor:
-        logits: Tensor = network(_on_ray(images, gradient, share[:, 0]))
+        logits: Tensor = network(_on_ray(images, gradient, near + share[:, 0] * (far - near)))
         return logits
 
-    return bisect_to_boundary(along, near[:, None], prediction, far[:, None])[:, 0]
+    zeros = torch.zeros_like(near)[:, None]
+    return near + bisect_to_boundary(along, zeros, prediction, zeros + 1)[:, 0] * (far - near)
 
 
-def _on_ray(images: Tensor, gradient: Tensor, share: Tensor) -> Tensor:
-    """Return points on the rays from the images against the gradient, as long as the diagonal of [0, 1], clipped to [0, 1].
-
-    At its end a ray has left [0, 1], but its clipped point may still move, where the gradient is small. Where ``share`` is
-    infinite, the image is returned.
-    """
-    norms = lengths(gradient, "2").clamp_min(torch.finfo(torch.float64).tiny)
-    length = share.where(share.isfinite(), 0) * diameter(images.shape[1:], "2") / norms
-    return (images - length[:, None, None, None] * gradient).clamp(0, 1)
+def _on_ray(images: Tensor, gradient: Tensor, t: Tensor) -> Tensor:
+    """Return the images moved by t against the gradient, clipped to [0, 1]; where t is infinite, the images."""
+    return (images - t.where(t.isfinite(), 0)[:, None, None, None] * gradient).clamp(0, 1)
 
 
 def _balls(images: Tensor) -> list[float]:

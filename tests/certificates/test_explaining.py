@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import sll_zoo
+from sll_zoo.certificates.explaining import _time_to_move
 from sll_zoo.errors import InputError
 from tests.certificates.test_attacking import Linear
 from tests.tolerances import REFLECTED, SAME, SLOPE
@@ -90,6 +91,31 @@ def test_t_is_the_smallest_that_changes_the_class(pretrained, found, images):
     for share in np.linspace(0, 0.9999, 60):
         point = (images.double() - share * found.t[:, None, None, None] * found.gradient).clamp(0, 1)
         assert torch.equal(sll_zoo.certify(pretrained, point).prediction, found.prediction), share
+
+
+def test_the_ray_ends_where_no_pixel_moves_any_more():
+    """A pixel of a small gradient goes on when that of the large one has stopped."""
+    weight, boundary = torch.tensor([[[1.0, 1e-2, 0.0, 1e-200]]], dtype=torch.float64), torch.tensor([0.0, 0.5, 0.3, 0.3])
+    images = torch.tensor([[[[0.5, 1.0, 0.3, 0.3]]]], dtype=torch.float64)
+    direction = weight / weight.norm()
+    found = sll_zoo.explain(Linear(weight, offset=float((direction * boundary).sum())).eval(), images)
+    np.testing.assert_allclose(found.counterfactual.flatten(), boundary, atol=SLOPE)
+    np.testing.assert_allclose(found.counterfactual_distance, math.hypot(0.5, 0.5), atol=SLOPE)
+    nowhere = sll_zoo.explain(Linear(weight, offset=-0.1).eval(), images)
+    assert nowhere.t.tolist() == nowhere.counterfactual_distance.tolist() == [math.inf]
+    assert torch.equal(nowhere.counterfactual, images)
+
+
+def test_pixels_that_move_as_far_as_they_can_have_moved_by_the_distance_that_was_asked_for():
+    points, gradient = torch.rand(5, 1, 3, 3, dtype=torch.float64), torch.randn(5, 1, 3, 3, dtype=torch.float64)
+    gradient[:, :, 0] *= 1e-3
+    for share in (1e-3, 0.5, 0.99, 1.01):
+        corner = torch.where(gradient > 0, 0.0, 1.0).double()
+        distance = share * (corner - points).flatten(1).norm(dim=1)
+        time, ended = _time_to_move(points, gradient, distance)
+        moved = (points - time[:, None, None, None] * gradient).clamp(0, 1)
+        assert ended.all() == ended.any() == (share > 1)
+        np.testing.assert_allclose((moved - points).flatten(1).norm(dim=1), distance / max(share, 1), atol=SAME)
 
 
 def test_a_target_is_compared_with(pretrained, found, images):
