@@ -19,6 +19,7 @@ from sll_zoo.functional.activation import slope_restricted
 from sll_zoo.functional.convolution import frequencies, torus
 from sll_zoo.functional.norms import Norm, lengths
 from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, Recurrent, SortHead, SortLinear
+from sll_zoo.models.structure import LAYERS
 
 # Tolerance for the float64 rounding of eigenvalues near 1, which come from sums of some thousand products.
 SLACK = 1e-9
@@ -26,7 +27,8 @@ SLACK = 1e-9
 CLOSE = 1e-11
 # Steps of power iteration by which the matrix with the largest eigenvalue is guessed.
 STEPS = 8
-# Layers that are 1-Lipschitz in both norms whatever their parameters: they move, shift, fold or choose numbers.
+# Layers that are 1-Lipschitz whatever their parameters, in each norm in which a network may have them: they move, shift, fold,
+# reflect or choose numbers.
 MOVING_AS_ONE = (
     nn.Identity,
     nn.Flatten,
@@ -42,8 +44,8 @@ MOVING_AS_ONE = (
     zoo_layers.MaxMin,
     zoo_layers.MeanShift,
     zoo_layers.Absolute,
+    zoo_layers.Householder,
 )
-NORM_ONE: dict[Norm, tuple[type, ...]] = {"2": (*MOVING_AS_ONE, zoo_layers.Householder), "inf": MOVING_AS_ONE}
 
 
 def lipschitz_upper_bound(layer: nn.Module, x: Tensor, norm: Norm = "2") -> tuple[float, float]:
@@ -58,8 +60,11 @@ def lipschitz_upper_bound(layer: nn.Module, x: Tensor, norm: Norm = "2") -> tupl
         1 − λ_max(T^{-1/2} WᵀW T^{-1/2}), 1 − ‖W̃‖ or 1 − Σ wᵢ, NaN where none applies; and the bound, infinite where there is no
         proof in this norm.
     """
-    bound = UPPER_BOUNDS[norm].get(type(layer))  # not for a subclass, which may compute anything
-    return bound(layer, x) if bound else (float("nan"), 1.0 if type(layer) in NORM_ONE[norm] else float("inf"))
+    kind = type(layer)  # not for a subclass, which may compute anything
+    if kind not in LAYERS[norm]:
+        return float("nan"), float("inf")
+    bound = UPPER_BOUNDS.get(kind)
+    return bound(layer, x) if bound else (float("nan"), 1.0 if kind in MOVING_AS_ONE else float("inf"))
 
 
 def _residual_bound(layer: FoldedResidual, x: Tensor) -> tuple[float, float]:
@@ -122,18 +127,18 @@ def _norm(norm: float) -> tuple[float, float]:
     return 1 - norm, norm if norm > 1 + SLACK else 1.0
 
 
-UPPER_BOUNDS: dict[Norm, dict[type, Callable[..., tuple[float, float]]]] = {
-    "2": {
-        FoldedResidual: _residual_bound,
-        FoldedLinearForm: _linear_bound,
-        FoldedCircular: _circular_bound,
-        FoldedSandwich: _sandwich_bound,
-        Recurrent: _recurrent_bound,
-        zoo_layers.UnitRowsLinear: _head_bound,
-        zoo_layers.NormOneAvgPool2d: _pool_bound,
-        nn.AdaptiveMaxPool2d: _max_pool_bound,
-    },
-    "inf": {SortLinear: _sort_bound, SortHead: _sort_bound, nn.AdaptiveMaxPool2d: _max_pool_bound},
+# The norm of each bound is that in which ``LAYERS`` has the layer.
+UPPER_BOUNDS: dict[type, Callable[..., tuple[float, float]]] = {
+    FoldedResidual: _residual_bound,
+    FoldedLinearForm: _linear_bound,
+    FoldedCircular: _circular_bound,
+    FoldedSandwich: _sandwich_bound,
+    Recurrent: _recurrent_bound,
+    zoo_layers.UnitRowsLinear: _head_bound,
+    zoo_layers.NormOneAvgPool2d: _pool_bound,
+    nn.AdaptiveMaxPool2d: _max_pool_bound,
+    SortLinear: _sort_bound,
+    SortHead: _sort_bound,
 }
 
 

@@ -23,6 +23,7 @@ from sll_zoo.cli.parsers import TRAINING
 from sll_zoo.cli.quiet import quiet_lightning
 from sll_zoo.errors import ConfigError, Interrupted, SllZooError, UntrainedHeadWarning, WeightsError
 from sll_zoo.files import atomic_write
+from sll_zoo.functional.norms import norm_label
 from sll_zoo.training.callbacks import ResumableCheckpoint, SavePretrained, TrainingReport, WriteCertificates
 from sll_zoo.training.callbacks.defaults import with_defaults
 from sll_zoo.training.checkpoint_files import defining, require_checkpoint, require_same_training, training_of
@@ -117,6 +118,13 @@ class _CLI(LightningCLI):
             )
 
     before_validate = before_test = before_predict = _require_weights
+
+    @rank_zero_only
+    def _say_norm(self) -> None:
+        """Say what the radii of the table are measured in, which the names of metrics do not."""
+        print(f"Radii are in {norm_label(self.model.model.norm)}, in pixels of [0, 1]; certified_acc_N is at a radius of N/255.")
+
+    after_validate = after_test = _say_norm
 
 
 def _folder(options: Any) -> str:

@@ -114,6 +114,15 @@ def _tags(name: str) -> tuple[str, ...]:
     return ("cifar10", "cifar100", "tiny_imagenet", "gtsrb", *(["gtsrb_subset_26638"] if name.endswith("_tiny") else []))
 
 
+def _papers(name: str) -> tuple[str, ...]:
+    """Return the papers that an architecture follows: that of its layers, and that of its kind."""
+    if isinstance(ARCHITECTURES[name], SortNetConfig):
+        return ("2210.01787",)
+    if isinstance(ARCHITECTURES[name], LipRNNConfig):
+        return ("2303.03169", "2006.12070")
+    return ("2303.03169", "2206.06854") if "_isometric" in name else ("2303.03169",)
+
+
 # Tags (data sets) that each architecture is registered for; the first is the default, for a name without a tag.
 TAGS = {name: _tags(name) for name in ARCHITECTURES}
 
@@ -134,7 +143,7 @@ def _pretrained_cfg(name: str, tag: str, published: bool) -> dict[str, Any]:
         "first_conv": None,
         "classifier": "head",
         "license": "apache-2.0",
-        "paper_ids": "arXiv:2210.01787" if isinstance(ARCHITECTURES[name], SortNetConfig) else "arXiv:2303.03169",
+        "paper_ids": ", ".join(f"arXiv:{paper}" for paper in _papers(name)),
     }
 
 

@@ -14,6 +14,7 @@ from timm.models import PretrainedCfg
 
 from sll_zoo.errors import ConfigError, WeightsError
 from sll_zoo.files import atomic_write, obstacle, write_json
+from sll_zoo.functional.norms import NORMS
 from sll_zoo.zoo.records.card import CARD_FILE, CURVE_FILE, TRAINING_FILE, refresh_tables, render_card
 from sll_zoo.zoo.records.record import Record, from_dict, to_dict, write_record
 from sll_zoo.zoo.weights.hub import Repository, kept_unless_refused
@@ -152,7 +153,9 @@ def _read_config(path: Path) -> dict[str, Any]:
         cfg = PretrainedCfg(**config["pretrained_cfg"])
         named, args, num_classes = config["architecture"], config.get("model_args", {}), config["num_classes"]
         well_formed = all(map(isinstance, (named, args, num_classes, cfg.tag), (str, dict, int, str | None)))
-        well_formed &= len(cfg.input_size) == 3 and args.get("num_classes", num_classes) == num_classes
+        well_formed &= (
+            config.get("norm", "2") in NORMS and len(cfg.input_size) == 3 and args.get("num_classes", num_classes) == num_classes
+        )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         well_formed = False
     if not well_formed:

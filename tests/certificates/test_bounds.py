@@ -1,7 +1,12 @@
+import math
+
 import pytest
 import torch
+from torch import nn
 
 from sll_zoo.certificates import bounds
+from sll_zoo.layers import FAMILIES, MaxMin, MeanShift, PatchDCT, SortLinear
+from sll_zoo.models.structure import LAYERS
 from tests import tolerances as tol
 
 
@@ -25,6 +30,22 @@ def grams(count, rows, columns, dtype=torch.complex128):
 def test_the_largest_eigenvalue_of_many_matrices(matrices):
     expected = torch.linalg.eigvalsh(matrices).amax().item()
     assert bounds._largest_eigenvalue(matrices) == pytest.approx(expected, rel=2 * bounds.CLOSE, abs=0)
+
+
+@pytest.mark.parametrize(("norm", "other"), [("2", "inf"), ("inf", "2")])
+def test_a_layer_is_bounded_only_in_a_norm_in_which_a_network_may_have_it(norm, other):
+    alone = {kind for kind in (*bounds.UPPER_BOUNDS, *bounds.MOVING_AS_ONE) if kind in LAYERS[norm] and kind not in LAYERS[other]}
+    assert {"2": nn.AdaptiveMaxPool2d, "inf": SortLinear}[norm] in alone
+    for layer in (
+        (nn.AdaptiveMaxPool2d(1), nn.ReLU(), MaxMin()) if norm == "2" else (SortLinear(3, 3).eval(), MeanShift(3).eval())
+    ):
+        assert type(layer) in alone
+        x = torch.rand(1, 4, 3, 3) if norm == "2" else torch.rand(1, 3)
+        assert bounds.lipschitz_upper_bound(layer, x, norm)[1] == 1
+        assert bounds.lipschitz_upper_bound(layer, x, other)[1] == math.inf
+    for kind in LAYERS[norm]:  # what is neither bounded nor moving is a family's layer, which is folded before it is bounded
+        known = kind in bounds.UPPER_BOUNDS or kind in bounds.MOVING_AS_ONE
+        assert known or any(kind in family.classes for family in FAMILIES.values()) or kind is PatchDCT
 
 
 def test_a_wrong_guess_of_the_matrix_changes_nothing(monkeypatch):

@@ -172,7 +172,12 @@ def test_a_checkpoint_that_is_none_is_a_mistake_of_one_line(tmp_path, capsys):
 def test_an_untrained_network_is_not_measured(capsys):
     assert main(["test", "--model.name", "sll_nano.digits", "--data", "Digits"]) == 2
     assert "--model.pretrained true" in capsys.readouterr().err
-    assert main(["test", "--model.name", "sll_nano.digits", "--model.pretrained", "true", "--data", "Digits"]) == 0
+
+
+@pytest.mark.parametrize(("name", "norm"), [("sll_nano.digits", "L2"), ("sortnet_nano.digits", "Linf")])
+def test_the_table_of_a_test_says_the_norm_of_its_radii(name, norm, capsys):
+    assert main(["test", "--model.name", name, "--model.pretrained", "true", "--data", "Digits"]) == 0
+    assert f"Radii are in {norm}" in capsys.readouterr().out
 
 
 @pytest.mark.processes

@@ -9,7 +9,7 @@ import torch
 import sll_zoo
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.layers import FAMILIES, MaxMin, SLLConv2d, SLLLinear, fold
-from sll_zoo.models import LipConvNetConfig, LipNetConfig, LipRNNConfig, build
+from sll_zoo.models import LipConvNetConfig, LipNetConfig, LipRNNConfig, SortNetConfig, build
 from tests import tolerances as tol
 from tests.laws import Subject, law_02_no_pair_is_stretched
 
@@ -43,8 +43,14 @@ def config(request):
     return CONFIGS[request.param]
 
 
-def test_features_and_logits_have_the_shapes_that_timm_users_expect(config):
-    net, x = build(config), torch.rand(2, 3, 8, 4)
+@pytest.fixture(params=[*CONFIGS, "sortnet"])
+def any_config(request):
+    """Return a configuration of a network in either norm; in L∞ there is no choice of a family."""
+    return (CONFIGS | {"sortnet": SortNetConfig(width=6, img_size=(8, 4))})[request.param]
+
+
+def test_features_and_logits_have_the_shapes_that_timm_users_expect(any_config):
+    net, x = build(any_config).eval(), torch.rand(2, 3, 8, 4)
     features = net.forward_features(x)
     assert features.shape == (2, net.num_features)
     assert torch.equal(net.forward_head(features), net(x))
@@ -53,8 +59,8 @@ def test_features_and_logits_have_the_shapes_that_timm_users_expect(config):
     assert net.get_classifier() is net.head
 
 
-def test_the_head_can_be_replaced_and_removed(config):
-    net, x = build(config), torch.rand(2, 3, 8, 4)
+def test_the_head_can_be_replaced_and_removed(any_config):
+    net, x = build(any_config).eval(), torch.rand(2, 3, 8, 4)
     net.reset_classifier(4)
     assert net(x).shape == (2, 4)
     assert net.config.num_classes == net.num_classes == 4
@@ -66,16 +72,16 @@ def test_the_head_can_be_replaced_and_removed(config):
         net.reset_classifier(4, "avg")
 
 
-def test_the_new_head_has_the_dtype_of_the_body(config):
-    net = build(config).double()
+def test_the_new_head_has_the_dtype_of_the_body(any_config):
+    net = build(any_config).double()
     net.reset_classifier(4)
     assert net(torch.rand(1, 3, 8, 4, dtype=torch.float64)).dtype == torch.float64
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 1, 8, 4)])
-def test_images_of_another_shape_are_refused(config, shape):
+def test_images_of_another_shape_are_refused(any_config, shape):
     with pytest.raises(InputError, match=r"\(batch, 3, 8, 4\)"):
-        build(config)(torch.rand(shape))
+        build(any_config)(torch.rand(shape))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -110,8 +116,8 @@ def test_logit_differences_stay_within_their_constants(config):
     assert (differences <= bound + tol.SAME).all()
 
 
-def test_every_parameter_gets_a_gradient(config):
-    net = build(config)
+def test_every_parameter_gets_a_gradient(any_config):
+    net = build(any_config)
     net(torch.rand(4, 3, 8, 4)).square().sum().backward()
     assert [name for name, parameter in net.named_parameters() if parameter.grad is None or not parameter.grad.any()] == []
 

@@ -154,6 +154,7 @@ def _config(described: dict[str, Any], model: LipschitzClassifier, record: Recor
         "architecture": described["architecture"],
         "num_classes": model.num_classes,
         "num_features": model.num_features,
+        "norm": model.norm,
         "label_names": list(label_names),
         "model_args": asdict(model.config),
         "pretrained_cfg": {

@@ -13,8 +13,8 @@ from jinja2 import Environment, StrictUndefined
 
 from sll_zoo.files import rewrite_between
 from sll_zoo.functional.norms import norm_label
-from sll_zoo.models.config import SORT_FAMILIES
 from sll_zoo.reports.words import percent, size_in_words, table
+from sll_zoo.zoo.records.citations import citations
 from sll_zoo.zoo.records.metadata import render_metadata
 from sll_zoo.zoo.records.record import Accuracies, Attacked, GrowthStage, Measurement, Record, read_records
 from sll_zoo.zoo.weights.shards import weights_files
@@ -39,18 +39,17 @@ def render_card(record: Record, config: dict[str, Any], load_name: str, files: l
 
     Args:
         record: The record of the weights.
-        config: The model's config.json.
+        config: The model's config.json; without ``norm``, as older ones are, it is about a network in L2.
         load_name: The name by which ``create_model`` loads the model.
         files: The names of the files beside the card.
     """
     measured, training = record.measured, record.training
     channels, height, width = config["pretrained_cfg"]["input_size"]
-    norm = norm_label("inf" if record.family in SORT_FAMILIES else "2")
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701 - Markdown
     return (
         environment.from_string(TEMPLATE.read_text("utf-8")).render(
             record=record,
-            norm=norm,
+            norm=norm_label(config.get("norm", "2")),
             measured=measured,
             training=training,
             origin=record.origin,
@@ -66,6 +65,7 @@ def render_card(record: Record, config: dict[str, Any], load_name: str, files: l
             mean_radius=_radius(measured.accuracy.mean_radius) if measured else "",
             picture=CURVE_FILE if CURVE_FILE in files else "",
             has_config=TRAINING_FILE in files,
+            citations=citations(config["pretrained_cfg"].get("paper_ids") or ""),
             duration=_duration(training.seconds) if training else "",
             each=f"{training.images // training.epochs:,}" if training and training.images and training.epochs else "",
             rate=f"{training.images / training.seconds:,.0f}" if training and training.images else "",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -14,11 +15,13 @@ import sll_zoo
 from sll_zoo.data import fingerprint
 from sll_zoo.errors import PublishError, WeightsError
 from sll_zoo.reports.words import percent
+from sll_zoo.zoo.entries import default_cfgs
 from sll_zoo.zoo.folder import CHECKPOINTS
 from sll_zoo.zoo.publishing.recertify import recertify, remeasure
 from sll_zoo.zoo.publishing.recording import measurement
 from sll_zoo.zoo.publishing.save import save_pretrained
 from sll_zoo.zoo.records.card import BEGIN, END, render_card, render_models
+from sll_zoo.zoo.records.citations import citations
 from sll_zoo.zoo.records.data_source import open_recorded
 from sll_zoo.zoo.records.record import RECORDS as FOLDER
 from sll_zoo.zoo.records.record import from_dict, read_records, to_dict, write_record
@@ -43,8 +46,34 @@ def test_files_agree_with_the_record(name):
     content, config = (folder / WEIGHTS_FILE).read_bytes(), json.loads((folder / CONFIG_FILE).read_text())
     assert (hashlib.sha256(content).hexdigest(), len(content)) == (record.sha256, record.size)
     assert from_dict(config["certified"]) == record
+    assert {"inf": "Linf", "2": "L2"}[config.get("norm", "2")] == record.measured.norm
     files = [path.name for path in folder.iterdir()]
     assert (folder / "README.md").read_text("utf-8") == render_card(record, config, name, files)
+
+
+def test_a_card_cites_the_papers_that_its_configuration_names():
+    for config in default_cfgs.values():
+        papers = re.findall(r"\d{4}\.\d{5}", config.default.paper_ids)
+        assert papers
+        assert citations(config.default.paper_ids).count("@inproceedings") == len(papers)
+    for name, papers in {
+        "sll_nano.digits": ["2303.03169"],
+        "sortnet_nano.digits": ["2210.01787"],
+        "sll_rnn_nano.digits": ["2303.03169", "2006.12070"],
+        "bro_isometric.cifar10": ["2303.03169", "2206.06854"],
+    }.items():
+        card = (CHECKPOINTS / name / "README.md").read_text("utf-8")
+        assert re.findall(r"url += {https://arxiv.org/abs/(.*)}", card) == papers
+        config = json.loads((CHECKPOINTS / name / CONFIG_FILE).read_text())
+        architecture, _, tag = name.partition(".")
+        assert config["pretrained_cfg"]["paper_ids"] == default_cfgs[architecture].cfgs[tag].paper_ids
+
+
+def test_the_card_of_weights_that_nothing_was_measured_of_says_their_norm(tmp_path):
+    for name, norm in {"linfdist_nano.digits": "Linf", "sll_nano.digits": "L2"}.items():
+        save_pretrained(sll_zoo.create_model(name), tmp_path, label_names=list("0123456789"))
+        card = (tmp_path / "README.md").read_text("utf-8")
+        assert f"a class and an {norm} radius" in card
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -120,7 +149,7 @@ def test_a_subset_of_any_number_of_images_is_told_apart_from_the_data_set():
     for name, told in (("gtsrb-subset-26638", True), ("gtsrb", False)):
         measured = msgspec.structs.replace(DIGITS.measured, dataset=name)
         card = render_card(msgspec.structs.replace(DIGITS, measured=measured), config, "local-dir:.", [])
-        assert (f"held-out images of {name}, certified in float64. They " in card) == told
+        assert bool(re.search(rf"held-out images of {name}, certified in float64, on [0-9-]+\. They ", card)) == told
 
 
 def test_the_columns_of_an_attack_are_of_the_same_images(pretrained):
