@@ -41,19 +41,39 @@ def plot_certified_accuracy(evaluations: Mapping[str, Evaluation], title: str, p
         # The curve steps down at each image's radius: beyond it, that image is not certified.
         left = 100 * (len(positive) - np.arange(len(steps) + 1)) / evaluation.n
         axes.step([0, *steps], left, where="post", label=name, linewidth=2)
-    radii = list(next(iter(evaluations.values())).counts)
+    end = max(_end_of_sight(evaluation) for evaluation in evaluations.values())
+    radii = [eps for eps in next(iter(evaluations.values())).counts if eps <= end]
     for eps in radii:
         axes.axvline(eps, color="0.8", linewidth=0.8, zorder=0)
     named = axes.secondary_xaxis("top")
-    named.set_xticks(radii, [radius_label(eps) for eps in radii], rotation=45, ha="left", rotation_mode="anchor")
+    named.set_xticks(radii, _side_by_side([radius_label(eps) for eps in radii], [eps / end for eps in radii]), fontsize=9)
     named.spines["top"].set_visible(False)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set(xlim=(0, None), ylim=(0, 100))
+    axes.set(xlim=(0, end), ylim=(0, 100))
     for text in axes.legend(frameon=False).get_texts():
         text.set_parse_math(False)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=200)
     return path
+
+
+def _end_of_sight(evaluation: Evaluation) -> float:
+    """Return the radius beyond which less than a hundredth of the images is certified: of the curve nothing is left to see."""
+    finite = evaluation.radius[evaluation.radius.isfinite()].numpy()
+    seen = np.sort(finite)[::-1][: max(1, evaluation.n // 100)]
+    return 1.05 * float(seen[-1]) if len(seen) and seen[-1] > 0 else 1.0
+
+
+def _side_by_side(labels: Sequence[str], places: Sequence[float]) -> list[str]:
+    """Return labels at ``places``, fractions of the axis, raised by a line where they would run into the one before."""
+    written: list[str] = []
+    end = [-1.0, -1.0]  # of the last label in each of two lines
+    for text, place in zip(labels, places, strict=True):
+        half = 0.008 * (len(text) + 1)  # of the axis of a figure of six inches
+        line = 0 if place - half >= end[0] else 1
+        end[line] = place + half
+        written.append(text + "\n" * line)
+    return written
 
 
 def plot_training(history: Sequence[Mapping[str, float]], title: str, path: Path) -> Path:

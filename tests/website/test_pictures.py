@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.checkouts import ROOT
-from website import comparison, drawing, pictures
+from website import comparison, drawing, pictures, published_page
 from website.published import published
 
 
@@ -45,3 +45,16 @@ def test_published_numbers_are_percentages_that_fall_with_the_radius():
 
 def test_the_readme_stays_short():
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 120
+
+
+def test_every_network_of_cifar10_whose_size_is_stated_is_in_the_picture():
+    shown = published_page.points(lambda one: one.parameters, lambda record: record.parameters)
+    stated = [one for one in published() if one.parameters and (one.data, one.norm) == ("cifar10", "L2")]
+    assert sum(not point.ours and point.x is not None for point in shown) == len(stated)
+    assert {"cpl_windows", "sll_tiny"} <= {point.name for point in shown if point.ours}
+
+
+def test_every_published_number_is_in_the_tables_with_its_source():
+    text = published_page.tables()
+    for one in published():
+        assert one.source in text
