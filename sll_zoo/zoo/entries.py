@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs, get_pretrained_cfg, register_model
 
-from sll_zoo.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES, TRAFFIC_SIGNS
+from sll_zoo.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES, TINY_IMAGENET_CLASSES, TRAFFIC_SIGNS
 from sll_zoo.errors import ConfigError, UnknownNameError, WeightsError
 from sll_zoo.layers import FAMILIES
 from sll_zoo.models import (
@@ -95,7 +95,7 @@ DATA_OF_TAG = {
     "digits_by_pixel": TagData((1, 64, 1), 10, (0.3051,), tuple("0123456789")),
     "cifar10": TagData((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
     "cifar100": TagData((3, 32, 32), 100, (0.5071, 0.4865, 0.4409), CIFAR100_CLASSES),
-    "tiny_imagenet": TagData((3, 64, 64), 200, (0.485, 0.456, 0.406)),
+    "tiny_imagenet": TagData((3, 64, 64), 200, (0.485, 0.456, 0.406), TINY_IMAGENET_CLASSES),
     "gtsrb": TagData((3, 32, 32), 43, (0.3363, 0.3198, 0.3224), TRAFFIC_SIGNS),
 }
 # The training images of gtsrb that were at hand, divided by sign.
