@@ -102,8 +102,11 @@ function above(ascending, eps) {
   return ascending.length - low;
 }
 
+// Rounded as Python rounds: 3.125 becomes 3.12, so that the numbers are those of the record to the last digit.
+const HUNDREDTHS = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2, roundingMode: "halfEven" });
+
 function percent(fraction) {
-  return `${(100 * fraction).toFixed(2)} %`;
+  return `${HUNDREDTHS.format(100 * fraction)} %`;
 }
 
 function inWords(eps) {

@@ -99,8 +99,8 @@ class Results:
         return list(zip(self.labels, self.eps, strict=True))
 
     def marks(self) -> list[tuple[str, float]]:
-        """Return the record's radii: label, and place in the SVG."""
-        return [(label, WIDTH * eps / self.largest) for label, eps in self.recorded()]
+        """Return the record's radii: in 255ths, and place in the SVG."""
+        return [(f"{255 * eps:.4g}", WIDTH * eps / self.largest) for eps in self.eps]
 
     def matrix(self) -> list[list[int]]:
         """Return how many images of each class (row) are taken for each (column); an empty list for too many classes."""
