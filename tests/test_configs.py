@@ -10,7 +10,7 @@ import yaml
 
 from sll_zoo.cli.main import main
 from sll_zoo.data import CIFAR10, CIFAR100, DATA_MODULES, ImageFolder, TinyImageNet
-from sll_zoo.zoo.entries import DATA_OF_TAG
+from sll_zoo.zoo.tags import DATA_OF_TAG
 from tests.checkouts import ROOT
 from tests.data import published
 from tests.marks import slow_but

@@ -21,8 +21,9 @@ from sll_zoo.errors import WeightsError
 from sll_zoo.functional.finite import require_finite
 from sll_zoo.functional.rescaling import LOG_Q_LIMIT, abs_gram
 from sll_zoo.models import LipschitzClassifier
-from sll_zoo.zoo.entries import DATA_OF_TAG, SIZES, TAGS
+from sll_zoo.zoo.entries import SIZES, TAGS
 from sll_zoo.zoo.factory import create_model
+from sll_zoo.zoo.tags import DATA_OF_TAG
 
 STATE = "model_state_dict"
 REMEDY = "give a .pth file that the training of Lipschitz-SLL-Networks wrote"

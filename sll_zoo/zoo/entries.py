@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs, get_pretrained_cfg, register_model
 
-from sll_zoo.class_names import CIFAR10_CLASSES, CIFAR100_CLASSES, TINY_IMAGENET_CLASSES, TRAFFIC_SIGNS
 from sll_zoo.errors import ConfigError, UnknownNameError, WeightsError
 from sll_zoo.layers import FAMILIES
 from sll_zoo.models import (
@@ -33,6 +32,7 @@ from sll_zoo.models import (
 from sll_zoo.models.config import SORT_FAMILIES
 from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.records.record import read_records
+from sll_zoo.zoo.tags import DATA_OF_TAG
 from sll_zoo.zoo.weights.loading import FoundCfg, WeightsSource, fetch_weights, find_weights, load_pretrained
 
 HUB_ORGANISATION = "sll-zoo"
@@ -68,38 +68,6 @@ ARCHITECTURES: dict[str, NetworkConfig] = {
     **{f"{family}_{size}": replace(config, family=family) for family in FAMILIES for size, config in SIZES.items()},
     **{f"{family}_{size}": replace(config, rho=rho) for family, rho in SORT_FAMILIES.items() for size, config in SORTED.items()},
 }
-
-
-@dataclass(frozen=True)
-class TagData:
-    """The data set that a tag stands for.
-
-    Attributes:
-        input_size: (channels, height, width).
-        num_classes: Number of classes.
-        mean: Mean of each channel, which the model subtracts.
-        label_names: Names of the classes, in order; None for data sets without shipped weights.
-    """
-
-    input_size: tuple[int, int, int]
-    num_classes: int
-    mean: tuple[float, ...]
-    label_names: tuple[str, ...] | None = None
-
-
-# Means of CIFAR and Tiny-ImageNet: those of the paper's released code. Digits: of the 1,200 training images.
-# digits_by_pixel: the same images as sequences of 64 steps.
-# gtsrb: of 26,638 of the 26,640 training images in torchvision's layout, resized.
-DATA_OF_TAG = {
-    "digits": TagData((1, 8, 8), 10, (0.3051,), tuple("0123456789")),
-    "digits_by_pixel": TagData((1, 64, 1), 10, (0.3051,), tuple("0123456789")),
-    "cifar10": TagData((3, 32, 32), 10, (0.4913, 0.4821, 0.4465), CIFAR10_CLASSES),
-    "cifar100": TagData((3, 32, 32), 100, (0.5071, 0.4865, 0.4409), CIFAR100_CLASSES),
-    "tiny_imagenet": TagData((3, 64, 64), 200, (0.485, 0.456, 0.406), TINY_IMAGENET_CLASSES),
-    "gtsrb": TagData((3, 32, 32), 43, (0.3363, 0.3198, 0.3224), TRAFFIC_SIGNS),
-}
-# The training images of gtsrb that were at hand, divided by sign.
-DATA_OF_TAG["gtsrb_subset_26638"] = DATA_OF_TAG["gtsrb"]
 
 
 def _tags(name: str) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ def test_digits_by_pixel_are_the_same_images_as_sequences_of_one_row_after_anoth
 
 
 def test_the_models_mean_is_that_of_the_training_images(digits):
-    from sll_zoo.zoo.entries import DATA_OF_TAG
+    from sll_zoo.zoo.tags import DATA_OF_TAG
 
     assert DATA_OF_TAG["digits"].mean == pytest.approx((digits.tensors("train")[0].mean().item(),), abs=1e-4)
 

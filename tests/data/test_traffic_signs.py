@@ -8,8 +8,8 @@ import pytest
 import sll_zoo
 from sll_zoo.data import TrafficSigns, open_data
 from sll_zoo.errors import ConfigError, InputError
-from sll_zoo.zoo.entries import DATA_OF_TAG
 from sll_zoo.zoo.publishing.recording import measurement_on
+from sll_zoo.zoo.tags import DATA_OF_TAG
 from tests.data import published
 
 PARTS = ("train", "validation", "test")

@@ -12,8 +12,9 @@ from sll_zoo.errors import ConfigError, UnknownNameError, UntrainedHeadWarning, 
 from sll_zoo.layers import FAMILIES
 from sll_zoo.models import LipNet
 from sll_zoo.models.config import SORT_FAMILIES
-from sll_zoo.zoo.entries import ARCHITECTURES, DATA_OF_TAG, SIZES, TAGS
+from sll_zoo.zoo.entries import ARCHITECTURES, SIZES, TAGS
 from sll_zoo.zoo.records.record import read_records
+from sll_zoo.zoo.tags import DATA_OF_TAG
 
 FIRST_OF_EACH_FAMILY = [f"{family}_nano.{TAGS[f'{family}_nano'][0]}" for family in FAMILIES if family != "sll"]
 
