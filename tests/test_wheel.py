@@ -84,7 +84,14 @@ def test_a_large_set_stays_out_and_too_many_small_ones_fail_the_build(tmp_path):
     for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "sll_zoo/__init__.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    sizes = {"large": 10_000_001, "a_subset_1": 1, "small": 10_000_000, "others": 10_000_000, "third": 10_000_000, "fourth": 2_000_001}
+    sizes = {
+        "large": 10_000_001,
+        "a_subset_1": 1,
+        "small": 10_000_000,
+        "others": 10_000_000,
+        "third": 10_000_000,
+        "fourth": 2_000_001,
+    }
     for place, (name, size) in enumerate(sizes.items()):
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
         with (tmp_path / "checkpoints" / name / "model.safetensors").open("wb") as file:

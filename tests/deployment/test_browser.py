@@ -89,7 +89,9 @@ def test_a_port_that_is_taken_is_named(tmp_path):
 @pytest.mark.skipif(shutil.which("npm") is None, reason="onnxruntime-web comes by npm")
 def test_the_command_serves_the_page_until_it_is_interrupted(tmp_path):
     command = [sys.executable, "-m", "sll_zoo", "serve", "sll_nano.digits", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+    # A shell starts what runs in its background deaf to SIGINT, and children inherit that.
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, **heard) as process:
         address = next(line for line in process.stdout if line.startswith("http")).split()[0]
         with urlopen(f"{address}networks.json") as answer:  # noqa: S310 - of this machine
             assert json.load(answer) == {"networks": ["sll_nano.digits"]}
