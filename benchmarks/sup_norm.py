@@ -21,7 +21,7 @@ from sll_zoo.training.callbacks import GrowingPower
 from sll_zoo.training.memory import keep_freed_memory
 from sll_zoo.training.schedules import WarmupCosineLR
 
-WIDTH, EPOCHS, BATCH, RATE = 64, 10, 64, 0.02
+WIDTH, EPOCHS, BATCH, RATE = 64, 2, 64, 0.02
 # The margin of a radius of 8/255, for which the paper trains, and a temperature as in configs/cifar10.
 OFFSET, TEMPERATURE = 16 / 255, 0.02
 PAGE = """# L∞ on CIFAR-10: what a CPU core reaches

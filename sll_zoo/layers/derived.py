@@ -19,7 +19,7 @@ class OnceAStep:
     backward pass of the last one adds these to its own, and goes on to the weights. So weights get their whole gradient in the
     last backward pass, where processes exchange gradients.
 
-    A copy or a pickle of it has no values, since they belong to a training.
+    A copy or a pickle of a layer has none, since it belongs to a training.
 
     Attributes:
         last: Whether the batch at hand is the last one of its step.
@@ -31,14 +31,15 @@ class OnceAStep:
 
     def __call__(self, compute: Callable[..., Tensor], *arguments: Any) -> Tensor:
         """Return ``compute(*arguments)``, computed once a step."""
-        if arguments not in self._values:
+        key = (compute.__name__, *arguments)
+        if key not in self._values:
             value = compute(*arguments)
             constant = value.detach().requires_grad_()
-            self._values[arguments] = value, constant
+            self._values[key] = value, constant
             if value.requires_grad:  # not where the weights are frozen
                 add = partial(_plus_gradient, constant)
                 value.register_hook(add)  # type: ignore[no-untyped-call]  # of torch
-        value, constant = self._values[arguments]
+        value, constant = self._values[key]
         return value if self.last else constant
 
     def begin(self, last: bool) -> None:
@@ -48,8 +49,8 @@ class OnceAStep:
         self.last = last
 
     def __reduce__(self) -> Any:
-        """Return the recipe of a copy or a pickle."""
-        return OnceAStep, ()
+        """Return the recipe of a copy or a pickle: None."""
+        return type(None), ()
 
 
 def _plus_gradient(constant: Tensor, grad: Tensor) -> Tensor:
@@ -71,7 +72,8 @@ class DerivingModule(nn.Module):
 def begin_batch(network: nn.Module, last: bool) -> None:
     """Let the layers of a network derive values once for all batches up to the ``last`` one of an optimizer step.
 
-    Call it before each batch of a training. Weights must not change between the batches of a step.
+    Call it before each batch of a training. Weights must not change between the batches of a step, and the last one must have a
+    backward pass: it brings the gradients of all to the weights.
 
     Args:
         network: In train mode.

@@ -120,6 +120,9 @@ def test_evaluation_and_copies_between_batches_derive_their_own():
         for layer in (*model.denses, *twin.denses):
             layer.weight.mul_(torch.linspace(1, 2, len(layer.weight), dtype=torch.float64)[:, None])
     assert torch.equal(model.eval()(images), twin.train()(images).detach())
+    for _ in range(2):
+        twin(images).sum().backward()
+    assert twin.denses[0].log_q.grad.any()
 
 
 def test_a_training_that_fails_leaves_nothing_behind():
