@@ -4,29 +4,52 @@
 
 // --- The table of networks -----------------------------------------------------------------------------------------------------
 
+// Columns that are sorted from the largest number on at the first click.
+const BEST_LARGE = ["clean", "certified"];
+
 function prepareTable(form) {
   const table = document.getElementById(form.dataset.table);
   const rows = [...table.tBodies[0].rows];
   const radius = form.querySelector("[data-radii]");
   const columns = [...form.querySelectorAll("select[data-column]")];
+  const limits = [...form.querySelectorAll("[data-at-most]")];
+  let sorted = null; // {column, direction}
+
+  function matches(row) {
+    return (
+      (radius.value === "" || row.querySelector("[data-radius]:not([hidden])") !== null) &&
+      columns.every((chosen) => chosen.value === "" || chosen.value === valueOf(row, chosen.dataset.column)) &&
+      limits.every((limit) => limit.value === "" || within(valueOf(row, limit.dataset.atMost), limit.value * limit.dataset.unit))
+    );
+  }
 
   function show() {
     for (const row of rows) {
       for (const accuracy of row.querySelectorAll("[data-radius]"))
         accuracy.hidden = radius.value !== "" && accuracy.dataset.radius !== radius.value;
-      const has = radius.value === "" || row.querySelector("[data-radius]:not([hidden])") !== null;
-      row.hidden = !(has && columns.every((chosen) => chosen.value === "" || chosen.value === valueOf(row, chosen.dataset.column)));
+      row.hidden = !matches(row);
     }
+    if (sorted) order(sorted);
     const shown = rows.filter((row) => !row.hidden).length;
     form.querySelector("[role=status]").textContent = `${shown} of ${rows.length} networks`;
   }
 
   function sort(head) {
-    const direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
-    for (const other of table.tHead.querySelectorAll("[aria-sort]")) other.removeAttribute("aria-sort");
-    head.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
     const column = head.dataset.column;
-    rows.sort((one, other) => compare(valueOf(one, column), valueOf(other, column), direction));
+    const first = BEST_LARGE.includes(column) ? -1 : 1;
+    sorted = { column, direction: sorted?.column === column ? -sorted.direction : first };
+    for (const other of table.tHead.querySelectorAll("[aria-sort]")) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", sorted.direction === 1 ? "ascending" : "descending");
+    order(sorted);
+  }
+
+  function order({ column, direction }) {
+    rows.sort(
+      (one, other) =>
+        // Accuracies at different radii say nothing of each other: networks of the same radius stay together.
+        (column === "certified" ? compare(radiusOf(one), radiusOf(other), 1) : 0) ||
+        compare(valueOf(one, column), valueOf(other, column), direction),
+    );
     table.tBodies[0].append(...rows);
   }
 
@@ -37,7 +60,7 @@ function prepareTable(form) {
     button.addEventListener("click", () => sort(head));
     head.replaceChildren(button);
   }
-  form.addEventListener("change", show);
+  form.addEventListener("input", show);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.hidden = false;
   show();
@@ -45,10 +68,19 @@ function prepareTable(form) {
 
 // The value that a row has in a column, as text: "" where nothing is known. Of several certified accuracies, the first that is shown.
 function valueOf(row, column) {
-  if (column === "page") return row.dataset.page;
+  if (column in row.dataset) return row.dataset[column];
   const cell = row.querySelector(`[data-column="${column}"]`);
   if (column !== "certified") return cell.dataset.value ?? "";
   return parseFloat(cell.querySelector("[data-radius]:not([hidden])")?.lastChild.textContent ?? "").toString();
+}
+
+// The radius of that accuracy.
+function radiusOf(row) {
+  return row.querySelector("[data-radius]:not([hidden])")?.dataset.radius ?? "";
+}
+
+function within(value, limit) {
+  return value !== "" && Number(value) <= limit;
 }
 
 // Numbers by size, words by the alphabet, and what is not known last, in either direction.
@@ -56,7 +88,7 @@ function compare(one, other, direction) {
   const unknown = (value) => value === "" || value === "NaN";
   if (unknown(one) || unknown(other)) return unknown(one) - unknown(other);
   const [a, b] = [Number(one), Number(other)];
-  return direction * (Number.isNaN(a) || Number.isNaN(b) ? one.localeCompare(other) : a - b);
+  return direction * (Number.isNaN(a) || Number.isNaN(b) ? one.localeCompare(other, "en", { numeric: true }) : a - b);
 }
 
 // --- Certified accuracy at any radius --------------------------------------------------------------------------------------------

@@ -45,8 +45,10 @@ def run_serve(model: str, *, port: int) -> None:
 def _describe(found: Exported) -> str:
     """Return three lines: the file, how it compares with PyTorch, and its latency."""
     shape, dtype = ", ".join(map(str, found.input_shape)), str(found.dtype).removeprefix("torch.")
-    outputs = f"logits (batch, {found.num_classes}) and radius (batch,)"
-    errors = f"logits within {found.error:.1g} of their size, radii within {found.radius_error:.1g}"
+    logits = f"logits (batch, {found.num_classes})"
+    outputs = f"{logits}, radius (batch,) and slack (batch,)" if found.sound else f"{logits} and radius (batch,)"
+    radii = "radii plus slack" if found.sound else "radii"
+    errors = f"logits within {found.error:.1g} of their size, {radii} within {found.radius_error:.1g}"
     device = describe_device(torch.device("cpu"))
     lines = [
         f"{found.path}: {size_in_words(found.size)}, {dtype}; images (batch, {shape}) in [0, 1] to {outputs}",

@@ -52,7 +52,9 @@ class Exported:
         num_classes: Number of logits.
         runtime: The runtime that loaded the file, and its version.
         error: The largest difference to the logits of PyTorch in float64, relative to the largest logit.
-        radius_error: The largest difference to the radii of :func:`~sll_zoo.certify`, in pixels of [0, 1].
+        radius_error: The largest difference to the radii of :func:`~sll_zoo.certify`, in pixels of [0, 1]; of a sound file, of
+            radius + slack, the radius in exact arithmetic.
+        sound: Whether radii account for rounding, and ``slack`` is an output.
         latency: Seconds for one image on the CPU, the median of ``runs``.
         runs: Number of timed runs.
         threads: Number of threads that the runtime was given.
@@ -66,6 +68,7 @@ class Exported:
     runtime: str
     error: float
     radius_error: float
+    sound: bool
     latency: float
     runs: int
     threads: int
@@ -156,6 +159,7 @@ def export(
         runtime=f"{written_as.runtime} {version(written_as.runtime)}",
         error=error,
         radius_error=radius_error,
+        sound=sound,
         latency=seconds,
         runs=TIMED_RUNS,
         threads=torch.get_num_threads(),

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sll_zoo.certificates.soundness import FrozenNetwork
+from sll_zoo.certificates.soundness.rounding import FOURIER
 from sll_zoo.deployment.operations import FrequencyProduct
 from sll_zoo.errors import ConfigError, ExportError
 from sll_zoo.functional.certificate import certified_radius
@@ -23,8 +24,6 @@ from sll_zoo.models import LipschitzClassifier
 
 # The share of a radius that is subtracted for the rounding of margins, their quotients and this subtraction: a few units each.
 OWN_ROUNDING = 1e-12
-# Units by which soundness/README.md lets a Fourier transform be off, for each doubling of the number of pixels.
-FOURIER = 64
 # A scalar that is nearer than this to the number that changes nothing may be taken for it: onnxruntime's tolerance, with room.
 NEAR = 1e-4
 NEUTRAL = {"Mul": 1.0, "Div": 1.0, "Add": 0.0, "Sub": 0.0}

@@ -52,7 +52,10 @@ def test_a_network_of_sequences_and_files_of_others_are_refused(tmp_path):
     (tmp_path / "other.onnx").write_text("something else")
     with pytest.raises(ExportError, match=r"other\.onnx"):
         write_exported(tmp_path / "network", tmp_path / "other.onnx")
-    assert [path.name for path in tmp_path.iterdir()] == ["other.onnx"]
+    export(model, tmp_path / "sequence.onnx")
+    with pytest.raises(InputError, match=r"sequence\.onnx"):
+        write_exported(tmp_path / "network", tmp_path / "sequence.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.onnx", "sequence.onnx"]
 
 
 def test_an_exported_file_is_described_by_its_metadata(tmp_path):

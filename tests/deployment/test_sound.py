@@ -49,6 +49,8 @@ def require_sound(model, path):
 def test_what_is_sound_in_float64_alone_says_so(tmp_path, capsys):
     assert main(["export", "sll_nano.digits", str(tmp_path / "model.onnx"), "--sound"]) == 2
     assert "float64" in capsys.readouterr().err
+    assert main(["export", "sll_nano.digits", str(tmp_path / "model.onnx"), "--sound", "--dtype", "float64"]) == 0
+    assert "slack (batch,)" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="sandwich"):
         export(network("sandwich"), tmp_path / "model.onnx", dtype=torch.float64, sound=True)
 

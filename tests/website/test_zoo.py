@@ -1,5 +1,7 @@
 """The zoo's pages, in a browser: what they show is what the records and the samples say."""
 
+from itertools import groupby
+
 import pytest
 
 from sll_zoo.functional.certificate import radius_label
@@ -51,11 +53,36 @@ def test_the_table_is_filtered_and_certified_accuracy_is_that_at_the_chosen_radi
     assert table.get_by_role("status").inner_text() == f"{len(wanted)} of {len(networks())} networks"
     table.locator("#networks thead").get_by_role("button", name="certified").click()
     found = [float(text.split()[1]) for text in column(table, "certified")]
-    assert found == sorted(float(row.certified["72/255"].split()[0]) for row in wanted)
+    assert found == sorted((float(row.certified["72/255"].split()[0]) for row in wanted), reverse=True)
     table.get_by_label("measured").select_option("here")
     assert set(column(table, "name")) == {row.name for row in wanted if row.has_page}
     table.get_by_label("norm").select_option("Linf")
     assert column(table, "name") == []
+
+
+def test_a_table_that_is_sorted_by_certified_accuracy_stays_sorted_at_another_radius(table):
+    table.locator("#networks thead").get_by_role("button", name="certified").click()
+    radii = [text.split()[0] for text in column(table, "certified") if text]
+    assert len([radius for radius, _ in groupby(radii)]) == len(set(radii))
+    for data, radius in (("cifar100", "72/255"), ("cifar10", "108/255")):
+        table.get_by_label("data set").select_option(data)
+        table.get_by_label("radius").select_option(f"{radius}, L2")
+        rows = [row for row in networks() if row.cells["data"].text == data and radius in row.certified]
+        found = [float(text.split()[1]) for text in column(table, "certified")]
+        assert found == sorted((float(row.certified[radius].split()[0]) for row in rows), reverse=True)
+        assert len(set(found)) > 1
+
+
+def test_the_table_is_filtered_by_size_time_and_year(table):
+    rows = [row for row in networks() if (row.cells["parameters"].value or 1e9) <= 1e6]
+    table.get_by_label("parameters, at most").fill("1000000")
+    assert column(table, "name") == [row.name for row in rows]
+    rows = [row for row in rows if (row.cells["training"].value or 1e9) <= 1800]
+    table.get_by_label("hours of training, at most").fill("0.5")
+    assert column(table, "name") == [row.name for row in rows]
+    year = next(row.year for row in rows if row.year)
+    table.get_by_label("year").select_option(year)
+    assert column(table, "name") == [row.name for row in rows if row.year == year]
 
 
 def test_what_papers_published_is_said_to_be_not_measured_here_with_its_source(table):

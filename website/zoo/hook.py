@@ -62,7 +62,8 @@ def table() -> str:
     radii: dict[str, None] = {}
     for row in rows:
         radii.update(dict.fromkeys((label, row.cells["norm"].text) for label in row.certified))
-    return _render("networks.html.jinja", rows=rows, columns=COLUMNS, choices=choices, radii=radii)
+    years = sorted({row.year for row in rows} - {""})
+    return _render("networks.html.jinja", rows=rows, columns=COLUMNS, choices=choices, radii=radii, years=years)
 
 
 def page(folder: ModelFolder, results: Results | None) -> str:

@@ -47,6 +47,12 @@ class Network:
     cells: dict[str, Cell]
     certified: dict[str, str]
 
+    @property
+    def year(self) -> str:
+        """The year of the measurement here; empty where it is not known."""
+        before, dash, _ = self.cells["measured"].text.partition("-")
+        return before if dash else ""
+
 
 def networks() -> list[Network]:
     """Return all rows: those of the zoo first."""

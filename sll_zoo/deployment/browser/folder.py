@@ -54,8 +54,7 @@ def write_network(folder: Path, model: LipschitzClassifier, name: str, images: P
         InputError: A network that does not take images, but sequences of single numbers.
         ConfigError, ExportError, WeightsError: As for :func:`~sll_zoo.export` with ``sound=True``.
     """
-    if min(model.config.input_shape[1:]) == 1:
-        raise InputError(f"{name} takes sequences of single numbers", "the page is for networks that take images")
+    _require_images(name, model.config.input_shape)
     folder.mkdir(parents=True, exist_ok=True)
     export(model, folder / NETWORK_FILE, dtype=torch.float64, name=name, sound=True)
     write_onnx(gradient_program(model), folder / GRADIENT_FILE, {"model": name}, ("images", "weights"))
@@ -68,14 +67,21 @@ def write_exported(folder: Path, path: Path) -> None:
 
     Raises:
         ExportError: A file that is no ONNX file, or not one of this package.
+        InputError: A network that does not take images, but sequences of single numbers.
     """
     try:
         description = _description(path)
     except Exception as error:  # onnxruntime's classes of errors are not public
         raise ExportError(f"{path} is no network of `sll-zoo export` ({error})", "give a .onnx file that it wrote") from error
+    _require_images(path, description["shape"])
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, folder / NETWORK_FILE)
     write_json(folder / DESCRIPTION_FILE, description | {"gradient": False, "images": []})
+
+
+def _require_images(network: str | Path, shape: Sequence[int]) -> None:
+    if min(shape[1:]) == 1:
+        raise InputError(f"{network} takes sequences of single numbers", "the page is for networks that take images")
 
 
 def _description(path: Path) -> dict[str, Any]:

@@ -31,17 +31,25 @@ export function scaled(planes) {
   return Float64Array.from(planes.flatMap(plane => Array.from(plane, value => Math.fround(value / 255))));
 }
 
+// Plain loops: Uint8Array.from with a function takes seconds for a photograph.
 function every(data, channel) {
-  return Uint8Array.from({length: data.length / 4}, (_, place) => data[4 * place + channel]);
+  const plane = new Uint8Array(data.length / 4);
+  for (let place = 0; place < plane.length; place++) plane[place] = data[4 * place + channel];
+  return plane;
 }
 
 function grey(data) {  // luma, ITU-R 601-2, as Pillow rounds it
-  return Uint8Array.from({length: data.length / 4}, (_, place) =>
-    (19595 * data[4 * place] + 38470 * data[4 * place + 1] + 7471 * data[4 * place + 2] + 0x8000) >> 16);
+  const plane = new Uint8Array(data.length / 4);
+  for (let place = 0, from = 0; place < plane.length; place++, from += 4)
+    plane[place] = (19595 * data[from] + 38470 * data[from + 1] + 7471 * data[from + 2] + 0x8000) >> 16;
+  return plane;
 }
 
 function transposed(plane, width, height) {
-  return Uint8Array.from({length: plane.length}, (_, place) => plane[place % height * width + Math.floor(place / height)]);
+  const turned = new Uint8Array(plane.length);
+  for (let row = 0; row < height; row++)
+    for (let column = 0; column < width; column++) turned[column * height + row] = plane[row * width + column];
+  return turned;
 }
 
 function bicubic(x) {
@@ -69,7 +77,7 @@ function resized(plane, width, height, places) {
   for (let row = 0; row < height; row++) {
     places.forEach(({first, weights}, column) => {
       let sum = 2 ** (BITS - 1);
-      weights.forEach((weight, index) => { sum += weight * plane[row * width + first + index]; });
+      for (let index = 0; index < weights.length; index++) sum += weights[index] * plane[row * width + first + index];
       result[row * places.length + column] = Math.min(255, Math.max(0, Math.floor(sum / 2 ** BITS)));
     });
   }

@@ -7,6 +7,7 @@ const at = id => document.getElementById(id);
 const worker = new Worker(new URL("./worker.js", import.meta.url), {type: "module"});
 const waiting = new Map();
 let description = null, current = null, asked = 0;
+let networkChoice = 0, imageChoice = 0;  // what was begun for an earlier choice is dropped
 
 worker.onmessage = ({data: {id, result, error, progress}}) => {
   if (progress !== undefined) { at("change").textContent = `${progress} …`; return; }
@@ -41,18 +42,33 @@ function draw(canvas, image, value = number => Math.round(255 * number)) {
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
-async function load(name) {
+/** Take away what was shown of an image. */
+function clear() {
   current = null;
+  at("file").value = "";  // so that the same file can be chosen again
   for (const id of ["result", "search"]) at(id).hidden = true;
+}
+
+/** Let the browser paint what was told, before a long computation. */
+function painted() { return new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve))); }
+
+async function load(name) {
+  const mine = ++networkChoice;
+  imageChoice++;
+  description = null;
+  clear();
   at("examples").replaceChildren();
   tell(`Loading ${name} …`);
   const start = performance.now();
+  let loaded;
   try {
-    description = await ask("load", {name});
+    loaded = await ask("load", {name});
   } catch (error) {
-    tell(`${name} cannot be loaded: ${error.message}`);
+    if (mine === networkChoice) tell(`${name} cannot be loaded: ${error.message}`);
     return;
   }
+  if (mine !== networkChoice) return;
+  description = loaded;
   const [channels, rows, columns] = description.shape;
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
   tell(`${name} is ready: ${columns} × ${rows} pixels, ${channels === 1 ? "grey" : "RGB"}, ${description.classes.length} classes; loaded in ${seconds} s.`);
@@ -60,15 +76,21 @@ async function load(name) {
     ? "The network runs in float64, in which rounding takes next to nothing of a radius; in float32 it would take more than all of most. "
       + "What rounding may take at most is proved, and subtracted from the radius."
     : "This file's radius is one of exact arithmetic: rounding is not accounted for. `sll-zoo export --sound --dtype float64` does that.";
-  if (description.images.length) await offer(name);
+  if (!description.images.length) return;
+  try {
+    await offer(name, loaded);
+  } catch (error) {
+    if (mine === networkChoice) tell(`${name} is ready, but its images cannot be loaded: ${error.message}`);
+  }
 }
 
 /** Offer the images of a network's sheet, side by side in one picture. */
-async function offer(name) {
+async function offer(name, {shape: [, rows, columns], images}) {
+  const mine = networkChoice;
   const response = await fetch(`networks/${encodeURIComponent(name)}/images.png`);
   const sheet = await decoded(await response.blob());
-  const [, rows, columns] = description.shape;
-  description.images.forEach(({place, label}, number) => {
+  if (mine !== networkChoice) return;
+  images.forEach(({place, label}, number) => {
     const tile = new ImageData(columns, rows);
     for (let row = 0; row < rows; row++) {
       const start = 4 * (row * sheet.width + place * columns);
@@ -81,7 +103,7 @@ async function offer(name) {
     button.type = "button";
     button.setAttribute("aria-label", `image ${number + 1}: ${named(label)}`);
     button.append(canvas);
-    button.onclick = () => show(tile, `A held-out image; its label is ${named(label)}.`);
+    button.onclick = () => show(++imageChoice, tile, `A held-out image; its label is ${named(label)}.`);
     const entry = document.createElement("li");
     entry.append(button);
     at("examples").append(entry);
@@ -89,24 +111,45 @@ async function offer(name) {
 }
 
 async function open(file) {
-  if (!file || !description) return;
-  try {
-    const pixels = await decoded(file), [, rows, columns] = description.shape;
-    const same = pixels.width === columns && pixels.height === rows;
-    await show(pixels, same ? "As it is." : `It had ${pixels.width} × ${pixels.height} pixels: cropped at the middle and resized.`);
-  } catch (error) {
-    tell(`${file.name} cannot be read as an image: choose a PNG or JPEG file (${error.message}).`);
+  if (!file) return;
+  if (!description) {
+    clear();
+    tell("No network is loaded: choose the image again when one is ready.");
+    return;
   }
+  const mine = ++imageChoice;
+  tell("Computing …");
+  await painted();
+  let pixels;
+  try {
+    pixels = await decoded(file);
+  } catch (error) {
+    if (mine !== imageChoice) return;
+    clear();
+    tell(`${file.name} cannot be read as an image: choose a PNG or JPEG file (${error.message}).`);
+    return;
+  }
+  if (mine !== imageChoice) return;
+  const {width, height} = pixels, [, rows, columns] = description.shape;
+  const same = width === columns && height === rows;
+  await show(mine, pixels, same ? "As it is." : `It had ${width} × ${height} pixels: cropped at the middle and resized.`);
 }
 
-/** Certify an image of RGBA pixels, and show what is proved. */
-async function show(pixels, preparation) {
-  const image = scaled(fitted(pixels, description.shape));
-  const mine = current = {image};
+/** Certify the image of a choice, of RGBA pixels, and show what is proved. */
+async function show(mine, pixels, preparation) {
   tell("Computing …");
-  const found = await ask("certify", {image});
-  if (current !== mine) return;
-  Object.assign(mine, found);
+  let image, found;
+  try {
+    image = scaled(fitted(pixels, description.shape));
+    found = await ask("certify", {image});
+  } catch (error) {
+    if (mine !== imageChoice) return;
+    clear();
+    tell(`The network cannot be run: ${error.message}`);
+    return;
+  }
+  if (mine !== imageChoice) return;
+  current = {image, ...found};
   tell("Done.");
   draw(at("seen"), image);
   at("preparation").textContent = preparation;
@@ -116,7 +159,7 @@ async function show(pixels, preparation) {
   at("radius").dataset.value = found.radius;
   at("slack").textContent = found.slack === null ? "nothing: not accounted for" : found.slack.toExponential(1);
   at("claim").textContent = found.radius > 0
-    ? `No image closer than ${shortened(found.radius)} to this one has another class than ${named(found.class)}, for this network.`
+    ? `No image closer than ${shortened(found.radius)} to this one has another class than ${named(found.class)}, for this network${description.sound ? "" : ", in exact arithmetic"}.`
     : "Nothing is proved for this image: its classes are too close to each other.";
   at("result").hidden = false;
   if (description.gradient && found.runnerUp !== null) prepare();
@@ -152,9 +195,10 @@ function lay(found) {
   at("difference-caption").textContent = `perturbation of length ${found.length.toFixed(4)}, its largest pixel ${largest.toFixed(4)}`;
   at("length-value").textContent = `${Number(at("length").value).toFixed(4)} in ${description.norm}`;
   const inside = found.length < radius;
+  const unproved = found.length > 0 ? ", beyond the radius: the search found nothing here, which proves nothing." : ": this is the image itself.";
   at("verdict").className = kept ? "kept" : "changed";
   at("verdict").textContent = kept
-    ? `Still ${named(found.class)}${inside ? ": inside the radius it cannot change." : ", beyond the radius: the search found nothing here, which proves nothing."}`
+    ? `Still ${named(found.class)}${inside ? ": inside the radius it cannot change." : unproved}`
     : `Now ${named(found.class)}.${inside ? " Inside the radius! That contradicts the proof: please report it." : ""}`;
 }
 
@@ -164,15 +208,20 @@ async function slide(length) {
   next = length;
   if (moving) return;
   moving = true;
-  while (next !== null && current) {
-    const mine = current, wanted = next;
-    next = null;
-    const found = wanted > 0
-      ? await ask("perturb", {image: mine.image, predicted: mine.class, length: wanted, start: mine.start})
-      : {...mine, length: 0};
-    if (current === mine) lay(found);
+  try {
+    while (next !== null && current) {
+      const mine = current, wanted = next;
+      next = null;
+      const found = wanted > 0
+        ? await ask("perturb", {image: mine.image, predicted: mine.class, length: wanted, start: mine.start})
+        : {...mine, length: 0};
+      if (current === mine) lay(found);
+    }
+  } catch (error) {
+    tell(`The search failed: ${error.message}`);
+  } finally {
+    moving = false;
   }
-  moving = false;
 }
 
 async function nearest() {
@@ -180,8 +229,16 @@ async function nearest() {
   at("nearest").disabled = true;
   at("change").textContent = "Searching …";
   const {image, radius} = mine;
-  const found = await ask("nearest", {image, predicted: mine.class, radius, diameter: diameter()});
-  at("nearest").disabled = false;
+  let found;
+  try {
+    found = await ask("nearest", {image, predicted: mine.class, radius, diameter: diameter()});
+  } catch (error) {
+    at("change").textContent = "";
+    tell(`The search failed: ${error.message}`);
+    return;
+  } finally {
+    at("nearest").disabled = false;
+  }
   if (current !== mine) return;
   if (!found) { at("change").textContent = "No change was found. That proves nothing beyond the radius."; return; }
   mine.start = found.image;

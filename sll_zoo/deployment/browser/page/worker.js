@@ -19,7 +19,7 @@ const tasks = {
     const session = await ort.InferenceSession.create(bytes, {executionProviders: ["wasm"], graphOptimizationLevel: "basic"});
     await network?.session.release();
     await network?.gradient?.release();
-    network = {...description, folder, session, gradient: null, searches: description.gradient};
+    network = {...description, folder, session, gradient: null};
     return description;
   },
 
