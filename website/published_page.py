@@ -110,7 +110,7 @@ def _name(axes: Axes, placed: Sequence[Point]) -> None:
 def curves() -> Figure:
     """Draw certified accuracy against the radius, of each of the zoo's networks of CIFAR-10."""
     figure = Figure(figsize=(9, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="radius in L2, pixels of [0, 1]", ylabel="certified, in %", xlim=(0, 1.5), ylim=(0, None))
+    axes = figure.add_subplot(xlabel="radius in L2, pixels of [0, 1]", ylabel="certified, in %", xlim=(0, 1.5))
     names = [
         name
         for name, record in read_records().items()
@@ -121,6 +121,7 @@ def curves() -> Figure:
         radii = sorted((row.radius for row in rows if row.label == row.prediction), reverse=True)
         held = [100 * (place + 1) / len(rows) for place in range(len(radii))]
         axes.plot(radii, held, color=colour, linewidth=2, label=name.partition(".")[0])
+    axes.set_ylim(0)  # after the curves, which decide how high
     axes.legend(frameon=False)
     return figure
 
