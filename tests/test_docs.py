@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import sll_zoo
+from sll_zoo.cli.parsers import command_line
 from tests.checkouts import ROOT
 
 DOCS = sorted(ROOT.glob("docs/**/*.md"))
@@ -55,6 +56,12 @@ def test_the_table_of_sizes_is_true():
         names = ("blocks", "block_layers") if "convnet" in name else ("conv_layers", "dense_layers")
         assert tuple(getattr(config, key) for key in (*names, "width")) == (int(first), int(second), int(width))
         assert f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.1f}" == millions
+
+
+def test_the_page_of_the_command_line_names_every_command():
+    (commands,) = [action.choices for action in command_line()._actions if action.choices]
+    page = (ROOT / "docs/guide/command_line.md").read_text("utf-8")
+    assert set(re.findall(r"^    \.venv/bin/sll-zoo (\w+)", page, re.MULTILINE)) == set(commands)
 
 
 def test_files_stay_of_a_size_that_a_reader_takes_in_at_once():

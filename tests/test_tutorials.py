@@ -14,7 +14,7 @@ from tests.checkouts import ROOT
 
 FENCE = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TUTORIALS = sorted(path for path in (ROOT / "docs/tutorials").glob("*.md") if path.name != "index.md")
-PORT = str(20000 + os.getpid() % 20000)  # in place of 8000, which may be taken
+PORT = str(20000 + os.getpid() % 20000)  # in place of 8017, which may be taken
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def follow(page, folder):
         if language == "python":
             exec(compile(code, str(page), "exec"), scope)  # noqa: S102 - the repository's own pages
             continue
-        typed = code.replace("8000", PORT)
+        typed = code.replace("8017", PORT)
         with (folder / "said").open("w") as said:
             script = f"touch exported; . ./exported\n{typed}\ndeclare -px > exported"
             done = subprocess.run(["bash", "-euc", script], stdout=said, stderr=said, check=False, env=environment)

@@ -24,6 +24,7 @@ INCLUDED = {
     "sll_zoo/certificates/soundness/README.md": "concepts/soundness.md",
     **{f"benchmarks/{path.name}": f"benchmarks/{path.name}" for path in sorted((ROOT / "benchmarks").glob("*.md"))},
 }
+TITLES = {target: {"How fast, compiled?": target} for target in ("benchmarks/speed_compiled.md",)}  # others have their own
 PICTURES = (".png", ".svg", ".jpg")
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json"}
 FENCE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
@@ -35,7 +36,7 @@ _address: dict[str, str] = {}  # of a file of the checkout, by its path: its pla
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put the pages of benchmarks into the navigation."""
-    pages = [target for target in INCLUDED.values() if target.startswith("benchmarks/")]
+    pages = [TITLES.get(target, target) for target in INCLUDED.values() if target.startswith("benchmarks/")]
     navigation.extend(config, "Benchmarks", pages)
     return config
 

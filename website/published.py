@@ -21,7 +21,7 @@ class Published:
         certified: Certified accuracy in %, by the label of the radius.
         a100_hours: Time of training on one A100, if it is stated.
         generated_images: Whether images beyond the data set were trained on.
-        proved: False if a constant comes from a bound from below.
+        proved: False if a constant comes from a bound from below, or can be exceeded, as the note says.
         note: What else must be known, or nothing.
         source: Where the numbers stand.
     """

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,11 +11,14 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from sll_zoo.reports.words import table
+from sll_zoo.zoo.folder import CHECKPOINTS
+from sll_zoo.zoo.publishing.results import read_samples
 from sll_zoo.zoo.records.record import Record, read_records
 from website import navigation
-from website.drawing import BLUE, FAINT, label, style, svg
+from website.drawing import BLUE, FAINT, GREEN, ORANGE, PURPLE, label, style, svg
 from website.published import published
 
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 PAGE = "benchmarks/published.md"
 CROWD = 4  # more networks with one x are counted in a picture, not named
 DATA, RADIUS = "cifar10", "36/255"
@@ -26,8 +30,11 @@ where the constant comes from a bound from below, which proves nothing, square w
 
 ![Certified accuracy against the hours of training on one GPU](published-hours.svg)
 
-The zoo's hours are those of a shared H200, which is faster than the A100 of the published ones. Networks without a stated number
-of parameters, or time, are in the table alone.
+![Certified accuracy of the zoo's networks against the radius](published-curves.svg)
+
+The curves are those of the zoo's networks, each from the radii of its test images. The zoo's hours are those of a shared H200,
+which is faster than the A100 of the published ones. Networks without a stated number of parameters, or without hours of a GPU,
+such as those trained on a CPU, are not in that picture; all are in [the zoo's table](../zoo/index.md).
 
 {tables}
 """
@@ -84,7 +91,7 @@ def _name(axes: Axes, placed: Sequence[Point]) -> None:
     """Write names to the right of their points, each above the one before where the two would meet."""
     low, high = axes.get_ylim()
     line = 0.045 * (high - low)
-    above: dict[int, float] = {}  # height of the last name in each half of a decade
+    above: dict[int, float] = {}  # height of the last name in each decade
     together = Counter(point.x for point in placed)
     for x, count in together.items():
         if count > CROWD:
@@ -93,11 +100,30 @@ def _name(axes: Axes, placed: Sequence[Point]) -> None:
     for point in placed:
         if together[point.x] > CROWD:
             continue
-        column = round(2 * len(f"{point.x:.0f}")) if point.x and point.x > 1 else 0
+        column = len(f"{point.x:.0f}") if point.x and point.x > 1 else 0
         height = max(point.certified, above.get(column, low) + line)
         above[column] = height
         text = point.name.removesuffix(", layers compared")
-        label(axes, 1.07 * (point.x or 1), height, text, BLUE if point.ours else FAINT, va="center", fontsize=9)
+        label(axes, 1.15 * (point.x or 1), height, text, BLUE if point.ours else FAINT, va="center", fontsize=9)
+
+
+def curves() -> Figure:
+    """Draw certified accuracy against the radius, of each of the zoo's networks of CIFAR-10."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.add_subplot(xlabel="radius in L2, pixels of [0, 1]", ylabel="certified, in %", xlim=(0, 1.5))
+    names = [
+        name
+        for name, record in read_records().items()
+        if record.measured and record.measured.dataset == DATA and read_samples(CHECKPOINTS / name)
+    ]
+    for name, colour in zip(names, cycle(COLOURS), strict=False):
+        rows = read_samples(CHECKPOINTS / name)
+        radii = sorted((row.radius for row in rows if row.label == row.prediction), reverse=True)
+        held = [100 * (place + 1) / len(rows) for place in range(len(radii))]
+        axes.plot(radii, held, color=colour, linewidth=2, label=name.partition(".")[0])
+    axes.set_ylim(0)  # after the curves, which decide how high
+    axes.legend(frameon=False)
+    return figure
 
 
 def tables() -> str:
@@ -127,6 +153,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     with style():
         drawn = {
             "parameters": svg(scatter(sizes, "parameters in millions"), "Certified accuracy against parameters"),
+            "curves": svg(curves(), "Certified accuracy of the zoo's networks of CIFAR-10 against the radius"),
             "hours": svg(scatter(hours, "hours of one GPU"), "Certified accuracy against hours of training"),
         }
     for name, text in drawn.items():

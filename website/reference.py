@@ -3,6 +3,7 @@
 import ast
 import inspect
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from types import FunctionType, ModuleType
 
@@ -30,11 +31,25 @@ def packages() -> dict[str, list[str]]:
 
 def definitions(module: str) -> list[str]:
     """Return the public names that a module defines itself, beyond those that it imports."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    defined = [node.name for node in _tree(module).body if isinstance(node, kinds) and not node.name.startswith("_")]
+    return [*defined, *constants(module)]
+
+
+def constants(module: str) -> dict[str, str]:
+    """Return the docstring of each public value of a module that has one, by its name."""
+    found = {}
+    for node, text in pairwise(_tree(module).body):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        if targets and isinstance(targets[0], ast.Name) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            found[targets[0].id] = str(text.value.value)
+    return {name: text for name, text in found.items() if not name.startswith("_")}
+
+
+def _tree(module: str) -> ast.Module:
     path = PACKAGE.parent / module.replace(".", "/")
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    kinds = (ast.FunctionDef, ast.ClassDef)
-    tree = ast.parse(source.read_text("utf-8"))
-    return [node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
+    return ast.parse(source.read_text("utf-8"))
 
 
 def page(folder: str, modules: list[str]) -> str:
@@ -53,8 +68,14 @@ def _opening(folder: str) -> str:
 
 def _public(package: ModuleType) -> list[tuple[str, str, str]]:
     """Return the name, the place of definition, and the first sentence of each thing that a package makes public."""
+    modules = packages()[package.__name__]
+    values = {name: (f"{module}.{name}", text) for module in modules for name, text in constants(module).items()}
     found = []
     for name in sorted(getattr(package, "__all__", ())):
+        if name in values:
+            home, text = values[name]
+            found.append((name, home, _plain(text)))
+            continue
         thing = getattr(package, name)
         if isinstance(thing, type | FunctionType):
             found.append((name, f"{thing.__module__}.{thing.__qualname__}", _plain(inspect.getdoc(thing)).split("\n\n")[0]))

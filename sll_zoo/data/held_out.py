@@ -25,6 +25,7 @@ from sll_zoo.errors import ConfigError, InputError, UnknownNameError
 DATA_MODULES: dict[str, Callable[[], ImageData]] = {
     data.name: data for data in (Digits, DigitsByPixel, CIFAR10, CIFAR100, TinyImageNet, TrafficSigns)
 }
+"""The data sets by their names, as in ``sll-zoo certify``: what makes the data module of each, with its defaults."""
 # Number of images in a batch: enough to keep the processors busy, few enough for a progress bar that moves.
 BATCH_SIZE = 64
 

@@ -78,8 +78,9 @@ FAMILIES = {
     "bro": Family("linear", "full, WᵀW", BROConv2d, BROLinear),
     "sandwich": Family("sandwich", "complete", SandwichConv2d, SandwichLinear),
 }
-# The head of a network in each norm: its logits have known Lipschitz constants.
+"""The families of layers by their names: networks of every size are made of each."""
 HEADS: dict[Norm, type[UnitRowsLinear] | type[SortHead]] = {"2": UnitRowsLinear, "inf": SortHead}
+"""The head of a network in each norm: its logits have known Lipschitz constants."""
 
 __all__ = [
     "FAMILIES",

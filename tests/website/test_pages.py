@@ -1,5 +1,6 @@
 import posixpath
 import re
+from importlib import import_module
 
 import pytest
 from mkdocs.config import load_config
@@ -49,6 +50,12 @@ def test_the_reference_names_every_public_name_with_its_sentence():
     page = reference.page("sll_zoo", reference.packages()["sll_zoo"])
     rows = dict(re.findall(r"^\| \[`sll_zoo\.(\w+)`\]\[[\w.]+\] \| (.+) \|$", page, re.MULTILINE))
     assert rows.keys() == set(sll_zoo.__all__)
+
+
+@pytest.mark.parametrize("folder", ["sll_zoo.data", "sll_zoo.layers", "sll_zoo.losses", "sll_zoo.metrics"])
+def test_values_are_in_the_reference_as_well(folder):
+    rows = re.findall(rf"^\| \[`{folder}\.(\w+)`\]", reference.page(folder, reference.packages()[folder]), re.MULTILINE)
+    assert set(rows) == set(import_module(folder).__all__)
 
 
 def test_each_module_stands_on_one_page_of_the_reference():

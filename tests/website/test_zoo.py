@@ -15,6 +15,10 @@ pytestmark = pytest.mark.slow
 
 RECORDS = read_records()
 NAME = "sll_nano.digits"
+PATHS = [
+    *("zoo/", f"zoo/{NAME}/", "zoo/sll_tiny.gtsrb_subset_26638/", "readme/", "explanations/", "guide/training/"),
+    *("concepts/condition/", "concepts/certificates/", "reference/sll_zoo.layers/", "benchmarks/speed/", "benchmarks/published/"),
+]
 SCREENS = {
     "wide, light": {"viewport": {"width": 1300, "height": 900}, "color_scheme": "light"},
     "narrow, dark": {"viewport": {"width": 390, "height": 800}, "color_scheme": "dark"},
@@ -134,7 +138,7 @@ def test_every_number_of_the_record_is_there_without_a_script(visit):
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-@pytest.mark.parametrize("path", ["zoo/", f"zoo/{NAME}/", "zoo/sll_tiny.gtsrb_subset_26638/"])
+@pytest.mark.parametrize("path", PATHS)
 def test_pages_fit_the_screen_and_pass_axes_checks(visit, path, screen):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     page = visit(path, **SCREENS[screen])
