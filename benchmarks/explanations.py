@@ -80,7 +80,7 @@ class Case:
 
 CASES = (
     Case(Digits, ("bro_isometric_nano.digits", "sll_nano.digits"), n=200, training=1000, epochs=40),
-    Case(CIFAR10, ("bro_isometric.cifar10", "sll_tiny.cifar10"), n=100, training=6000, epochs=3),
+    Case(CIFAR10, ("bro_isometric.cifar10", "sll_tiny.cifar10"), n=24, training=6000, epochs=3),
 )
 
 
