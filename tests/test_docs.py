@@ -51,7 +51,7 @@ def test_the_table_of_sizes_is_true():
     assert stated.keys() == {f"sll_{size}" for size in SIZES if not size.endswith("nano")}
     for name, (first, second, width, millions) in stated.items():
         with torch.device("meta"):
-            model = sll_zoo.create_model(name)
+            model = sll_zoo.create_model(f"{name}.cifar10")
         config = model.config
         names = ("blocks", "block_layers") if "convnet" in name else ("conv_layers", "dense_layers")
         assert tuple(getattr(config, key) for key in (*names, "width")) == (int(first), int(second), int(width))

@@ -91,7 +91,7 @@ def _papers(name: str) -> tuple[str, ...]:
     return ("2303.03169", "2206.06854") if "_isometric" in name else ("2303.03169",)
 
 
-# Tags (data sets) that each architecture is registered for; the first is the default, for a name without a tag.
+# Tags (data sets) that each architecture is registered for. A name without a tag has the first with weights, or the first of all.
 TAGS = {name: _tags(name) for name in ARCHITECTURES}
 
 
@@ -169,9 +169,9 @@ def _resolve_cfg(name: str, cfg: str | dict[str, Any] | PretrainedCfg | None, ov
 
 
 def full_name(name: str) -> str:
-    """Return ``architecture.tag``, with the architecture's first tag where none is given."""
+    """Return ``architecture.tag``, with the tag that timm takes where none is given: the first with weights, or the first."""
     architecture, _, tag = name.partition(".")
-    return f"{architecture}.{tag or TAGS[architecture][0]}"
+    return f"{architecture}.{tag or default_cfgs[architecture].tags[0]}"
 
 
 def recipe(model: LipschitzClassifier) -> tuple[str, dict[str, Any]] | None:

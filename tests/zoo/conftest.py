@@ -8,6 +8,7 @@ import pytest
 
 import sll_zoo
 from sll_zoo.zoo.folder import CHECKPOINTS
+from sll_zoo.zoo.publishing.results import RESULTS
 from tests.hub.server import Hub
 from tests.zoo.client import Client
 
@@ -57,8 +58,8 @@ def client(_served):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with the shipped weights, which a test may spoil."""
-    return shutil.copytree(CHECKPOINTS / NAME, tmp_path / NAME)
+    """A folder with the shipped weights, as the wheel and the Hub have it, which a test may spoil."""
+    return shutil.copytree(CHECKPOINTS / NAME, tmp_path / NAME, ignore=shutil.ignore_patterns(*RESULTS))
 
 
 @pytest.fixture

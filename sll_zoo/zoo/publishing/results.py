@@ -1,4 +1,4 @@
-"""What a network makes of every image that it was measured on, in a picture; of a shipped one in a table, with a few images.
+"""What a shipped network makes of every image that it was measured on, and a few of these images.
 
 ``samples.csv`` has a row for each image, in their order, with the columns of :class:`Row`. ``images.png`` has the images that are
 marked there as shown, side by side in the order of their rows. Both are for pages about the network alone.
@@ -7,7 +7,7 @@ marked there as shown, side by side in the order of their rows. Both are for pag
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,9 +19,7 @@ from sll_zoo.certificates.evaluation import Evaluation
 from sll_zoo.data.images import evenly_spaced
 from sll_zoo.files import atomic_write
 from sll_zoo.functional.certificate import certified_counts
-from sll_zoo.reports.plot import image_png, plot_certified_accuracy
-from sll_zoo.zoo.records.card import CURVE_FILE
-from sll_zoo.zoo.records.record import Measurement
+from sll_zoo.reports.plot import image_png
 
 SAMPLES_FILE, IMAGES_FILE = RESULTS = ("samples.csv", "images.png")
 # Numbers of images shown: of those classified correctly, with the smallest and the largest radii; of all others, evenly spaced.
@@ -49,11 +47,6 @@ class Row:
     rival: int
     radius: float
     shown: str
-
-
-def write_curve(folder: Path, measured: Measurement, curves: Mapping[str, Evaluation]) -> None:
-    """Draw the card's picture: certified accuracy against radius, by the names that the legend shows."""
-    plot_certified_accuracy(curves, f"{measured.dataset}: {measured.n:,} held-out images", folder / CURVE_FILE)
 
 
 def write_results(folder: Path, evaluation: Evaluation, image: Callable[[int], Tensor]) -> None:

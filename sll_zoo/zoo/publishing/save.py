@@ -17,9 +17,9 @@ from sll_zoo.errors import PublishError, WeightsError
 from sll_zoo.files import atomic_write
 from sll_zoo.functional.finite import require_finite
 from sll_zoo.models import LipschitzClassifier
+from sll_zoo.reports.plot import plot_certified_accuracy
 from sll_zoo.zoo.factory import load
 from sll_zoo.zoo.folder import ModelFolder, remove_stale, require_not_shipped
-from sll_zoo.zoo.publishing.results import write_curve
 from sll_zoo.zoo.records.card import CURVE_FILE, TRAINING_FILE
 from sll_zoo.zoo.records.record import Measurement, Record, Training
 from sll_zoo.zoo.weights.packing import pack, require_bits, unpack
@@ -78,7 +78,7 @@ def save_pretrained(
         with atomic_write(folder / TRAINING_FILE) as temporary:
             temporary.write_text(training_yaml, "utf-8")
     if curves and measured:
-        write_curve(folder, measured, curves)
+        plot_certified_accuracy(curves, f"{measured.dataset}: {measured.n:,} held-out images", folder / CURVE_FILE)
     ModelFolder(folder, _config(described, model, record, label_names), record).write()
     return record
 

@@ -20,7 +20,7 @@ from sll_zoo.zoo.folder import CHECKPOINTS, ModelFolder
 from sll_zoo.zoo.publishing.publish import Progress, check_publishable
 from sll_zoo.zoo.publishing.recertify import recorded_images
 from sll_zoo.zoo.publishing.recording import accuracies, today
-from sll_zoo.zoo.publishing.results import remove_results, write_curve, write_results
+from sll_zoo.zoo.publishing.results import remove_results, write_results
 from sll_zoo.zoo.records.record import Accuracies, Measurement, Record
 from sll_zoo.zoo.weights.reading import read_weights
 from sll_zoo.zoo.weights.shards import LARGEST_SHIPPED, serialize, write_weights
@@ -45,8 +45,7 @@ def ship(folder: Path, progress: Progress = iter) -> Shipped:
     """Check saved weights and copy them into ``checkpoints/``, with the zoo's record and the tables made from the records.
 
     Every image of the record is certified again, on the CPU, where the images are on this machine: the accuracies must be those
-    of the record, and ``samples.csv``, ``images.png`` and the card's curve show the result
-    (:mod:`~sll_zoo.zoo.publishing.results`).
+    of the record, and ``samples.csv`` and ``images.png`` show the result (:mod:`~sll_zoo.zoo.publishing.results`).
     ``create_model(name, pretrained=True)`` loads them from then on. They are divided into files that git hosts accept. Shipping a
     folder of ``checkpoints/`` writes its card, record and tables again.
 
@@ -77,7 +76,6 @@ def ship(folder: Path, progress: Progress = iter) -> Shipped:
         evaluation, held_out = _measured_again(model, measured)
         shipped = _divided(_dated(read, measured).copy(CHECKPOINTS / read.record.name))
         write_results(shipped.path, evaluation, held_out.image)
-        write_curve(shipped.path, measured, {"this network": evaluation})
     shipped.write_shipped()
     return Shipped(shipped.path, shipped.known(), warning)
 

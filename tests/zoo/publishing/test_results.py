@@ -53,7 +53,7 @@ def test_the_shipped_images_are_those_that_the_samples_mark(name):
     assert sorted(row.radius for row in rows if row.shown == "most") == right[-8:]
     height, width, *_ = np.asarray(Image.open(CHECKPOINTS / name / IMAGES_FILE)).shape
     assert width % 26 == 0
-    assert (width // 26) * height in (8 * 8, 32 * 32)
+    assert (width // 26) * height in (8 * 8, 32 * 32, 64 * 64)
 
 
 def test_rows_and_images_are_those_of_the_evaluation(evaluation, digits, tmp_path):
