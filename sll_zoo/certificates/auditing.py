@@ -17,6 +17,8 @@ from sll_zoo.files import json_number
 from sll_zoo.functional.finite import not_finite
 from sll_zoo.functional.norms import Norm, norm_label, norm_of
 from sll_zoo.layers import FAMILIES, HEADS, SortHead, UnitRowsLinear, fold
+from sll_zoo.layers.derived import derived_once
+from sll_zoo.layers.residual import ResidualConv2d, ResidualLinear
 from sll_zoo.models import LipschitzClassifier
 from sll_zoo.models.chain import Call, Trace, random_images, trace
 from sll_zoo.models.structure import attachments
@@ -110,14 +112,16 @@ def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[A
         )
     model = copy.deepcopy(model).double().eval().requires_grad_(False)
     norm = norm_of(model)
-    traced = trace(model, random_images(model, 2))
-    broken = _broken_links(model, traced)
     has_logits = isinstance(model.head, HEADS[norm])
     claimed = cast("UnitRowsLinear | SortHead", model.head).pairwise_lipschitz() if has_logits else torch.full((1, 1), torch.nan)
     found = []
-    for call in progress(traced.calls):
-        layer = _audit_layer(call, model.config.family, norm, claimed)
-        found.append(broken.pop(call.name) if call.name in broken and not layer.problem else layer)
+    # T is a vector, and takes long: layers keep it. Matrices of other families would take much memory.
+    with derived_once(layer for layer in model.modules() if isinstance(layer, ResidualLinear | ResidualConv2d)):
+        traced = trace(model, random_images(model, 2))
+        broken = _broken_links(model, traced)
+        for call in progress(traced.calls):
+            layer = _audit_layer(call, model.config.family, norm, claimed)
+            found.append(broken.pop(call.name) if call.name in broken and not layer.problem else layer)
     found.extend(broken.values())
     constant = math.prod(layer.upper_bound for layer in found if layer.name != "head")
     constants = claimed[~torch.eye(len(claimed), dtype=torch.bool)]

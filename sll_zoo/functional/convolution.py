@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from sll_zoo.functional.fast.patches import conv2d_adjoint_by_patches, conv2d_by_patches, patches_are_faster
+from sll_zoo.functional.fast.convolutions import conv2d_adjoint_by_products, conv2d_by_products, products_are_faster
 
 PaddingMode = Literal["zeros", "circular"]
 
@@ -23,8 +23,8 @@ def same_conv2d(
 ) -> Float[Tensor, "batch out h w"]:
     """Return the cross-correlation of x and an odd kernel, of the same height and width."""
     padding = kernel.shape[-1] // 2
-    if padding_mode == "zeros" and patches_are_faster(x, kernel, bias):
-        return conv2d_by_patches(x, kernel, bias)
+    if padding_mode == "zeros" and products_are_faster(x, kernel, bias):
+        return conv2d_by_products(x, kernel, bias)
     if padding_mode == "zeros":
         return F.conv2d(x, kernel, bias, padding=padding)
     return F.conv2d(F.pad(x, (padding,) * 4, mode="circular"), kernel, bias)
@@ -34,8 +34,8 @@ def same_conv2d_adjoint(
     y: Float[Tensor, "batch out h w"], kernel: Float[Tensor, "out c k k"], padding_mode: PaddingMode
 ) -> Float[Tensor, "batch c h w"]:
     """Return the adjoint of :func:`same_conv2d`: the same kernel, transposed and turned by half a turn."""
-    if padding_mode == "zeros" and patches_are_faster(y, kernel):
-        return conv2d_adjoint_by_patches(y, kernel)
+    if padding_mode == "zeros" and products_are_faster(y, kernel):
+        return conv2d_adjoint_by_products(y, kernel)
     if padding_mode == "zeros":
         return F.conv_transpose2d(y, kernel, padding=kernel.shape[-1] // 2)
     return same_conv2d(y, kernel.transpose(0, 1).flip(2, 3), None, padding_mode)

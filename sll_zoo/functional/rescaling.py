@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from sll_zoo.functional.fast.convolutions import abs_gram_by_products, products_are_faster
 from sll_zoo.functional.fast.gram import abs_gram_product
-from sll_zoo.functional.fast.patches import abs_gram_by_patches, patches_are_faster
 from sll_zoo.functional.fast.products import full_precision
 
 # Product(weight, scale, q) is Σⱼ |V Vᵀ|ᵢⱼ qⱼ with V = weight / scale.
@@ -42,8 +42,8 @@ def abs_gram(weight: Float[Tensor, "inner *kernel"]) -> Float[Tensor, "inner inn
     weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
     if weight.ndim == 2:
         return (weight @ weight.mT).abs()
-    if patches_are_faster(weight, weight):
-        return abs_gram_by_patches(weight)
+    if products_are_faster(weight, weight):
+        return abs_gram_by_products(weight)
     return F.conv2d(weight, weight, padding=weight.shape[-1] - 1).abs().sum((2, 3))
 
 

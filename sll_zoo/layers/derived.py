@@ -1,8 +1,9 @@
-"""What layers derive from their weights, T or a constrained weight, and how gradient accumulation derives it once a step."""
+"""What layers derive from their weights, T or a constrained weight, and how it is derived once for several batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -22,10 +23,12 @@ class OnceAStep:
     A copy or a pickle of a layer has none, since it belongs to a training.
 
     Attributes:
+        training: Whether it serves a training, or else an evaluation without gradients.
         last: Whether the batch at hand is the last one of its step.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, training: bool = True) -> None:
+        self.training = training
         self.last = True
         self._values: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
 
@@ -63,10 +66,11 @@ class DerivingModule(nn.Module):
     _once: OnceAStep | None = None
 
     def derived(self, compute: Callable[..., Tensor], *arguments: Any) -> Tensor:
-        """Return ``compute(*arguments)``, which depends on weights alone; in a training by :func:`begin_batch` once a step."""
-        if self._once is None or not self.training or not torch.is_grad_enabled() or graph_is_captured():
+        """Return ``compute(*arguments)``, which depends on weights alone: once by :func:`begin_batch` or :func:`derived_once`."""
+        once = self._once
+        if once is None or not (once.training == self.training == torch.is_grad_enabled()) or graph_is_captured():
             return compute(*arguments)
-        return self._once(compute, *arguments)
+        return once(compute, *arguments)
 
 
 def begin_batch(network: nn.Module, last: bool) -> None:
@@ -83,6 +87,20 @@ def begin_batch(network: nn.Module, last: bool) -> None:
         if isinstance(layer, DerivingModule) and (layer._once or not last):
             layer._once = layer._once or OnceAStep()
             layer._once.begin(last)
+
+
+@contextmanager
+def derived_once(layers: Iterable[DerivingModule]) -> Iterator[None]:
+    """Let layers in eval mode derive values once, while weights stay and gradients are off, and keep these for so long."""
+    layers = list(layers)
+    for layer in layers:
+        layer._once = OnceAStep(training=False)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for layer in layers:
+            layer._once = None
 
 
 def end_batches(network: nn.Module) -> None:

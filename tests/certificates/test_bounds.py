@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from sll_zoo.certificates import bounds
+from sll_zoo.functional.convolution import frequencies
 from sll_zoo.layers import FAMILIES, MaxMin, MeanShift, PatchDCT, SortLinear
 from sll_zoo.models.structure import LAYERS
 from tests import tolerances as tol
@@ -30,6 +31,14 @@ def grams(count, rows, columns, dtype=torch.complex128):
 def test_the_largest_eigenvalue_of_many_matrices(matrices):
     expected = torch.linalg.eigvalsh(matrices).amax().item()
     assert bounds._largest_eigenvalue(matrices) == pytest.approx(expected, rel=2 * bounds.CLOSE, abs=0)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 3, 3), (2, 2, 5, 5), (1, 3, 3, 3)], ids=str)
+@pytest.mark.parametrize("size", [(6, 7), (3, 2), (1, 1)], ids=str)
+def test_grams_of_a_convolution_at_each_frequency(shape, size):
+    kernel = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    matrices = frequencies(kernel, size).flatten(0, 1)
+    torch.testing.assert_close(bounds._grams(kernel, size), matrices @ matrices.mH, rtol=0, atol=tol.SAME)
 
 
 @pytest.mark.parametrize(("norm", "other"), [("2", "inf"), ("inf", "2")])
