@@ -9,7 +9,7 @@ For a few pixels the patches are copied, and the kernel stays as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -96,7 +96,7 @@ def _convolved(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
 
     def convolve(line: Tensor, width: int) -> Tensor:
         end = line.shape[1] - width * (edge - 1)
-        products = _sum_of_products(taps, [line[:, width * down : width * down + end] for down in range(edge)])
+        products = _sum_of_products(taps.unbind(), [line[:, width * down : width * down + end] for down in range(edge)])
         beside = [products[right * out : (right + 1) * out, right : right + end - edge + 1] for right in range(edge)]
         sums = beside[0] if bias is None else beside[0] + bias[:, None]
         for more in beside[1:]:
@@ -117,7 +117,7 @@ def _pulled_back(y: Tensor, kernel: Tensor) -> Tensor:
         end = line.shape[1] - edge + 1
         beside = torch.cat([line[:, right : right + end] for right in range(edge)])
         end -= width * (edge - 1)
-        return _sum_of_products(taps, [beside[:, width * down : width * down + end] for down in range(edge)])
+        return _sum_of_products(taps.unbind(), [beside[:, width * down : width * down + end] for down in range(edge)])
 
     return _in_parts(convolve, y, kernel)
 
@@ -126,7 +126,7 @@ def _has_few_pixels(x: Tensor) -> bool:
     return x.shape[0] * x.shape[2] * x.shape[3] < LEAST_PIXELS
 
 
-def _sum_of_products(matrices: Iterable[Tensor], others: Iterable[Tensor]) -> Tensor:
+def _sum_of_products(matrices: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
     (matrix, other), *rest = zip(matrices, others, strict=True)
     result = matrix @ other
     for matrix, other in rest:
