@@ -13,11 +13,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
+from operations import Operations
 from record import HERE, environment, resident_peak, write_page
 from speed_roofline import Roof, Roofs, measured_roof, works
 from torch.nn.functional import cross_entropy
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 import sll_zoo
 from sll_zoo import audit
@@ -40,14 +39,15 @@ A small network, {base},
 of which one number grows at a time. Seconds, of one thread, of a training step (float32) and of a certificate (float64, folded
 network), both of {batch} images, and of an audit; medians of {repeats} after a first call. Memory is the most that the process
 had beyond what it had before. Time is predicted to grow as the operations of matrix products and convolutions that PyTorch counts
-in a call, and that of an audit as {audit}.
+in a call; for an audit with n³/3 complex products for a Cholesky decomposition of n inner features at each frequency of the
+image, and the square of the classes for each feature.
 
 ![Seconds against what grows, dotted: predicted from the first point](cost.png)
 
 {tables}
 
 ## On paper
-A training step of `{paper}` in bfloat16 on GPUs that do what an H100 SXM is stated to do, at {efficiency} of the
+A training step of `{paper}` in bfloat16, T in float32, on GPUs that do what an H100 SXM is stated to do, at {efficiency} of the
 roofline, which a step of it at batch {paper_batch} in float32 reached on this machine. {global_batch} images a step in all. Each
 GPU computes all of T, as plain DDP does, or its part, as `ShardRescaling` does. Gradients of {gradients:.2f} GB in float32 are
 exchanged in a ring.
@@ -58,18 +58,19 @@ T breaks first: it does not shrink with the images of a GPU. Divided, the exchan
 accumulation hides. Memory is no limit: weights, gradients and two moments take {state:.1f} GB.
 
 Certifying the {imagenet} validation images of ImageNet at {size} × {size} by a network of the shape of `{paper}` takes
-{operations:.0f} GFLOP an image in float64, {hours:.2f} hours of one such GPU at the same share of its roofline. What breaks first
-are its dense layers, whose inputs are pixels: {weights:.1f} billion weights, {folded:.0f} GB in float64. Networks that pool over
-the whole image before, such as `sll_convnet_l`, keep their size.
+{operations:.0f} GFLOP an image in float64, {hours:.2f} hours of one such GPU at the same share of its roofline, if it
+fitted. What breaks first are its dense layers, whose inputs are pixels: {weights:.1f} billion weights, {folded:.0f} GB in
+float64. Networks that pool over the whole image before, such as `sll_convnet_l`, keep their size.
 
 {environment}, sll_zoo {version}. `benchmarks/cost.py` makes this page.
 """
-AUDIT = "the cube of inner features at each of the image's frequencies, and of a dense layer's, with the square of the classes"
-# The largest network of the paper, on GPUs as NVIDIA states them for an H100 SXM: operations a second in bfloat16 and in float64
-# (dense, tensor cores), bytes a second of its memory, and of its links, to the 7 others in its machine and to further machines.
+# The largest network of the paper, on GPUs as NVIDIA states them for an H100 SXM: operations a second in bfloat16 and float64
+# (dense, tensor cores), and in float32 without them, in which T is computed; bytes a second of its memory, and of its links, to
+# the 7 others in its machine and to further machines.
 PAPER, GLOBAL_BATCH, GPUS, EPOCHS = "sll_xlarge", 1024, (1, 8, 64), 1000
-FLOPS, DOUBLE_FLOPS, BANDWIDTH, LINKS, FAR_LINKS, MACHINE = 989e12, 67e12, 3.35e12, 450e9, 50e9, 8
-IMAGENET, IMAGENET_SIZE = 50_000, 224
+FLOPS, FULL_FLOPS, DOUBLE_FLOPS = 989e12, 67e12, 67e12
+BANDWIDTH, LINKS, FAR_LINKS, MACHINE = 3.35e12, 450e9, 50e9, 8
+IMAGENET, IMAGENET_SIZE, IMAGENET_CLASSES = 50_000, 224, 1000
 
 
 def network(**changes: int) -> LipNet:
@@ -104,24 +105,11 @@ def auditing(model: LipNet, images: torch.Tensor) -> Callable[[], Any]:  # noqa:
 WORK = {"training step": stepping, "certificate": certifying, "audit": auditing}
 
 
-def cubes(config: LipNetConfig) -> float:
-    """Return what an audit's decompositions cost, in units of their own."""
-    frequencies = config.img_size[0] * config.img_size[1]
-    classes = config.num_classes**2 * config.num_features
-    return config.conv_layers * frequencies * config.conv_inner**3 + config.dense_layers * config.dense_inner**3 + classes
-
-
-class Operations(TorchDispatchMode):
-    """Counts operations of products; FlopCounterMode has hooks in all modules, and networks with hooks are not certified."""
-
-    total = 0.0
-
-    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Execute an operation and count what it does."""
-        result = operation(*args, **(kwargs or {}))
-        count = flop_registry.get(operation.overloadpacket)
-        self.total += count(*args, **(kwargs or {}), out_val=result) if count else 0
-        return result
+def uncounted(config: LipNetConfig) -> float:
+    """Return the operations of an audit that are not counted: decompositions at each frequency, and distances of classes."""
+    frequencies = config.img_size[0] * config.img_size[1] / 2
+    distances = 3 * config.num_classes**2 * config.num_features
+    return config.conv_layers * frequencies * 8 / 3 * config.conv_inner**3 + distances
 
 
 def measured(work: str, changes: dict[str, int]) -> tuple[float, float, float]:
@@ -136,18 +124,16 @@ def measured(work: str, changes: dict[str, int]) -> tuple[float, float, float]:
         call()
         times.append(perf_counter() - start)
     memory = resident_peak() - before
-    if work == "audit":
-        return median(times), memory, cubes(model.config)
     call = WORK[work](model.double(), images.double())  # torch does not count oneDNN's products in float32
     with Operations() as counted:
         call()
-    return median(times), memory, counted.total
+    return median(times), memory, counted.total + (uncounted(model.config) if work == "audit" else 0)
 
 
-def least(config: LipNetConfig, batch: int, size: int, roofs: Roofs) -> tuple[float, float]:
+def least(config: LipNetConfig, batch: int, roofs: Roofs) -> tuple[float, float]:
     """Return the least seconds of a training step without T, and of T."""
     found = {False: 0.0, True: 0.0}
-    for work in works(config, batch, size, "ours", "training"):
+    for work in works(config, batch, 4, "ours", "training"):
         found[work.kind == "T"] += roofs.seconds(work)
     return found[False], found[True]
 
@@ -166,10 +152,11 @@ def on_paper() -> dict[str, Any]:
     start = perf_counter()
     step()
     roof = measured_roof(torch.device("cpu"), torch.float32)
-    efficiency = sum(least(config, PAPER_BATCH, 4, Roofs(roof, roof))) / (perf_counter() - start)
-    gpu, rows = Roof(FLOPS * efficiency, BANDWIDTH * efficiency), []
+    efficiency = sum(least(config, PAPER_BATCH, Roofs(roof, roof))) / (perf_counter() - start)
+    gpu = Roofs(*(Roof(flops * efficiency, BANDWIDTH * efficiency) for flops in (FLOPS, FULL_FLOPS)))
+    rows = []
     for gpus in GPUS:
-        images, t = least(config, GLOBAL_BATCH // gpus, 2, Roofs(gpu, gpu))
+        images, t = least(config, GLOBAL_BATCH // gpus, gpu)
         sent = exchange(numbers, gpus)
         alike, divided = (images + share + sent for share in (t, t / gpus))
         hours = [seconds * EPOCHS * 50_000 / GLOBAL_BATCH / 3600 for seconds in (alike, divided)]
@@ -188,6 +175,7 @@ def on_paper() -> dict[str, Any]:
     large = replace(config, img_size=(IMAGENET_SIZE, IMAGENET_SIZE))
     convolutions = 4 * large.conv_layers * IMAGENET_SIZE**2 * large.width * large.conv_inner * large.kernel_size**2
     dense = large.dense_layers * large.dense_inner * large.num_features
+    operations = convolutions + 4 * dense + 2 * IMAGENET_CLASSES * large.num_features
     return {
         "paper": PAPER,
         "paper_batch": PAPER_BATCH,
@@ -198,8 +186,8 @@ def on_paper() -> dict[str, Any]:
         "training": table(head, rows),
         "imagenet": f"{IMAGENET:,}",
         "size": IMAGENET_SIZE,
-        "operations": 1e-9 * (convolutions + 4 * dense),
-        "hours": IMAGENET * (convolutions + 4 * dense) / DOUBLE_FLOPS / efficiency / 3600,
+        "operations": 1e-9 * operations,
+        "hours": IMAGENET * operations / DOUBLE_FLOPS / efficiency / 3600,
         "weights": 1e-9 * dense,
         "folded": 8e-9 * dense,
     }
@@ -234,7 +222,7 @@ def main() -> None:
         figure.savefig(temporary, format="png", dpi=120)
     torch.set_num_threads(1)
     base = ", ".join(f"{name} {value}" for name, value in BASE.items())
-    facts = on_paper() | {"base": base, "batch": BATCH, "repeats": REPEATS, "audit": AUDIT, "environment": environment()}
+    facts = on_paper() | {"base": base, "batch": BATCH, "repeats": REPEATS, "environment": environment()}
     write_page("cost.md", PAGE.format(**facts, tables="\n\n".join(pages), version=sll_zoo.__version__))
 
 

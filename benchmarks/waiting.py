@@ -18,12 +18,12 @@ from typing import Any
 from unittest import mock
 
 import torch
+from operations import Operations
 from record import HERE, environment, resident_peak, write_page
 from speed_networks import Network, PlainLayer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.profiler import profile
-from torch.utils.flop_counter import FlopCounterMode
 
 import sll_zoo
 from sll_zoo.certificates.certification import certificate_of
@@ -39,8 +39,12 @@ PUBLISHED = "sll_medium"
 LARGE, PART, PARTS, REPEATS_LARGE = "sll_large", 64, 4, 3
 BATCH = 128
 FAMILIES = ("sll", "bro", "orthogonal", "sandwich")
-# Operations of a Fourier transform, and of a factorisation with its solutions and derivatives, by parts of their names.
-SHARES = {"Fourier transforms": ("_fft",), "factorisations": ("linalg_",), "products": ("mm", "convolution", "linear")}
+# Operations by parts of their names; factorisations with their solutions.
+SHARES = {
+    "Fourier transforms": ("_fft",),
+    "factorisations": ("linalg_lu", "linalg_solve", "linalg_cholesky", "linalg_inv", "cholesky_inverse"),
+    "products": ("mm", "convolution", "linear"),
+}
 PAGE = """# Where do users wait?
 Medians of {repeats} in turn, in one process, unless one call is said.
 
@@ -73,8 +77,8 @@ matrices ({bf16:.0f} GFLOP/s in bfloat16) its operations would take {tiny_least:
 {tiny_parts}.
 
 `{large}` in bfloat16, {parts} batches of {part} accumulated for one step of the optimizer, medians of {repeats_large}:
-{large_each:.1f} s with T computed for each batch, {large_once:.1f} s with T once, {large_ratio:.2f} times as fast. The gradients
-are the same up to rounding.
+{large_each:.1f} s with T computed for each batch, {large_once:.1f} s with T once, {large_ratio:.2f} times as fast. That gradients
+are the same is [tested](../tests/training/test_accumulation.py).
 
 ## Other families
 `{tiny}` without dense layers, in float32 at batch {part}, a training step, beside plain convolutions of the same shapes, without
@@ -125,10 +129,10 @@ def certificates() -> dict[str, Any]:
 
     ours, theirs = in_turn(lambda: certificate_of(model, images), plain)
     logits = model(images)
-    with plain_convolutions(), FlopCounterMode(display=False) as counted:
+    with plain_convolutions(), Operations() as counted:
         agreement = (model(images) - logits).abs().amax().item()
     rate = product_rate(torch.float64)
-    least = counted.get_total_flops() / rate
+    least = counted.total / rate
     rows = [
         [name, f"{time:.2f}", f"{IMAGES / time:.0f}", f"{theirs / time:.2f}"]
         for name, time in (("this package", ours), ("PyTorch's convolutions", theirs), ("roofline", least))
@@ -215,9 +219,9 @@ def training() -> dict[str, Any]:
     step, rate = stepping(sll_zoo.create_model(tiny), BATCH, torch.bfloat16), product_rate(torch.bfloat16)
     (time,) = in_turn(step)
     counted_step = stepping(sll_zoo.create_model(tiny).double(), BATCH, torch.float64)  # oneDNN's products are not counted
-    with FlopCounterMode(display=False) as counted:
+    with Operations() as counted:
         counted_step()
-    least = counted.get_total_flops() / rate
+    least = counted.total / rate
     parts = ", ".join(f"{percent(share)} are {kind}" for kind, share in shares(step).items() if share)
     return {
         "tiny": tiny,

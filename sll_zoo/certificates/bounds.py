@@ -180,12 +180,11 @@ def _grams(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     for (down, right), correlation in zip(offsets, correlations, strict=True):
         for row, column in product(range(edge - down), range(max(0, -right), edge - max(0, right))):
             correlation.addmm_(taps[row + down, column + right], taps[row, column].mT)
-    rows, columns = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) / n for n in size), indexing="ij")
+    rows, columns = torch.meshgrid(*(torch.arange(n).to(kernel) / n for n in size), indexing="ij")
     of_rows, of_columns = (turns[:, : size[1] // 2 + 1].reshape(-1, 1) for turns in (rows, columns))
-    down, right = torch.tensor(offsets, dtype=torch.float64).mT
-    phases = torch.polar(torch.ones(()).double(), -2 * math.pi * (of_rows * down + of_columns * right))
-    half = torch.where((down == 0) & (right == 0), 0.5, 1.0)
-    sums = torch.complex(phases.real * half @ correlations.flatten(1), phases.imag * half @ correlations.flatten(1))
+    down, right = torch.tensor(offsets).to(kernel).mT
+    angles, half = -2 * math.pi * (of_rows * down + of_columns * right), torch.where((down == 0) & (right == 0), 0.5, 1.0)
+    sums = torch.complex(*(part * half @ correlations.flatten(1) for part in (angles.cos(), angles.sin())))
     sums = sums.view(-1, out, out)
     return sums + sums.mH
 
@@ -205,7 +204,7 @@ def _largest_eigenvalue(grams: Tensor) -> float:
         largest = max(largest, own)
         rest = grams.neg()
         rest.diagonal(dim1=1, dim2=2).add_(largest * (1 + CLOSE))
-        unproved = torch.linalg.cholesky_ex(rest, out=(rest, torch.empty(0, dtype=torch.int32))).info > 0
+        unproved = torch.linalg.cholesky_ex(rest).info > 0
         unproved[at] = False
         grams, estimates = grams[unproved], estimates[unproved]
     return largest

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sll_zoo.certificates import bounds
-from sll_zoo.functional.convolution import frequencies
+from sll_zoo.functional.convolution import frequencies, torus
 from sll_zoo.layers import FAMILIES, MaxMin, MeanShift, PatchDCT, SortLinear
 from sll_zoo.models.structure import LAYERS
 from tests import tolerances as tol
@@ -39,6 +39,18 @@ def test_grams_of_a_convolution_at_each_frequency(shape, size):
     kernel = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     matrices = frequencies(kernel, size).flatten(0, 1)
     torch.testing.assert_close(bounds._grams(kernel, size), matrices @ matrices.mH, rtol=0, atol=tol.SAME)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (3, 5, 3, 3), (5, 3, 3, 3), (5, 3, 1, 1), (2, 2, 5, 5)], ids=str)
+@pytest.mark.parametrize("padding_mode", ["zeros", "circular"])
+def test_the_largest_ratio_is_that_of_the_singular_values(shape, padding_mode):
+    generator = torch.Generator().manual_seed(0)
+    weight, t = torch.randn(shape, dtype=torch.float64, generator=generator), torch.rand(shape[0], dtype=torch.float64) + 0.1
+    x = torch.zeros(1, shape[1], *(6, 5)[: len(shape) - 2])
+    scaled = weight / t.sqrt().view(-1, *(1,) * (len(shape) - 1))
+    matrices = scaled if len(shape) == 2 else frequencies(scaled, torus(weight, x, padding_mode))
+    expected = torch.linalg.matrix_norm(matrices, 2).amax().item() ** 2
+    assert bounds._largest_ratio(weight, 1 / t, x, padding_mode) == pytest.approx(expected, rel=tol.SAME, abs=0)
 
 
 @pytest.mark.parametrize(("norm", "other"), [("2", "inf"), ("inf", "2")])
