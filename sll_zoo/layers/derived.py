@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from sll_zoo.compat import graph_is_captured
 
 
-class OnceAStep:
-    """The values that one layer derives from its weights, for all batches whose gradients one optimizer step adds up.
+class DerivedValues:
+    """The values that one layer derives from its weights, kept while these stay: in an evaluation, or for one optimizer step.
 
-    The first batch computes a value. Every batch but the last takes it as a constant, which collects their gradients; the
+    In a training, the first of the batches whose gradients a step adds up computes a value. Every batch but the last takes it as a constant, which collects their gradients; the
     backward pass of the last one adds these to its own, and goes on to the weights. So weights get their whole gradient in the
     last backward pass, where processes exchange gradients.
 
-    A copy or a pickle of a layer has none, since it belongs to a training.
+    A copy or a pickle of a layer has none, since its weights may become others.
 
     Attributes:
         training: Whether it serves a training, or else an evaluation without gradients.
@@ -33,7 +33,7 @@ class OnceAStep:
         self._values: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
 
     def __call__(self, compute: Callable[..., Tensor], *arguments: Any) -> Tensor:
-        """Return ``compute(*arguments)``, computed once a step."""
+        """Return ``compute(*arguments)``, computed once, or once a step."""
         key = (compute.__name__, *arguments)
         if key not in self._values:
             value = compute(*arguments)
@@ -63,7 +63,7 @@ def _plus_gradient(constant: Tensor, grad: Tensor) -> Tensor:
 class DerivingModule(nn.Module):
     """A layer that derives a tensor from its weights at every forward."""
 
-    _once: OnceAStep | None = None
+    _once: DerivedValues | None = None
 
     def derived(self, compute: Callable[..., Tensor], *arguments: Any) -> Tensor:
         """Return ``compute(*arguments)``, which depends on weights alone: once by :func:`begin_batch` or :func:`derived_once`."""
@@ -85,7 +85,7 @@ def begin_batch(network: nn.Module, last: bool) -> None:
     """
     for layer in network.modules():
         if isinstance(layer, DerivingModule) and (layer._once or not last):
-            layer._once = layer._once or OnceAStep()
+            layer._once = layer._once or DerivedValues()
             layer._once.begin(last)
 
 
@@ -94,7 +94,7 @@ def derived_once(layers: Iterable[DerivingModule]) -> Iterator[None]:
     """Let layers in eval mode derive values once, while weights stay and gradients are off, and keep these for so long."""
     layers = list(layers)
     for layer in layers:
-        layer._once = OnceAStep(training=False)
+        layer._once = DerivedValues(training=False)
     try:
         with torch.no_grad():
             yield
