@@ -13,8 +13,8 @@ from sll_zoo.layers.derived import begin_batch, end_batches
 class DeriveOnceAStep(Callback):
     """Compute T, and all else that layers derive from weights alone, once an optimizer step, where it accumulates gradients.
 
-    Gradients stay exact: see :class:`~sll_zoo.layers.derived.DerivedValues`. Tasks of this package bring it along. It does nothing
-    under strategies other than DDP or a single device, which may drop weights between batches.
+    Gradients stay exact: see :class:`~sll_zoo.layers.derived.DerivedValues`. Tasks of this package bring it along. It does
+    nothing under strategies other than DDP or a single device, which may drop weights between batches.
     """
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
