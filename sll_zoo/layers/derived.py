@@ -16,9 +16,9 @@ from sll_zoo.compat import graph_is_captured
 class DerivedValues:
     """The values that one layer derives from its weights, kept while these stay: in an evaluation, or for one optimizer step.
 
-    In a training, the first of the batches whose gradients a step adds up computes a value. Every batch but the last takes it as a
-    constant, which collects their gradients; the backward pass of the last one adds these to its own, and goes on to the weights.
-    So weights get their whole gradient in the last backward pass, where processes exchange gradients.
+    In a training, the first of the batches whose gradients a step adds up computes a value. Every batch but the last takes it as
+    a constant, which collects their gradients; the backward pass of the last one adds these to its own, and goes on to the
+    weights. So weights get their whole gradient in the last backward pass, where processes exchange gradients.
 
     A copy or a pickle of a layer has none, since its weights may become others.
 
