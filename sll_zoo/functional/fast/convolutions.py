@@ -1,4 +1,4 @@
-"""Convolutions in float64 on a CPU as products of matrices: PyTorch's own take three times as long.
+"""Convolutions in float64 on a CPU as products of matrices: PyTorch's own take up to three times as long.
 
 Images stand one behind the other in a line of pixels, with zeros between rows and between images, so that a tap of the kernel is
 a step along the line: whole matrices of pixels are multiplied where they stand. Taps above each other are added by the product.
