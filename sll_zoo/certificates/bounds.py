@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from itertools import product
 from typing import cast
 
 import torch
@@ -16,18 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sll_zoo import layers as zoo_layers
+from sll_zoo.certificates.eigenvalues import largest_ratio
 from sll_zoo.functional.activation import slope_restricted
-from sll_zoo.functional.convolution import torus
 from sll_zoo.functional.norms import Norm, lengths
 from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, Recurrent, SortHead, SortLinear
 from sll_zoo.models.structure import LAYERS
 
 # Tolerance for the float64 rounding of eigenvalues near 1, which come from sums of some thousand products.
 SLACK = 1e-9
-# Relative error of the largest eigenvalue of many matrices, above the rounding of a Cholesky decomposition of some thousand rows.
-CLOSE = 1e-11
-# Steps of power iteration by which the matrix with the largest eigenvalue is guessed.
-STEPS = 16
 # Layers that are 1-Lipschitz whatever their parameters, in each norm in which a network may have them: they move, shift, fold,
 # reflect or choose numbers.
 MOVING_AS_ONE = (
@@ -71,14 +66,14 @@ def lipschitz_upper_bound(layer: nn.Module, x: Tensor, norm: Norm = "2") -> tupl
 def _residual_bound(layer: FoldedResidual, x: Tensor) -> tuple[float, float]:
     if (layer.step < 0).any():
         return float("nan"), float("inf")
-    top = _largest_ratio(layer.weight, layer.step / 2, x, layer.padding_mode)
+    top = largest_ratio(layer.weight, layer.step / 2, x, layer.padding_mode)
     # With T⁻¹ WᵀW T⁻¹ ≼ ρ T⁻¹ the proof of the residual form gives ‖h(x) − h(y)‖ ≤ (2ρ − 1) ‖x − y‖ for ρ ≥ 1.
     return 1 - top, max(1.0, 2 * top - 1) if top > 1 + SLACK else 1.0
 
 
 def _linear_bound(layer: FoldedLinearForm, x: Tensor) -> tuple[float, float]:
     ones = torch.ones(len(layer.weight), dtype=torch.float64)
-    return _norm(_largest_ratio(layer.weight, ones, x, layer.padding_mode) ** 0.5)
+    return _norm(largest_ratio(layer.weight, ones, x, layer.padding_mode) ** 0.5)
 
 
 def _circular_bound(layer: FoldedCircular, _: Tensor) -> tuple[float, float]:
@@ -154,72 +149,6 @@ def unit_rows_distances(weight: Tensor) -> Tensor:
     rows = unit_rows(weight)
     distances: Tensor = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
     return distances
-
-
-def _largest_ratio(weight: Tensor, inverse_t: Tensor, x: Tensor, padding_mode: str) -> float:
-    """Return λ_max(T^{-1/2} V Vᵀ T^{-1/2}), exact for dense weights and circular padding, an upper bound for zero padding."""
-    scaled = weight * inverse_t.sqrt().view(-1, *(1,) * (weight.ndim - 1))
-    if scaled.ndim == 4 and scaled.shape[-1] == 1:  # the same matrix at every pixel
-        scaled = scaled[:, :, 0, 0]
-    if len(scaled) > scaled.shape[1]:  # the other product has the same eigenvalues, and fewer rows
-        scaled = scaled.transpose(0, 1).flip(2, 3) if scaled.ndim == 4 else scaled.mT
-    if scaled.ndim == 2:
-        return _largest_eigenvalue((scaled @ scaled.mT)[None])
-    return _largest_eigenvalue(_grams(scaled, torus(weight, x, padding_mode)))
-
-
-def _grams(kernel: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return ``A Aᴴ`` for the matrix A of the circular convolution at each frequency, (count, out, out).
-
-    The kernel's correlation with itself has these as its Fourier coefficients, and is much smaller than all of them.
-    """
-    out, _, edge, _ = kernel.shape
-    offsets = [(down, right) for down in range(edge) for right in range(1 - edge, edge) if down or right >= 0]
-    taps = kernel.permute(2, 3, 0, 1).contiguous()
-    correlations = kernel.new_zeros(len(offsets), out, out)
-    for (down, right), correlation in zip(offsets, correlations, strict=True):
-        for row, column in product(range(edge - down), range(max(0, -right), edge - max(0, right))):
-            correlation.addmm_(taps[row + down, column + right], taps[row, column].mT)
-    rows, columns = torch.meshgrid(*(torch.arange(n).to(kernel) / n for n in size), indexing="ij")
-    of_rows, of_columns = (turns[:, : size[1] // 2 + 1].reshape(-1, 1) for turns in (rows, columns))
-    down, right = torch.tensor(offsets).to(kernel).mT
-    angles, half = -2 * math.pi * (of_rows * down + of_columns * right), torch.where((down == 0) & (right == 0), 0.5, 1.0)
-    sums = torch.complex(*(part * half @ correlations.flatten(1) for part in (angles.cos(), angles.sin())))
-    sums = sums.view(-1, out, out)
-    return sums + sums.mH
-
-
-def _largest_eigenvalue(grams: Tensor) -> float:
-    """Return the largest eigenvalue of all positive semidefinite matrices (count, n, n), up to ``CLOSE`` of it.
-
-    Eigenvalues are computed of the matrix for which power iteration finds the largest gain. That the others have no larger ones
-    is proved by their Cholesky decompositions, in a tenth of the time; those without a proof go on.
-    """
-    largest, estimates = 0.0, _gains(grams)
-    while len(grams):
-        at = int(estimates.argmax())
-        own = float(torch.linalg.eigvalsh(grams[at]).amax())
-        if not math.isfinite(own):  # a maximum with NaN would keep the other number, and prove nothing
-            return math.inf
-        largest = max(largest, own)
-        rest = grams.neg()
-        rest.diagonal(dim1=1, dim2=2).add_(largest * (1 + CLOSE))
-        unproved = torch.linalg.cholesky_ex(rest).info > 0
-        unproved[at] = False
-        grams, estimates = grams[unproved], estimates[unproved]
-    return largest
-
-
-def _gains(matrices: Tensor) -> Tensor:
-    """Return gains of the matrices (count, n, n) along the vectors that a few steps of power iteration find, (count,)."""
-    generator = torch.Generator().manual_seed(0)
-    vectors = (
-        torch.randn(matrices.shape[-1], 1, dtype=torch.float64, generator=generator).to(matrices).expand(len(matrices), -1, 1)
-    )
-    for _ in range(STEPS):
-        vectors = matrices @ (vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_min(1e-300))
-    gains: Tensor = torch.linalg.vector_norm(vectors, dim=(1, 2))
-    return gains
 
 
 def reference(layer: nn.Module, x: Tensor) -> Tensor | None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sll_zoo.certificates import bounds
+from sll_zoo.certificates import bounds, eigenvalues
 from sll_zoo.functional.convolution import frequencies, torus
 from sll_zoo.layers import FAMILIES, MaxMin, MeanShift, PatchDCT, SortLinear
 from sll_zoo.models.structure import LAYERS
@@ -30,7 +30,7 @@ def grams(count, rows, columns, dtype=torch.complex128):
 )
 def test_the_largest_eigenvalue_of_many_matrices(matrices):
     expected = torch.linalg.eigvalsh(matrices).amax().item()
-    assert bounds._largest_eigenvalue(matrices) == pytest.approx(expected, rel=2 * bounds.CLOSE, abs=0)
+    assert eigenvalues.largest_eigenvalue(matrices) == pytest.approx(expected, rel=2 * eigenvalues.CLOSE, abs=0)
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 3, 3), (2, 2, 5, 5), (1, 3, 3, 3)], ids=str)
@@ -38,7 +38,7 @@ def test_the_largest_eigenvalue_of_many_matrices(matrices):
 def test_grams_of_a_convolution_at_each_frequency(shape, size):
     kernel = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     matrices = frequencies(kernel, size).flatten(0, 1)
-    torch.testing.assert_close(bounds._grams(kernel, size), matrices @ matrices.mH, rtol=0, atol=tol.SAME)
+    torch.testing.assert_close(eigenvalues.gram_matrices(kernel, size), matrices @ matrices.mH, rtol=0, atol=tol.SAME)
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (5, 3), (3, 5, 3, 3), (5, 3, 3, 3), (5, 3, 1, 1), (2, 2, 5, 5)], ids=str)
@@ -50,7 +50,7 @@ def test_the_largest_ratio_is_that_of_the_singular_values(shape, padding_mode):
     scaled = weight / t.sqrt().view(-1, *(1,) * (len(shape) - 1))
     matrices = scaled if len(shape) == 2 else frequencies(scaled, torus(weight, x, padding_mode))
     expected = torch.linalg.matrix_norm(matrices, 2).amax().item() ** 2
-    assert bounds._largest_ratio(weight, 1 / t, x, padding_mode) == pytest.approx(expected, rel=tol.SAME, abs=0)
+    assert eigenvalues.largest_ratio(weight, 1 / t, x, padding_mode) == pytest.approx(expected, rel=tol.SAME, abs=0)
 
 
 @pytest.mark.parametrize(("norm", "other"), [("2", "inf"), ("inf", "2")])
@@ -71,6 +71,6 @@ def test_a_layer_is_bounded_only_in_a_norm_in_which_a_network_may_have_it(norm, 
 
 def test_a_wrong_guess_of_the_matrix_changes_nothing(monkeypatch):
     matrices = grams(20, 6, 6)
-    right = bounds._largest_eigenvalue(matrices)
-    monkeypatch.setattr(bounds, "_gains", lambda grams: -torch.linalg.eigvalsh(grams).amax(1))
-    assert bounds._largest_eigenvalue(matrices) == pytest.approx(right, rel=tol.EIGENVALUE)
+    right = eigenvalues.largest_eigenvalue(matrices)
+    monkeypatch.setattr(eigenvalues, "gains", lambda grams: -torch.linalg.eigvalsh(grams).amax(1))
+    assert eigenvalues.largest_eigenvalue(matrices) == pytest.approx(right, rel=tol.EIGENVALUE)
