@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing import get_context
-from statistics import median
-from time import perf_counter
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -16,7 +14,7 @@ import torch
 from operations import Operations
 from record import HERE, environment, resident_peak, write_page
 from speed_roofline import Roof, Roofs, measured_roof, works
-from torch.nn.functional import cross_entropy
+from timing import in_turn, stepping
 
 import sll_zoo
 from sll_zoo import audit
@@ -39,8 +37,8 @@ A small network, {base},
 of which one number grows at a time. Seconds, of one thread, of a training step (float32) and of a certificate (float64, folded
 network), both of {batch} images, and of an audit; medians of {repeats} after a first call. Memory is the most that the process
 had beyond what it had before. Time is predicted to grow as the operations of matrix products and convolutions that PyTorch counts
-in a call; for an audit with n³/3 complex products for a Cholesky decomposition of n inner features at each frequency of the
-image, and the square of the classes for each feature.
+in a call in float64; for an audit with n³/3 complex products for a Cholesky decomposition of n inner features at each frequency
+of the image, and the square of the classes for each feature.
 
 ![Seconds against what grows, dotted: predicted from the first point](cost.png)
 
@@ -54,11 +52,11 @@ exchanged in a ring.
 
 {training}
 
-T breaks first: it does not shrink with the images of a GPU. Divided, the exchange of gradients follows, which a larger batch or
-accumulation hides. Memory is no limit: weights, gradients and two moments take {state:.1f} GB.
+T breaks first: it does not shrink with the images of a GPU, and on 8 of them takes longer than these. On 64 the exchange of
+gradients takes as long, which a larger batch or accumulation hides. Memory is no limit: weights, gradients and two moments take {state:.1f} GB.
 
 Certifying the {imagenet} validation images of ImageNet at {size} × {size} by a network of the shape of `{paper}` takes
-{operations:.0f} GFLOP an image in float64, {hours:.2f} hours of one such GPU at the same share of its roofline, if it
+{operations:.0f} GFLOP an image in float64, {minutes:.1f} minutes of one such GPU at the same share of its roofline, if it
 fitted. What breaks first are its dense layers, whose inputs are pixels: {weights:.1f} billion weights, {folded:.0f} GB in
 float64. Networks that pool over the whole image before, such as `sll_convnet_l`, keep their size.
 
@@ -77,18 +75,6 @@ def network(**changes: int) -> LipNet:
     """Return the base network with one number changed."""
     torch.manual_seed(0)
     return LipNet(LipNetConfig(**BASE | changes))  # type: ignore[arg-type]  # one dictionary for integers of all meanings
-
-
-def stepping(model: LipNet, images: torch.Tensor) -> Callable[[], Any]:
-    """Return a function that takes a training step."""
-    optimizer, target = torch.optim.NAdam(model.parameters()), torch.zeros(len(images), dtype=torch.long)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        cross_entropy(model.train()(images), target).backward()
-        optimizer.step()
-
-    return step
 
 
 def certifying(model: LipNet, images: torch.Tensor) -> Callable[[], Any]:
@@ -117,17 +103,12 @@ def measured(work: str, changes: dict[str, int]) -> tuple[float, float, float]:
     torch.set_num_threads(1)
     model = network(**changes)
     images, before = torch.rand(BATCH, *model.config.input_shape), resident_peak()
-    call, times = WORK[work](model, images), []
-    call()
-    for _ in range(REPEATS):
-        start = perf_counter()
-        call()
-        times.append(perf_counter() - start)
+    (seconds,) = in_turn(WORK[work](model, images), repeats=REPEATS)
     memory = resident_peak() - before
     call = WORK[work](model.double(), images.double())  # torch does not count oneDNN's products in float32
     with Operations() as counted:
         call()
-    return median(times), memory, counted.total + (uncounted(model.config) if work == "audit" else 0)
+    return seconds, memory, counted.total + (uncounted(model.config) if work == "audit" else 0)
 
 
 def least(config: LipNetConfig, batch: int, roofs: Roofs) -> tuple[float, float]:
@@ -147,19 +128,16 @@ def on_paper() -> dict[str, Any]:
     """Return what the largest runs would take."""
     model = sll_zoo.create_model(PAPER)
     numbers, config = sum(parameter.numel() for parameter in model.parameters()), model.config
-    step = stepping(model, torch.rand(PAPER_BATCH, *config.input_shape))
-    step()
-    start = perf_counter()
-    step()
+    (seconds,) = in_turn(stepping(model, torch.rand(PAPER_BATCH, *config.input_shape)), repeats=REPEATS)
     roof = measured_roof(torch.device("cpu"), torch.float32)
-    efficiency = sum(least(config, PAPER_BATCH, Roofs(roof, roof))) / (perf_counter() - start)
+    efficiency = sum(least(config, PAPER_BATCH, Roofs(roof, roof))) / seconds
     gpu = Roofs(*(Roof(flops * efficiency, BANDWIDTH * efficiency) for flops in (FLOPS, FULL_FLOPS)))
     rows = []
     for gpus in GPUS:
         images, t = least(config, GLOBAL_BATCH // gpus, gpu)
         sent = exchange(numbers, gpus)
         alike, divided = (images + share + sent for share in (t, t / gpus))
-        hours = [seconds * EPOCHS * 50_000 / GLOBAL_BATCH / 3600 for seconds in (alike, divided)]
+        hours = [step * EPOCHS * 50_000 / GLOBAL_BATCH / 3600 for step in (alike, divided)]
         row = [f"{1e3 * value:.0f}" for value in (images, t, sent, alike, divided)]
         rows.append([str(gpus), *row, *(f"{value:.1f}" for value in hours)])
     head = [
@@ -187,7 +165,7 @@ def on_paper() -> dict[str, Any]:
         "imagenet": f"{IMAGENET:,}",
         "size": IMAGENET_SIZE,
         "operations": 1e-9 * operations,
-        "hours": IMAGENET * operations / DOUBLE_FLOPS / efficiency / 3600,
+        "minutes": IMAGENET * operations / DOUBLE_FLOPS / efficiency / 60,
         "weights": 1e-9 * dense,
         "folded": 8e-9 * dense,
     }

@@ -5,15 +5,13 @@ Run: .venv/bin/python benchmarks/starting.py (writes starting.md, in about a min
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 
 import safetensors.torch
 import torch
 from record import environment, write_page
+from timing import in_turn
 
 import sll_zoo
 from sll_zoo.zoo.publishing.save import save_pretrained
@@ -35,24 +33,9 @@ Seconds, medians of {n} in turn.
 MODEL, N = "sll_large", 5
 
 
-def timed(run: Callable[[], object]) -> float:
-    """Return the seconds of a call."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
 def importing(packages: str) -> None:
     """Import packages in a new process."""
     subprocess.run([sys.executable, "-c", f"import {packages}"], check=True)  # noqa: S603 - packages are named above
-
-
-def in_turn(*calls: Callable[[], object]) -> list[float]:
-    """Return the median time of each, called in turn after one round that fills the caches."""
-    for call in calls:
-        call()
-    times = [[timed(call) for call in calls] for _ in range(N)]
-    return [median(of_call) for of_call in zip(*times, strict=True)]
 
 
 def main() -> None:
@@ -63,6 +46,7 @@ def main() -> None:
         lambda: importing("sll_zoo"),
         lambda: importing("sll_zoo, timm"),
         lambda: subprocess.run(script, check=True, stdout=subprocess.DEVNULL),  # noqa: S603 - the command of this package
+        repeats=N,
     )
     with TemporaryDirectory() as folder:
         save_pretrained(sll_zoo.create_model(MODEL), Path(folder), label_names="0123456789")
@@ -75,7 +59,7 @@ def main() -> None:
             model.load_state_dict(safetensors.torch.load(file.read_bytes()), assign=True)
 
         size = file.stat().st_size / 1e6
-        read, load = in_turn(least, lambda: sll_zoo.create_model(f"local-dir:{folder}", pretrained=True))
+        read, load = in_turn(least, lambda: sll_zoo.create_model(f"local-dir:{folder}", pretrained=True), repeats=N)
     ratios = {"import_ratio": ours / alone, "both_ratio": both / alone, "load_ratio": load / read}
     write_page("starting.md", PAGE.format(
         n=N, alone=alone, ours=ours, both=both, help=help_, least=read, load=load, size=size, model=MODEL,

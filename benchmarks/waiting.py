@@ -7,12 +7,10 @@ import argparse
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
@@ -21,6 +19,7 @@ import torch
 from operations import Operations
 from record import HERE, environment, resident_peak, write_page
 from speed_networks import Network, PlainLayer
+from timing import in_turn, seconds, stepping
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.profiler import profile
@@ -90,24 +89,10 @@ a rescaling. For each frequency, the circular families multiply the transformed 
 """
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Return the time of one call."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def in_turn(*calls: Callable[[], object], repeats: int = REPEATS) -> list[float]:
-    """Return the median time of each call, called in turn after one round."""
-    for call in calls:
-        call()
-    return [median(times) for times in zip(*([seconds(call) for call in calls] for _ in range(repeats)), strict=True)]
-
-
 def product_rate(dtype: torch.dtype) -> float:
     """Return the operations a second of a large product of matrices."""
     a = torch.rand(2048, 2048).to(dtype)
-    return 2 * 2048**3 / in_turn(lambda: a @ a)[0]
+    return 2 * 2048**3 / in_turn(lambda: a @ a, repeats=REPEATS)[0]
 
 
 @contextmanager
@@ -127,7 +112,7 @@ def certificates() -> dict[str, Any]:
         with plain_convolutions():
             return certificate_of(model, images).radius
 
-    ours, theirs = in_turn(lambda: certificate_of(model, images), plain)
+    ours, theirs = in_turn(lambda: certificate_of(model, images), plain, repeats=REPEATS)
     logits = model(images)
     with plain_convolutions(), Operations() as counted:
         agreement = (model(images) - logits).abs().amax().item()
@@ -167,7 +152,7 @@ def command(*arguments: str) -> float:
 def publishing(data: Path, each: int = 10) -> dict[str, Any]:
     """Publish untrained weights, measured on a few images of each class, to a Hub of the tests."""
     sys.path.append(str(HERE.parent))
-    from tests.hub.server import OWNER, Hub
+    from tests.hub.server import OWNER, Hub  # a Hub on this machine
 
     with TemporaryDirectory() as temporary:
         work = Path(temporary)
@@ -183,21 +168,6 @@ def publishing(data: Path, each: int = 10) -> dict[str, Any]:
             time = command("publish", str(work / PUBLISHED), f"{OWNER}/{PUBLISHED}", "--data", str(work / "images"))
         size = (work / PUBLISHED / "model.safetensors").stat().st_size / 1e6
     return {"publish": time, "megabytes": size, "published": PUBLISHED, "few": each * len(classes)}
-
-
-def stepping(model: nn.Module, batch: int, dtype: torch.dtype) -> Callable[[], None]:
-    """Return a training step."""
-    images, target = torch.rand(batch, 3, 32, 32), torch.randint(10, (batch,))
-    optimizer = torch.optim.NAdam(model.train().parameters(), lr=1e-4)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            loss = cross_entropy(model(images), target)
-        loss.backward()
-        optimizer.step()
-
-    return step
 
 
 def shares(step: Callable[[], None]) -> dict[str, float]:
@@ -216,10 +186,14 @@ def training() -> dict[str, Any]:
     """Return what a training step takes, and what its operations would take in one large product."""
     torch.manual_seed(0)
     tiny = MODEL.partition(".")[0]
-    step, rate = stepping(sll_zoo.create_model(tiny), BATCH, torch.bfloat16), product_rate(torch.bfloat16)
-    (time,) = in_turn(step)
-    counted_step = stepping(sll_zoo.create_model(tiny).double(), BATCH, torch.float64)  # oneDNN's products are not counted
-    with Operations() as counted:
+    images, rate = torch.rand(BATCH, 3, 32, 32), product_rate(torch.bfloat16)
+    step = stepping(sll_zoo.create_model(tiny), images, bfloat16=True)
+    (time,) = in_turn(step, repeats=REPEATS)
+    # Counted in float64, since oneDNN's products are not counted, with layers one by one, as in bfloat16.
+    model = sll_zoo.create_model(tiny).double()
+    model.convs = nn.Sequential(*model.convs)
+    counted_step = stepping(model, images.double())
+    with plain_convolutions(), Operations() as counted:
         counted_step()
     least = counted.total / rate
     parts = ", ".join(f"{percent(share)} are {kind}" for kind, share in shares(step).items() if share)
@@ -258,14 +232,14 @@ def accumulating() -> dict[str, Any]:
 
 def families() -> dict[str, Any]:
     """Return the table of families beside plain convolutions."""
-    steps = []
+    images, steps = torch.rand(PART, 3, 32, 32), []
     for family in FAMILIES:
         torch.manual_seed(0)
         model = sll_zoo.create_model(MODEL.partition(".")[0], family=family, dense_layers=0)
-        steps.append(stepping(model, PART, torch.float32))
+        steps.append(stepping(model, images))
         if family == FAMILIES[0]:
-            steps.append(stepping(Network(model, PlainLayer), PART, torch.float32))
-    times = in_turn(*steps)
+            steps.append(stepping(Network(model, PlainLayer), images))
+    times = in_turn(*steps, repeats=REPEATS)
     names = [f"`{FAMILIES[0]}`", "plain", *(f"`{family}`" for family in FAMILIES[1:])]
     rows = [
         [name, f"{time:.2f}", f"{time / times[1]:.1f}", *(percent(share) for share in shares(step).values())]

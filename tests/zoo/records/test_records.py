@@ -84,7 +84,7 @@ def test_the_recorded_sample_is_certified_again(name, monkeypatch):
     try:
         held_out = open_recorded(measured.source, model.config.input_shape, model.num_classes)
     except InputError as error:
-        if not root:  # images that come with a package
+        if "download=True" not in str(error):  # the remedy where there are none; damaged ones are an error
             raise
         pytest.skip(f"the images are not in {root}: {error}")
     if measured.preparation and int(PIL.__version__.partition(".")[0]) < 13:

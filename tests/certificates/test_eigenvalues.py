@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from sll_zoo.certificates import eigenvalues
+from sll_zoo.functional.convolution import frequencies, torus
+from tests import tolerances as tol
+
+
+def grams(count, rows, columns, dtype=torch.complex128):
+    factors = torch.randn(count, rows, columns, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    return factors @ factors.mH
+
+
+@pytest.mark.parametrize(
+    "matrices",
+    [
+        grams(30, 6, 9),
+        grams(4, 5, 2, torch.float64),
+        grams(1, 1, 1),
+        grams(1, 4, 4).expand(5, -1, -1),  # all the same
+        torch.zeros(3, 2, 2, dtype=torch.float64),
+        torch.eye(4, dtype=torch.float64).repeat(3, 1, 1),
+    ],
+    ids=["full", "low_rank", "number", "same", "zero", "identity"],
+)
+def test_the_largest_eigenvalue_of_many_matrices(matrices):
+    expected = torch.linalg.eigvalsh(matrices).amax().item()
+    assert eigenvalues.largest_eigenvalue(matrices) == pytest.approx(expected, rel=2 * eigenvalues.CLOSE, abs=0)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 3, 3), (2, 2, 5, 5), (1, 3, 3, 3)], ids=str)
+@pytest.mark.parametrize("size", [(6, 7), (3, 2), (1, 1)], ids=str)
+def test_grams_of_a_convolution_at_each_frequency(shape, size):
+    kernel = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    matrices = frequencies(kernel, size).flatten(0, 1)
+    torch.testing.assert_close(eigenvalues.gram_matrices(kernel, size), matrices @ matrices.mH, rtol=0, atol=tol.SAME)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (3, 5, 3, 3), (5, 3, 3, 3), (5, 3, 1, 1), (2, 2, 5, 5)], ids=str)
+@pytest.mark.parametrize("padding_mode", ["zeros", "circular"])
+def test_the_largest_ratio_is_that_of_the_singular_values(shape, padding_mode):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(shape, dtype=torch.float64, generator=generator)
+    t = torch.rand(shape[0], dtype=torch.float64, generator=generator) + 0.1
+    x = torch.zeros(1, shape[1], *(6, 5)[: len(shape) - 2])
+    scaled = weight / t.sqrt().view(-1, *(1,) * (len(shape) - 1))
+    matrices = scaled if len(shape) == 2 else frequencies(scaled, torus(weight, x, padding_mode))
+    expected = torch.linalg.matrix_norm(matrices, 2).amax().item() ** 2
+    assert eigenvalues.largest_ratio(weight, 1 / t, x, padding_mode) == pytest.approx(expected, rel=tol.SAME, abs=0)
+
+
+def test_a_wrong_guess_of_the_matrix_changes_nothing(monkeypatch):
+    matrices = grams(20, 6, 6)
+    right = eigenvalues.largest_eigenvalue(matrices)
+    monkeypatch.setattr(eigenvalues, "gains", lambda grams: -torch.linalg.eigvalsh(grams).amax(1))
+    assert eigenvalues.largest_eigenvalue(matrices) == pytest.approx(right, rel=tol.EIGENVALUE)
