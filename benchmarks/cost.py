@@ -53,7 +53,8 @@ exchanged in a ring.
 {training}
 
 T breaks first: it does not shrink with the images of a GPU, and on 8 of them takes longer than these. On 64 the exchange of
-gradients takes as long, which a larger batch or accumulation hides. Memory is no limit: weights, gradients and two moments take {state:.1f} GB.
+gradients takes as long, which a larger batch or accumulation hides. Memory is no limit: weights, gradients and two moments
+take {state:.1f} GB.
 
 Certifying the {imagenet} validation images of ImageNet at {size} × {size} by a network of the shape of `{paper}` takes
 {operations:.0f} GFLOP an image in float64, {minutes:.1f} minutes of one such GPU at the same share of its roofline, if it
