@@ -5,9 +5,9 @@ A family is a subclass of ``ResidualLinear`` and one of ``ResidualConv2d`` that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import TypeGuard, Unpack
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
+from typing import Any, TypeGuard, Unpack
 
 import torch
 from jaxtyping import Float
@@ -38,6 +38,11 @@ class _Residual(DerivingModule):
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,): the family's choice."""
         raise NotImplementedError
+
+    @classmethod
+    def steps(cls, layers: Sequence[Any]) -> list[Tensor]:
+        """Return 2/T of each of some layers of this class and of one shape."""
+        return [layer.derived(layer.step) for layer in layers]
 
     def forward(self, x: Float[Tensor, "batch features *space"]) -> Float[Tensor, "batch features *space"]:
         """Apply the layer; the shape is kept."""
@@ -72,12 +77,25 @@ class ResidualStack(nn.Sequential):
         """Return the map for inputs of a dtype; where layers are executed together, their steps are computed here, once."""
         layers = [layer for layer in self if _applies_formula(layer)]
         kinds = {(layer.activation, layer.padding_mode, layer.weight.ndim) for layer in layers}
-        # Half precision is left out: the inputs that backward computes again would differ too much from the true ones.
-        if len(layers) < len(self) or len(kinds) != 1 or dtype not in (torch.float32, torch.float64):
+        if len(layers) < len(self) or len(kinds) != 1:
             return super().forward
         activation, padding_mode, _ = kinds.pop()
-        prepared = [layer.functional() for layer in layers]
-        return partial(residuals, layers=prepared, activation=activation, padding_mode=padding_mode)
+        apply = partial(residuals, activation=activation, padding_mode=padding_mode)
+        prepared = _functional(layers)
+        if dtype in (torch.float32, torch.float64):
+            return partial(apply, layers=prepared)
+        # In half precision one by one: the inputs that backward computes again would differ too much from the true ones.
+        return lambda x: reduce(lambda x, layer: apply(x, [layer]), prepared, x)
+
+
+def _functional(layers: Sequence[_Residual | FoldedResidual]) -> list[Layer]:
+    first, *_ = layers
+    if isinstance(first, _Residual) and {(type(layer), layer.weight.shape) for layer in layers} == {
+        (type(first), first.weight.shape)
+    }:
+        steps = type(first).steps(layers)
+        return [Layer(layer.weight, layer.bias, step) for layer, step in zip(layers, steps, strict=True)]
+    return [layer.functional() for layer in layers]
 
 
 def _applies_formula(layer: nn.Module) -> TypeGuard[_Residual | FoldedResidual]:

@@ -6,6 +6,7 @@ Its released convolution cancels q; these layers follow the theorem. At log q = 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -117,4 +118,17 @@ class SLLConv2d(ResidualConv2d):
 
     def step(self) -> Float[Tensor, " inner"]:
         """Return 2/T, (inner,)."""
-        return residual_step(self.weight, lambda weight, scale: _t(weight, scale, self.log_q, self.power))
+        return self._step_of(self.weight, self.log_q)
+
+    @classmethod
+    def steps(cls, layers: Sequence[Any]) -> list[Tensor]:
+        """Return 2/T of layers of one shape, (inner,) each: on a GPU in the time of one."""
+        first, *_ = layers
+        alike = {(layer.power, layer.weight.device.type, layer.keeps_derived_values()) for layer in layers}
+        if alike != {(first.power, "cuda", False)}:
+            return super().steps(layers)
+        weights, logs = (torch.stack(tensors) for tensors in zip(*((layer.weight, layer.log_q) for layer in layers), strict=True))
+        return list(torch.vmap(first._step_of)(weights, logs).unbind())
+
+    def _step_of(self, weight: Tensor, log_q: Tensor) -> Tensor:
+        return residual_step(weight, lambda weight, scale: _t(weight, scale, log_q, self.power))

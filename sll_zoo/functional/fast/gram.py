@@ -18,8 +18,9 @@ from sll_zoo.compat import graph_is_captured
 from sll_zoo.functional.fast.products import derivatives_are_taken_in_reverse, full_precision, linear
 
 # Rows of the Gram matrix that are computed at a time: few enough to leave out nearly half of the products of 2,048 rows (by
-# symmetry), many enough for a fast product.
+# symmetry), many enough for a fast product; and on a GPU, where a small product takes as long as it takes to start.
 BLOCK = 256
+BLOCK_OF_GPU = 2048
 # Entries with a doubtful sign are computed again in float64, but no more than MOST for each row of a block, on average: if there
 # are more, PyTorch's own product computes the whole block again.
 MOST = 4
@@ -66,7 +67,7 @@ class _AbsGramProduct(torch.autograd.Function):
         sums, signs = torch.zeros_like(q), None if ctx is None else torch.empty(len(q), len(q), dtype=torch.int8, device=q.device)
         unit = divided(weight, scale, q.dtype).to(compute_dtype)
         norms = None if ctx is None else norms_for_sign_check(unit)
-        for rows, rest in _blocks(len(q)):
+        for rows, rest in _blocks(len(q), q.device):
             # The block on the diagonal and all to its right are computed; the part below it follows by symmetry.
             gram = products(unit, rows, slice(rows.start, None), norms).to(q.dtype)
             if signs is not None:
@@ -88,7 +89,7 @@ class _AbsGramProduct(torch.autograd.Function):
         unit = divided(weight, scale, q.dtype)
         grad_unit, columns, inner = torch.empty_like(unit), unit.to(ctx.compute_dtype).mT, torch.empty_like(q)
         with full_precision(weight.device.type):
-            for rows, _ in _blocks(len(q)):
+            for rows, _ in _blocks(len(q), q.device):
                 outer = torch.outer(grad[rows], q).addr_(q[rows], grad)
                 grad_unit[rows] = linear(outer.mul_(signs[rows]).to(ctx.compute_dtype), columns)
                 inner[rows] = torch.linalg.vecdot(grad_unit[rows], unit[rows])
@@ -97,10 +98,11 @@ class _AbsGramProduct(torch.autograd.Function):
         return grad_unit.div_(scale).to(weight.dtype), None, grad_q, None
 
 
-def _blocks(size: int) -> Iterator[tuple[slice, slice]]:
+def _blocks(size: int, device: torch.device) -> Iterator[tuple[slice, slice]]:
     """Yield the rows of each block, and all rows below it."""
-    for start in range(0, size, BLOCK):
-        stop = min(start + BLOCK, size)
+    block = BLOCK_OF_GPU if device.type == "cuda" else BLOCK
+    for start in range(0, size, block):
+        stop = min(start + block, size)
         yield slice(start, stop), slice(stop, size)
 
 

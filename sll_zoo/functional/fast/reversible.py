@@ -19,6 +19,7 @@ from torch.nn.grad import conv2d_weight
 
 from sll_zoo.compat import graph_is_captured
 from sll_zoo.functional.convolution import PaddingMode, same_conv2d, same_conv2d_adjoint
+from sll_zoo.functional.fast.few_channels import FewChannels, has_few_channels
 from sll_zoo.functional.fast.products import derivatives_are_taken_in_reverse, linear
 from sll_zoo.functional.residual import residual
 
@@ -52,10 +53,10 @@ def residuals(
     not affect float64, as everywhere in PyTorch.
     """
     tensors = [tensor for weight, bias, step in layers for tensor in (weight, bias, step.to(weight.dtype))]
-    if activation == "relu" and _is_plain(x, tensors):
-        device = x.device.type
-        lower = torch.is_autocast_enabled(device) and x.dtype != torch.float64
-        dtype = torch.get_autocast_dtype(device) if lower else x.dtype
+    device = x.device.type
+    lower = torch.is_autocast_enabled(device) and x.dtype != torch.float64
+    dtype = torch.get_autocast_dtype(device) if lower else x.dtype
+    if activation == "relu" and _is_plain(x, tensors, dtype):
         with torch.autocast(device, enabled=False):
             apply = _ReluResiduals.apply if torch.is_grad_enabled() else partial(_ReluResiduals.forward, None)
             y: Tensor = apply(padding_mode, dtype, x, *tensors)
@@ -65,13 +66,13 @@ def residuals(
     return x
 
 
-def _is_plain(x: Tensor, tensors: Sequence[Tensor | None]) -> bool:
+def _is_plain(x: Tensor, tensors: Sequence[Tensor | None], dtype: torch.dtype) -> bool:
     if graph_is_captured():
         return False
     weight, *_ = given = [tensor for tensor in tensors if tensor is not None]
-    return (
-        x.ndim == weight.ndim and all(tensor.dtype == x.dtype for tensor in given) and derivatives_are_taken_in_reverse(x, *given)
-    )
+    halved = x.device.type == "cuda" and x.dtype == dtype and weight.dtype == torch.float32
+    alike = all(tensor.dtype == (weight.dtype if halved else x.dtype) for tensor in given)
+    return x.ndim == weight.ndim and alike and derivatives_are_taken_in_reverse(x, *given)
 
 
 class _ReluResiduals(torch.autograd.Function):
@@ -83,7 +84,9 @@ class _ReluResiduals(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, padding_mode: PaddingMode, dtype: torch.dtype, x: Tensor, *tensors: Tensor | None) -> Tensor:
         """Apply the layers; save nothing for backward if ``ctx`` is None."""
-        layers, result, hidden = _operators(tensors, padding_mode, dtype), torch.empty_like(x), []
+        layers, hidden = _operators(tensors, padding_mode, dtype), []
+        x = x.contiguous() if layers[0].few else x
+        result = torch.empty_like(x)
         kept = ctx is not None and any(ctx.needs_input_grad)
         for part, out in zip(_parts(x), _parts(result), strict=True):
             y = part
@@ -142,8 +145,9 @@ def _derivatives(
             taken = layer.stepped(units)
             # The layer's input is computed again from its output.
             y = inputs = layer.add_adjoint(y, taken, 1, inputs) if index else x
-            grad_step = _over_batch(grad_taken.to(grad.dtype).mul_(units), grad.dtype)
-            found[:0] = [layer.negative_gradient(y, grad_units, grad, taken), -_over_batch(grad_units, grad.dtype), -grad_step]
+            grad_step = _over_batch(grad_taken.to(layer.step.dtype).mul_(units), layer.step.dtype)
+            grad_bias = _over_batch(grad_units, layer.step.dtype)
+            found[:0] = [layer.negative_gradient(y, grad_units, grad, taken), -grad_bias, -grad_step]
         if index or grad_x is not None:
             grad = grads = layer.add_adjoint(grad, grad_units, -1, grads)
     return found
@@ -156,12 +160,15 @@ class _Operator(NamedTuple):
     bias: Tensor | None
     step: Tensor
     padding_mode: PaddingMode
+    few: FewChannels | None
 
     def product(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return V x + b."""
         x = x.to(self.weight.dtype)
         if self.weight.ndim == 2:
             return linear(x, self.weight, bias)
+        if self.few:
+            return self.few.product(x) if bias is None else self.few.product(x).add_(bias[:, None, None])
         return same_conv2d(x, self.weight, bias, self.padding_mode)
 
     def stepped(self, units: Tensor) -> Tensor:
@@ -173,6 +180,8 @@ class _Operator(NamedTuple):
 
     def add_adjoint(self, y: Tensor, units: Tensor, sign: int, out: Tensor | None) -> Tensor:
         """Return y ± Vᵀ units, written over ``out`` if there is one."""
+        if self.few:
+            return self.few.add_adjoint(y, units, sign, out)
         if self.weight.ndim == 2:
             added = linear(units, self.weight.mT)
         else:
@@ -180,25 +189,30 @@ class _Operator(NamedTuple):
         return torch.add(y, added.to(y.dtype), alpha=sign, out=out)
 
     def negative_gradient(self, x: Tensor, units: Tensor, grad: Tensor, taken: Tensor) -> Tensor:
-        """Return minus the derivative of ⟨units, V x⟩ + ⟨taken, V grad⟩ by V, in the type of ``x``."""
-        dtype, x, grad = x.dtype, x.to(self.weight.dtype), grad.to(self.weight.dtype)
+        """Return minus the derivative of ⟨units, V x⟩ + ⟨taken, V grad⟩ by V, in the type of the step."""
+        dtype, x, grad = self.step.dtype, x.to(self.weight.dtype), grad.to(self.weight.dtype)
         if self.weight.ndim == 2:
             return linear(torch.cat([units, taken]).neg_().mT, torch.cat([x, grad]).mT).to(dtype)
-        return -(self._by_kernel(x, units).to(dtype) + self._by_kernel(grad, taken).to(dtype))
+        return -(self._by_kernel(x, units, dtype) + self._by_kernel(grad, taken, dtype))
 
-    def _by_kernel(self, x: Tensor, units: Tensor) -> Tensor:
+    def _by_kernel(self, x: Tensor, units: Tensor, dtype: torch.dtype) -> Tensor:
+        if self.few:
+            return self.few.by_kernel(x, units).to(dtype)
         padding = self.weight.shape[-1] // 2
         if self.padding_mode == "circular":
             x, padding = F.pad(x, (padding,) * 4, mode="circular"), 0
         found: Tensor = conv2d_weight(x, self.weight.shape, units, padding=padding)  # type: ignore[no-untyped-call]  # of torch
-        return found
+        return found.to(dtype)
 
 
 def _operators(tensors: Sequence[Tensor | None], padding_mode: PaddingMode, dtype: torch.dtype) -> list[_Operator]:
-    return [
-        _Operator(weight.to(dtype), None if bias is None else bias.to(dtype), step, padding_mode)
-        for weight, bias, step in _layers(tensors)
-    ]
+    return [_operator(layer, padding_mode, dtype) for layer in _layers(tensors)]
+
+
+def _operator(layer: Layer, padding_mode: PaddingMode, dtype: torch.dtype) -> _Operator:
+    weight, bias = layer.weight.to(dtype), None if layer.bias is None else layer.bias.to(dtype)
+    few = weight.ndim == 4 and padding_mode == "zeros" and has_few_channels(weight)
+    return _Operator(weight, bias, layer.step, padding_mode, FewChannels(weight) if few else None)
 
 
 def _layers(tensors: Sequence[Tensor | None]) -> Iterator[Layer]:

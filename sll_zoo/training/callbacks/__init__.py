@@ -9,6 +9,7 @@ from sll_zoo.training.callbacks.grow import Grow
 from sll_zoo.training.callbacks.growing_power import GrowingPower
 from sll_zoo.training.callbacks.half_rescaling import BFloat16Rescaling
 from sll_zoo.training.callbacks.progress_bar import ImageProgressBar
+from sll_zoo.training.callbacks.rounded_weights import RoundedWeights
 from sll_zoo.training.callbacks.save_pretrained import SavePretrained
 from sll_zoo.training.callbacks.seeding import SeededBatches
 from sll_zoo.training.callbacks.sharding import ShardRescaling
@@ -26,6 +27,7 @@ __all__ = [
     "Interrupted",
     "LogDiagnostics",
     "ResumableCheckpoint",
+    "RoundedWeights",
     "SavePretrained",
     "SeededBatches",
     "ShardRescaling",

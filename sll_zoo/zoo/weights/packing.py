@@ -1,5 +1,8 @@
 """Weights of 4, 6, 8 or 16 bits: rounded row by row, and packed with as many bits as that takes.
 
+4 and 6 bits are for large matrices, which hold nearly all weights of a network that is worth it. Kernels and heads keep 8: they
+cost little, and rounding them to 4 bits costs most of what rounding costs.
+
 Every family computes its constraint from whatever its weights are, so that a network of rounded weights is certified like any
 other. A weight is an integer from −L to L, L = 2^(bits−1) − 1, times the scale of its row: max |w| / L, rounded to the nearest
 bfloat16. Integers of 7 bits times scales of 8 are exact in float32. The largest weight of a row becomes ±L whichever way its
@@ -26,6 +29,8 @@ from sll_zoo.models import LipschitzClassifier
 # Numbers of bits that a weight can be stored with. A sll_tiny of 8 bits (JPEG copies of CIFAR-10, 1,000 images) lost 0.6
 # points of certified accuracy at 36/255 with 6 bits, and 4.3 with 4.
 BITS = (4, 6, 8, 16, 32)
+# Numbers in a tensor from which it is rounded to less than 8 bits.
+LARGE = 2**16
 # Suffix of the name under which the scales of a tensor's rows are stored.
 SCALE = ".scale"
 # Smallest scale: the smallest normal number, also for rows whose largest weight asks for less.
@@ -42,7 +47,8 @@ def quantize(model: LipschitzClassifier, bits: int = 8) -> LipschitzClassifier:
 
     Args:
         model: A network of the zoo, not folded; it is not changed.
-        bits: Bits of a weight: 4, 6, 8, 16 for bfloat16, or 32, which changes nothing.
+        bits: Bits of a weight: 4, 6, 8, 16 for bfloat16, or 32, which changes nothing. Tensors of less than 2¹⁶ numbers have 8
+            bits at least.
 
     Raises:
         ConfigError: Another number of bits.
@@ -52,7 +58,7 @@ def quantize(model: LipschitzClassifier, bits: int = 8) -> LipschitzClassifier:
     Example:
         >>> from sll_zoo import create_model
         >>> model = create_model("sll_nano.digits")
-        >>> len(quantize(model, bits=4).head.weight[0].unique()) <= 15
+        >>> len(quantize(model, bits=4).denses[0].weight[0].unique()) <= 15
         True
     """
     require_quantizable(model, bits)
@@ -80,7 +86,7 @@ def require_quantizable(model: LipschitzClassifier, bits: int) -> None:
     known = (*(family.classes if family else (SortLinear,)), *HEADS.values())
     for name, layer in model.named_modules():
         tensors = {**dict(layer.named_parameters(recurse=False)), **dict(layer.named_buffers(recurse=False))}
-        if type(layer) not in known and rounded_keys(tensors, bits):
+        if type(layer) not in known and widths(tensors, bits):
             raise InputError(
                 f"{name} is a {type(layer).__name__}, which does not compute its constraint", "quantise a network, then fold it"
             )
@@ -94,22 +100,22 @@ def pack(state: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
         bits: One of ``BITS``.
 
     Returns:
-        For a weight (rows, ...) with n numbers in a row: uint8 (rows, ⌈n bits/8⌉), and its scales in bfloat16, (rows,). For 16
-        bits: the weight in bfloat16.
+        For a weight (rows, ...) with n numbers in a row: uint8 (rows, ⌈n width/8⌉) for its :func:`widths`, and its scales in
+        bfloat16, (rows,). For 16 bits: the weight in bfloat16.
 
     Raises:
         WeightsError: Weights that are not finite, or above 1e38.
     """
     packed = dict(state)
-    for key in rounded_keys(state, bits):
-        if bits == 16:
+    for key, width in widths(state, bits).items():
+        if width == 16:
             packed[key] = state[key].bfloat16()
             possible = bool(packed[key].isfinite().all())
         else:
             rows = state[key].flatten(1)
-            scale = packed[key + SCALE] = _scale(rows, bits)
-            packed[key] = _stream(_round(rows, scale, bits), bits)
-            possible = _are_scales(scale.float(), bits)
+            scale = packed[key + SCALE] = _scale(rows, width)
+            packed[key] = _stream(_round(rows, scale, width), width)
+            possible = _are_scales(scale.float(), width)
         if not possible:
             raise WeightsError(f"{key} holds NaN, infinity, or too large a weight", "lower the learning rate and train again")
     return packed
@@ -124,37 +130,47 @@ def unpack(packed: Mapping[str, Tensor], expected: Mapping[str, Tensor], bits: i
         bits: Bits of a weight.
     """
     state = dict(packed)
-    for key in rounded_keys(expected, bits):
-        if bits == 16:
+    for key, width in widths(expected, bits).items():
+        if width == 16:
             state[key] = state[key].float()
         else:
             shape, scale = expected[key].shape, state.pop(key + SCALE).float()
-            numbers = _codes(state[key], bits, prod(shape[1:])).float().sub_(_levels(bits))
+            numbers = _codes(state[key], width, prod(shape[1:])).float().sub_(_levels(width))
             state[key] = numbers.mul_(scale[:, None]).view(shape)
     return state
 
 
 def fault(packed: Mapping[str, Tensor], expected: Mapping[str, Tensor], bits: int) -> str:
     """Return in a few words why tensors cannot be unpacked, an empty text if they can; arguments as for :func:`unpack`."""
-    for key in rounded_keys(expected, bits):
+    for key, width in widths(expected, bits).items():
         rows, row = len(expected[key]), prod(expected[key].shape[1:])
-        wanted = {key: ((rows, _row_bytes(row, bits)), torch.uint8), key + SCALE: ((rows,), torch.bfloat16)}
-        if bits == 16:
+        wanted = {key: ((rows, _row_bytes(row, width)), torch.uint8), key + SCALE: ((rows,), torch.bfloat16)}
+        if width == 16:
             wanted = {key: (tuple(expected[key].shape), torch.bfloat16)}
         for name, kind in wanted.items():
             if name not in packed:
                 return f"{name} is absent in it"
             found = (tuple(packed[name].shape), packed[name].dtype)
             if found != kind:
-                return f"{name} is {found[0]} of {found[1]} in it, not {kind[0]} of {kind[1]} as {bits} bits a weight take"
-        if bits < 16 and not _are_scales(packed[key + SCALE].float(), bits):
+                return f"{name} is {found[0]} of {found[1]} in it, not {kind[0]} of {kind[1]} as {width} bits a weight take"
+        if width < 16 and not _are_scales(packed[key + SCALE].float(), width):
             return f"{key + SCALE} has numbers that are no scales"
     return ""
 
 
-def rounded_keys(state: Mapping[str, Tensor], bits: int) -> list[str]:
-    """Return the names of the tensors that are rounded: those with rows of several numbers, hence not the mean."""
-    return [key for key, value in state.items() if bits < 32 and value.ndim >= 2 and prod(value.shape[1:]) > 1]
+def rounded(weight: Tensor, width: int) -> Tensor:
+    """Return a weight (rows, ...) in float32, rounded as :func:`pack` rounds it but where rounding once more decides a tie."""
+    if width == 16:
+        return weight.bfloat16().float()
+    rows = weight.flatten(1)
+    scale = _scale(rows, width).float()[:, None]
+    return (rows / scale).round_().mul_(scale).view_as(weight)
+
+
+def widths(state: Mapping[str, Tensor], bits: int) -> dict[str, int]:
+    """Return the bits of a number in each tensor that is rounded: those with rows of several numbers, hence not the mean."""
+    rows = {key: value for key, value in state.items() if bits < 32 and value.ndim >= 2 and prod(value.shape[1:]) > 1}
+    return {key: bits if value.numel() >= LARGE else max(bits, 8) for key, value in rows.items()}
 
 
 def _levels(bits: int) -> int:

@@ -14,7 +14,7 @@ from sll_zoo.errors import ConfigError, InputError, UntrainedHeadWarning, Weight
 from sll_zoo.layers import FAMILIES
 from sll_zoo.zoo.folder import CHECKPOINTS
 from sll_zoo.zoo.publishing.save import save_pretrained
-from sll_zoo.zoo.weights.packing import BITS, SCALE, pack, unpack
+from sll_zoo.zoo.weights.packing import BITS, LARGE, SCALE, pack, unpack, widths
 from sll_zoo.zoo.weights.reading import CONFIG_FILE
 from sll_zoo.zoo.weights.shards import WEIGHTS_FILE
 from tests.tolerances import GAIN
@@ -27,9 +27,10 @@ SIZES = torch.tensor([1.0, 0.0, 1e-3, 1e-30, 1e-38, 1e-40, 1e-45, 1e20, 2.0**126
 
 
 def rows(n):
-    weight = torch.rand(len(SIZES), n).mul_(2).sub_(1)
+    sizes = SIZES.repeat(-(-LARGE // (n * len(SIZES))))
+    weight = torch.rand(len(sizes), n).mul_(2).sub_(1)
     weight[:, 0] = 1
-    return weight * SIZES[:, None]
+    return weight * sizes[:, None]
 
 
 def save(model, folder, bits):
@@ -74,6 +75,14 @@ def test_a_weight_moves_by_half_a_scale_at_most_and_rounding_again_moves_none(bi
     assert (error <= packed["w" + SCALE].double() / 2).all()
     again = pack(rounded, bits)
     assert all(torch.equal(again[key], value) for key, value in packed.items())
+
+
+@pytest.mark.parametrize(("bits", "small"), [(4, 8), (6, 8), (8, 8), (16, 16)])
+def test_small_tensors_have_eight_bits_at_least(bits, small):
+    state = {"large": torch.randn(64, LARGE // 64), "small": torch.randn(63, LARGE // 64)}
+    assert widths(state, bits) == {"large": bits, "small": small}
+    packed = pack(state, bits)
+    assert [packed[key][0].nbytes * 8 // (LARGE // 64) for key in state] == [bits, small]
 
 
 def test_only_rows_of_several_numbers_are_rounded():
@@ -144,9 +153,16 @@ def put(key, change):
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (put("head.weight", lambda w: w[:, 1:].contiguous()), r"head.weight .*\(10, 383\) .*torch.uint8 .*\(10, 384\)"),
-        (put("head.weight", lambda w: w[1:].contiguous()), r"head.weight .*\(9, 384\) .*torch.uint8"),
-        (put("head.weight", lambda w: w.float()), r"head.weight .*\(10, 384\) .*torch.float32"),
+        (
+            put("denses.0.weight", lambda w: w[:, 1:].contiguous()),
+            r"weight .*\(128, 383\) .*torch.uint8 .*\(128, 384\) .* as 6 bits",
+        ),
+        (
+            put("head.weight", lambda w: w[:, 1:].contiguous()),
+            r"head.weight .*\(10, 511\) .*torch.uint8 .*\(10, 512\) .* as 8 bits",
+        ),
+        (put("head.weight", lambda w: w[1:].contiguous()), r"head.weight .*\(9, 512\) .*torch.uint8"),
+        (put("head.weight", lambda w: w.float()), r"head.weight .*\(10, 512\) .*torch.float32"),
         (put("head.weight.scale", lambda s: s.float()), r"head.weight.scale .*\(10,\) .*torch.float32"),
         (put("head.weight.scale", lambda s: s[1:].contiguous()), r"head.weight.scale .*\(9,\)"),
         (put("head.weight.scale", lambda s: s * torch.nan), "NaN.*head.weight.scale"),

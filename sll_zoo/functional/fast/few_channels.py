@@ -1,0 +1,87 @@
+"""Convolutions from many channels to few on a GPU, in half precision: where cuDNN waits for memory, each image is read once.
+
+A convolution from 90 channels to 5 has 45 taps of 90 numbers. Here it is one product, of 45 × 90 numbers with those of every
+pixel, and a sum over the taps of neighbouring pixels. The adjoint gathers the patches of the 5 channels where it multiplies them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# The most taps and channels for which a program holds a whole matrix.
+MOST_TAPS, MOST_CHANNELS = 64, 128
+# Numbers of pixels that a program takes at a time, and programs among which the images of a batch are divided.
+PIXELS, PROGRAMS = 64, 264
+
+
+def has_few_channels(kernel: Tensor) -> bool:
+    """Return whether to use the functions below: in half precision on a GPU, if taps are no more than the channels they read."""
+    out, channels, edge, _ = kernel.shape
+    return (
+        kernel.device.type == "cuda"
+        and kernel.dtype in (torch.bfloat16, torch.float16)
+        and out * edge * edge <= min(channels, MOST_TAPS)
+        and channels <= MOST_CHANNELS
+        and _has_triton()
+    )
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+class FewChannels:
+    """A zero-padded convolution of odd kernels as a matrix, (out k k, channels).
+
+    Args:
+        kernel: (out, channels, k, k).
+    """
+
+    def __init__(self, kernel: Float[Tensor, "out c k k"]) -> None:
+        from sll_zoo.functional.fast import triton_kernels
+
+        self.kernels: Any = triton_kernels
+        self.out, self.channels, self.edge, _ = kernel.shape
+        self.matrix = kernel.flip(2, 3).permute(0, 2, 3, 1).flatten(0, 2).contiguous()
+        self.tile = {"EDGE": self.edge, "TAPS": _tile(len(self.matrix)), "CHANNELS": _tile(self.channels), "PIXELS": PIXELS}
+
+    def product(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch out h w"]:
+        """Return the cross-correlation of x and the kernel."""
+        products = torch.bmm(self.matrix.expand(len(x), -1, -1), x.contiguous().flatten(2))
+        sums = x.new_empty(len(x), self.out, *x.shape[2:])
+        block = 1024
+        grid = (-(-sums.numel() // block),)
+        self.kernels.summed[grid](products, sums, sums.numel(), *x.shape[2:], EDGE=self.edge, BLOCK=block)
+        return sums
+
+    def add_adjoint(
+        self, x: Float[Tensor, "batch c h w"], units: Float[Tensor, "batch out h w"], sign: int, out: Tensor | None
+    ) -> Float[Tensor, "batch c h w"]:
+        """Return x ± the adjoint of units, written over ``out``, contiguous, if there is one."""
+        x = x.contiguous()
+        result = torch.empty_like(x) if out is None else out
+        grid = (-(-x[0, 0].numel() // PIXELS), len(x))
+        self.kernels.adjoint_added[grid](
+            x, units.contiguous(), self.matrix, result, float(sign), self.out, *x.shape[1:], **self.tile
+        )
+        return result
+
+    def by_kernel(self, x: Float[Tensor, "batch c h w"], units: Float[Tensor, "batch out h w"]) -> Float[Tensor, "out c k k"]:
+        """Return the derivative of ⟨units, product(x)⟩ by the kernel, summed over the batch, in float32."""
+        programs, tile = min(PROGRAMS, len(x)), self.tile
+        sums = torch.empty(programs, tile["TAPS"], tile["CHANNELS"], device=x.device)
+        self.kernels.outer_products[(programs,)](x.contiguous(), units.contiguous(), sums, len(x), self.out, *x.shape[1:], **tile)
+        of_matrix = sums.sum(0)[: len(self.matrix), : self.channels]
+        return torch.unflatten(of_matrix, 0, (self.out, self.edge, self.edge)).permute(0, 3, 1, 2).flip(2, 3)
+
+
+def _tile(size: int) -> int:
+    """Return the least power of two that is at least ``size`` and 16, as tensor cores take them."""
+    return max(16, 1 << (size - 1).bit_length())
