@@ -2,6 +2,9 @@
 
 A convolution from 90 channels to 5 has 45 taps of 90 numbers. Here it is one product, of 45 × 90 numbers with those of every
 pixel, and a sum over the taps of neighbouring pixels. The adjoint gathers the patches of the 5 channels where it multiplies them.
+
+On an H200, with torch 2.11 and CUDA graphs, a training step of ``sll_large`` with 512 images took 52 ms, and 142 with cuDNN's
+convolutions. Its gradient by the kernels is as far from that in float32: 0.026 and 0.025 rad.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ class CUDAGraphs(Callback):
     """Replays forward and backward of the network as CUDA graphs, instead of starting thousands of small kernels in each step.
 
     Small networks otherwise wait for the CPU. Measured once, on an H200 with torch 2.11, in bfloat16 and batches of 256, with the
-    optimizer: networks of 12 and 16 layers took 44 to 76 ms a step without it and 8 to 10 with it, ``sll_large`` 163 and 92.
+    optimizer: networks of 12 and 16 layers took 44 to 76 ms a step without it and 8 to 10 with it.
 
     The first batch of the training is captured. Batches of another size, validation and test run as always, and so does a
     training on another device than a GPU.
