@@ -32,8 +32,8 @@ where the constant comes from a bound from below, which proves nothing, square w
 
 ![Certified accuracy of the zoo's networks against the radius](published-curves.svg)
 
-The curves are those of the zoo's networks, each from the radii of its test images. The zoo's hours are those of a shared H200,
-which is faster than the A100 of the published ones. Networks without a stated number of parameters, or without hours of a GPU,
+The curves are those of the zoo's networks, each from the radii of its test images. The zoo's hours are those of an H200, shared but
+for `sll_small` and `sll_large`, which is faster than the A100 of the published ones. Networks without a stated number of parameters, or without hours of a GPU,
 such as those trained on a CPU, are not in that picture; all are in [the zoo's table](../zoo/index.md).
 
 {tables}
@@ -70,7 +70,7 @@ def points(of_published: Callable, of_record: Callable) -> list[Point]:
 
 def _gpu_hours(record: Record) -> float | None:
     training = record.training
-    return training.seconds / 3600 if training and not training.device.startswith("CPU") else None
+    return training.seconds_of_all_stages / 3600 if training and not training.device.startswith("CPU") else None
 
 
 def scatter(shown: Sequence[Point], xlabel: str) -> Figure:

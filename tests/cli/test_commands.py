@@ -127,7 +127,7 @@ def test_demo_certifies_draws_fine_tunes_and_says_what_is_next(capsys, tmp_path)
         (["dmeo"], "dmeo"),
         (["certify"], "MODEL"),
         (["certify", "sll_nanno", "digits"], "sll_nano"),
-        (["certify", "sll_small", "digits"], "no published weights"),
+        (["certify", "sll_medium", "digits"], "no published weights"),
         (["certify", "local-dir:/nowhere", "digits"], "/nowhere/config.json "),
         (["certify", "hf-hub:org/name", "digits"], "org/name "),
         (["certify", "sll_nano.digits", "digit"], "'digit'"),

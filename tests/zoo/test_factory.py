@@ -121,7 +121,7 @@ def test_grey_images_get_the_grey_mean():
         ("sll_nanno", {}, UnknownNameError, ["'sll_nanno'", "sll_nano", "sll_nano.digits", "CertifiedClassifier"]),
         ("resnet18", {}, UnknownNameError, ["'resnet18'", "sll_small"]),
         ("sll_small.cifar", {}, UnknownNameError, ["sll_small.cifar10"]),
-        ("sll_small", {"pretrained": True}, WeightsError, ["sll_small.cifar10", "sll_nano.digits", "CertifiedClassifier"]),
+        ("sll_medium", {"pretrained": True}, WeightsError, ["sll_medium.cifar10", "sll_nano.digits", "CertifiedClassifier"]),
         ("sll_small", {"features_only": True}, ConfigError, ["forward_intermediates"]),
         ("sll_small", {"kernel_size": 4}, ConfigError, ["kernel_size=4"]),
         ("sll_small", {"img_size": 30}, ConfigError, ["pool=4"]),

@@ -63,13 +63,14 @@ def _measured(record: Record) -> Network:
     measured, training = record.measured, record.training
     if measured is None:
         raise ValueError(f"{record.name} is shipped without a measurement")
+    seconds = training.seconds_of_all_stages if training else 0.0
     cells = {
         "data": _word(measured.dataset),
         "norm": _word(measured.norm),
         "family": _word(record.family),
         "parameters": Cell(f"{record.parameters:,}", record.parameters),
         "bits": Cell(str(record.bits), record.bits),
-        "training": Cell(f"{_time(training.seconds)}, {training.device}", training.seconds) if training else Cell("", None),
+        "training": Cell(f"{_time(seconds)}, {training.device}", seconds) if training else Cell("", None),
         "clean": Cell(percent(measured.accuracy.clean), measured.accuracy.clean),
         "measured": _word(measured.date or "here"),
         "source": _word("this zoo"),

@@ -203,7 +203,7 @@ class Training(Struct, frozen=True, kw_only=True):
         epochs: Passes over the training images.
         images: Number of images seen in all epochs; None in older records.
         seconds: Wall time, of all runs if the training was resumed.
-        stages: Those of a network that grew (:class:`~sll_zoo.training.callbacks.Grow`); none if it kept its shape.
+        stages: Those of a network that grew, in this training (:class:`~sll_zoo.training.callbacks.Grow`) or before it.
         device: The device it ran on, in words.
         commit: Commit of this project, if it ran in a checkout.
         versions: Versions of the packages that it used.
@@ -221,6 +221,11 @@ class Training(Struct, frozen=True, kw_only=True):
     commit: str | None
     versions: dict[str, str]
     fingerprint: Sha256 | None = None
+
+    @property
+    def seconds_of_all_stages(self) -> float:
+        """Wall time of the training with what came before it."""
+        return sum(stage.seconds for stage in self.stages) or self.seconds
 
 
 class Record(Struct, frozen=True, kw_only=True):
