@@ -9,6 +9,7 @@ convolutions. Its gradient by the kernels is as far from that in float32: 0.026 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -19,29 +20,32 @@ from torch import Tensor
 
 # The most taps and channels for which a program holds a whole matrix.
 MOST_TAPS, MOST_CHANNELS = 64, 128
-# Numbers of pixels that a program takes at a time, and programs among which the images of a batch are divided.
-PIXELS, PROGRAMS = 64, 264
+# Sizes that were fast on an H200: pixels that a program takes at a time, programs among which the images of a batch are divided,
+# and sums of one program.
+PIXELS, PROGRAMS, BLOCK = 64, 264, 1024
+# The first GPUs whose tensor cores multiply in bfloat16.
+AMPERE = (8, 0)
 
 
 def has_few_channels(kernel: Tensor) -> bool:
-    """Return whether to use the functions below: in half precision on a GPU, if taps are no more than the channels they read."""
+    """Return whether to use the class below: in half precision on a GPU, if taps are no more than the channels they read."""
     out, channels, edge, _ = kernel.shape
     return (
         kernel.device.type == "cuda"
         and kernel.dtype in (torch.bfloat16, torch.float16)
         and out * edge * edge <= min(channels, MOST_TAPS)
         and channels <= MOST_CHANNELS
-        and _has_triton()
+        and _executes_kernels(kernel.device)
     )
 
 
 @cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
+def _executes_kernels(device: torch.device) -> bool:
+    return find_spec("triton") is not None and torch.cuda.get_device_capability(device) >= AMPERE
 
 
 class FewChannels:
-    """A zero-padded convolution of odd kernels as a matrix, (out k k, channels).
+    """A zero-padded convolution of odd kernels as a matrix, (out k k, channels), for batches that are not empty.
 
     Args:
         kernel: (out, channels, k, k).
@@ -59,9 +63,9 @@ class FewChannels:
         """Return the cross-correlation of x and the kernel."""
         products = torch.bmm(self.matrix.expand(len(x), -1, -1), x.contiguous().flatten(2))
         sums = x.new_empty(len(x), self.out, *x.shape[2:])
-        block = 1024
-        grid = (-(-sums.numel() // block),)
-        self.kernels.summed[grid](products, sums, sums.numel(), *x.shape[2:], EDGE=self.edge, BLOCK=block)
+        grid = (-(-sums.numel() // BLOCK),)
+        with _device_of(x):
+            self.kernels.summed[grid](products, sums, sums.numel(), *x.shape[2:], EDGE=self.edge, BLOCK=BLOCK)
         return sums
 
     def add_adjoint(
@@ -70,19 +74,28 @@ class FewChannels:
         """Return x ± the adjoint of units, written over ``out``, contiguous, if there is one."""
         x = x.contiguous()
         result = torch.empty_like(x) if out is None else out
-        grid = (-(-x[0, 0].numel() // PIXELS), len(x))
-        self.kernels.adjoint_added[grid](
-            x, units.contiguous(), self.matrix, result, float(sign), self.out, *x.shape[1:], **self.tile
-        )
+        grid = (len(x), -(-x[0, 0].numel() // PIXELS))
+        with _device_of(x):
+            self.kernels.adjoint_added[grid](
+                x, units.contiguous(), self.matrix, result, float(sign), self.out, *x.shape[1:], **self.tile
+            )
         return result
 
     def by_kernel(self, x: Float[Tensor, "batch c h w"], units: Float[Tensor, "batch out h w"]) -> Float[Tensor, "out c k k"]:
         """Return the derivative of ⟨units, product(x)⟩ by the kernel, summed over the batch, in float32."""
         programs, tile = min(PROGRAMS, len(x)), self.tile
         sums = torch.empty(programs, tile["TAPS"], tile["CHANNELS"], device=x.device)
-        self.kernels.outer_products[(programs,)](x.contiguous(), units.contiguous(), sums, len(x), self.out, *x.shape[1:], **tile)
+        given = x.contiguous(), units.contiguous(), sums, len(x), self.out, *x.shape[1:]
+        with _device_of(x):
+            self.kernels.outer_products[(programs,)](*given, **tile)
         of_matrix = sums.sum(0)[: len(self.matrix), : self.channels]
         return torch.unflatten(of_matrix, 0, (self.out, self.edge, self.edge)).permute(0, 3, 1, 2).flip(2, 3)
+
+
+def _device_of(x: Tensor) -> AbstractContextManager[None]:
+    """Return a context in which kernels start on the device of ``x``."""
+    context: AbstractContextManager[None] = torch.cuda.device_of(x)  # type: ignore[no-untyped-call]  # of torch
+    return context
 
 
 def _tile(size: int) -> int:

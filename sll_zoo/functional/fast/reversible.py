@@ -67,7 +67,7 @@ def residuals(
 
 
 def _is_plain(x: Tensor, tensors: Sequence[Tensor | None], dtype: torch.dtype) -> bool:
-    if graph_is_captured():
+    if graph_is_captured() or not x.numel():
         return False
     weight, *_ = given = [tensor for tensor in tensors if tensor is not None]
     halved = x.device.type == "cuda" and x.dtype == dtype and weight.dtype == torch.float32

@@ -54,7 +54,7 @@ def adjoint_added(
     PIXELS: tl.constexpr,
 ):
     """Write x ± the adjoint of units, (batch, channels, pixels): PIXELS of one image."""
-    image, pixel = tl.program_id(1).to(tl.int64), tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
+    image, pixel = tl.program_id(0).to(tl.int64), tl.program_id(1) * PIXELS + tl.arange(0, PIXELS)
     tap, channel = tl.arange(0, TAPS), tl.arange(0, CHANNELS)
     taken = (channel < channels)[:, None] & (tap < out * EDGE * EDGE)[None, :]
     weights = tl.load(matrix + tap[None, :] * channels + channel[:, None], mask=taken, other=0.0)
