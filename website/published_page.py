@@ -32,9 +32,9 @@ where the constant comes from a bound from below, which proves nothing, square w
 
 ![Certified accuracy of the zoo's networks against the radius](published-curves.svg)
 
-The curves are those of the zoo's networks, each from the radii of its test images. The zoo's hours are those of an H200, shared
-but for `sll_small` and `sll_large`, which is faster than the A100 of the published ones. Networks without a stated number of
-parameters, or without hours of a GPU, such as those trained on a CPU, are not in that picture; all are in
+The curves are those of the zoo's networks, each from the radii of its test images. The zoo's hours are those of an H200,
+which is faster than the A100 of the published ones, and was shared but for `sll_small` and `sll_large`. Networks without a
+stated number of parameters, or without hours of a GPU, such as those trained on a CPU, are not in that picture; all are in
 [the zoo's table](../zoo/index.md).
 
 {tables}

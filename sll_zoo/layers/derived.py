@@ -72,10 +72,6 @@ class DerivingModule(nn.Module):
             return compute(*arguments)
         return once(compute, *arguments)
 
-    def keeps_derived_values(self) -> bool:
-        """Return whether values are derived once for several batches at the moment."""
-        return self._once is not None
-
 
 def begin_batch(network: nn.Module, last: bool) -> None:
     """Let the layers of a network derive values once for all batches up to the ``last`` one of an optimizer step.

@@ -85,17 +85,16 @@ class ResidualStack(nn.Sequential):
         if dtype in (torch.float32, torch.float64):
             return partial(apply, layers=prepared)
         # In half precision one by one: the inputs that backward computes again would differ too much from the true ones.
-        return lambda x: reduce(lambda x, layer: apply(x, [layer]), prepared, x)
+        return partial(reduce, lambda x, layer: apply(x, [layer]), prepared)
 
 
 def _functional(layers: Sequence[_Residual | FoldedResidual]) -> list[Layer]:
     first, *_ = layers
-    if isinstance(first, _Residual) and {(type(layer), layer.weight.shape) for layer in layers} == {
-        (type(first), first.weight.shape)
-    }:
-        steps = type(first).steps(layers)
-        return [Layer(layer.weight, layer.bias, step) for layer, step in zip(layers, steps, strict=True)]
-    return [layer.functional() for layer in layers]
+    alike = len({(type(layer), layer.weight.shape) for layer in layers}) == 1
+    if not alike or not isinstance(first, _Residual):
+        return [layer.functional() for layer in layers]
+    steps = type(first).steps(layers)
+    return [Layer(layer.weight, layer.bias, step) for layer, step in zip(layers, steps, strict=True)]
 
 
 def _applies_formula(layer: nn.Module) -> TypeGuard[_Residual | FoldedResidual]:

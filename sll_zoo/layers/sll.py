@@ -24,6 +24,13 @@ def _require_power(power: int) -> None:
         raise ConfigError(f"power={power}", "choose 1 (SLL), 2, 4 or 8")
 
 
+def _may_be_stacked(layers: Sequence[SLLConv2d]) -> bool:
+    """Return whether 2/T of layers of one shape is worth to be computed at once, and nothing else than their formula."""
+    return {(layer.power, layer.weight.device.type, type(layer).step, layer._once) for layer in layers} == {
+        (layers[0].power, "cuda", SLLConv2d.step, None)
+    }
+
+
 def _t(weight: Tensor, scale: Tensor, log_q: Tensor, power: int, product: Product = abs_gram_product) -> Tensor:
     if power == 1:
         return row_sums(weight, scale, log_q, product)
@@ -123,10 +130,9 @@ class SLLConv2d(ResidualConv2d):
     @classmethod
     def steps(cls, layers: Sequence[Any]) -> list[Tensor]:
         """Return 2/T of layers of one shape, (inner,) each: on a GPU in the time of one."""
-        first, *_ = layers
-        alike = {(layer.power, layer.weight.device.type, layer.keeps_derived_values()) for layer in layers}
-        if alike != {(first.power, "cuda", False)}:
+        if not _may_be_stacked(layers):
             return super().steps(layers)
+        first, *_ = layers
         weights, logs = (torch.stack(tensors) for tensors in zip(*((layer.weight, layer.log_q) for layer in layers), strict=True))
         return list(torch.vmap(first._step_of)(weights, logs).unbind())
 

@@ -76,6 +76,16 @@ def test_timm_knows_the_models_after_the_import():
     assert (data["mean"], data["std"], data["input_size"]) == ((0.0,), (1.0,), (1, 8, 8))
 
 
+@pytest.mark.parametrize("create", [sll_zoo.create_model, timm.create_model])
+def test_the_large_network_of_the_paper_is_one_line(create):
+    model = create("sll_large", pretrained=True)
+    assert model.pretrained_cfg["tag"] == "cifar10"
+    assert sum(parameter.numel() for parameter in model.parameters()) == read_records()["sll_large.cifar10"].parameters
+    assert (len(model.convs), len(model.denses), model.config.width) == (50, 10, 90)
+    folder = sll_zoo.create_model("sll_large.cifar10", pretrained=True).state_dict()
+    assert all(torch.equal(value, folder[key]) for key, value in model.state_dict().items())
+
+
 def test_the_families_differ_in_nothing_else():
     for name, config in ARCHITECTURES.items():
         if config.family in SORT_FAMILIES:

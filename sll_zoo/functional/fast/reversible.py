@@ -70,8 +70,9 @@ def _is_plain(x: Tensor, tensors: Sequence[Tensor | None], dtype: torch.dtype) -
     if graph_is_captured() or not x.numel():
         return False
     weight, *_ = given = [tensor for tensor in tensors if tensor is not None]
-    halved = x.device.type == "cuda" and x.dtype == dtype and weight.dtype == torch.float32
-    alike = all(tensor.dtype == (weight.dtype if halved else x.dtype) for tensor in given)
+    # On a GPU, values between layers may be in the half precision of autocast, and weights in float32.
+    half = x.device.type == "cuda" and x.dtype == dtype and dtype in (torch.bfloat16, torch.float16)
+    alike = {tensor.dtype for tensor in given} == {torch.float32 if half and weight.dtype == torch.float32 else x.dtype}
     return x.ndim == weight.ndim and alike and derivatives_are_taken_in_reverse(x, *given)
 
 
@@ -85,7 +86,7 @@ class _ReluResiduals(torch.autograd.Function):
     def forward(ctx: Any, padding_mode: PaddingMode, dtype: torch.dtype, x: Tensor, *tensors: Tensor | None) -> Tensor:
         """Apply the layers; save nothing for backward if ``ctx`` is None."""
         layers, hidden = _operators(tensors, padding_mode, dtype), []
-        x = x.contiguous() if layers[0].few else x
+        x = x.contiguous() if any(layer.few for layer in layers) else x
         result = torch.empty_like(x)
         kept = ctx is not None and any(ctx.needs_input_grad)
         for part, out in zip(_parts(x), _parts(result), strict=True):
@@ -224,9 +225,11 @@ def _over_batch(units: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _derivatives_by_formula(ctx: Any, inputs: Sequence[Any], grad: Tensor) -> list[Tensor | None]:
-    y, *tensors = inputs
+    x, *tensors = inputs
+    y = x.to(tensors[0].dtype)
     for layer in _layers(tensors):
         y = residual(y, *layer, "relu", ctx.padding_mode)
+    y = y.to(x.dtype)
     needed = ctx.needs_input_grad[2:]
     wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
     found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))

@@ -6,9 +6,11 @@ from typing import Any, cast
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sll_zoo.errors import ConfigError
 from sll_zoo.training.optimizers import ScheduledModule
 from sll_zoo.training.strategies import require_whole_network
 from sll_zoo.zoo.weights.packing import require_bits, rounded, widths
@@ -25,7 +27,8 @@ class RoundedWeights(Callback):
         bits: Bits of a weight: 4, 6, 8, 16 for bfloat16, or 32, which changes nothing.
 
     Raises:
-        ConfigError: Another number of bits, or a strategy other than DDP or a single device.
+        ConfigError: Another number of bits; a strategy other than DDP or a single device; or ``WeightAveraging`` beside this
+            callback, whose averages no step would see rounded.
 
     Source: Courbariaux, Bengio and David 2015 (arXiv 1511.00363).
     """
@@ -36,8 +39,11 @@ class RoundedWeights(Callback):
         self._exact: list[tuple[nn.Parameter, Tensor]] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
-        """Refuse strategies under which a process has parts of rows."""
+        """Refuse strategies under which a process has parts of rows, and averages of weights."""
         require_whole_network(trainer, self)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+            if isinstance(callback, WeightAveraging):
+                raise ConfigError(f"RoundedWeights with {type(callback).__name__}", "leave out one of the two")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Round the weights."""

@@ -1,7 +1,7 @@
 """Weights of 4, 6, 8 or 16 bits: rounded row by row, and packed with as many bits as that takes.
 
-4 and 6 bits are for large matrices, which hold nearly all weights of a network that is worth it. Kernels and heads keep 8: they
-cost little, and rounding them to 4 bits costs most of what rounding costs.
+4 and 6 bits are for large tensors, which hold nearly all weights of a network that is worth it. Small ones, such as most kernels
+and heads, keep 8: they cost little space, and rounding them to 4 bits would cost most of the accuracy that rounding costs.
 
 Every family computes its constraint from whatever its weights are, so that a network of rounded weights is certified like any
 other. A weight is an integer from −L to L, L = 2^(bits−1) − 1, times the scale of its row: max |w| / L, rounded to the nearest
@@ -26,8 +26,7 @@ from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.layers import FAMILIES, HEADS, SortLinear
 from sll_zoo.models import LipschitzClassifier
 
-# Numbers of bits that a weight can be stored with. A sll_tiny of 8 bits (JPEG copies of CIFAR-10, 1,000 images) lost 0.6
-# points of certified accuracy at 36/255 with 6 bits, and 4.3 with 4.
+# Numbers of bits that a weight can be stored with; what they cost is in benchmarks/rounding.md.
 BITS = (4, 6, 8, 16, 32)
 # Numbers in a tensor from which it is rounded to less than 8 bits.
 LARGE = 2**16

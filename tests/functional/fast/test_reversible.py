@@ -156,3 +156,24 @@ def test_less_is_held_where_no_derivative_is_taken(kind):
     with torch.no_grad():
         assert torch.equal(stack(), expected)
         assert peak(stack) < kept
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_a_gpu_inputs_may_be_in_half_precision_beside_weights_in_float32(kind):
+    layers, x = layers_and_input(kind, depth=1, dtype=torch.float32)
+    half = x.detach().bfloat16().requires_grad_()
+    ways = (
+        lambda: reversible._ReluResiduals.apply("zeros", torch.bfloat16, half, *sum(layers, ())),
+        lambda: one_by_one(half.float(), layers, "zeros"),
+    )
+    y, exact = (way() for way in ways)
+    assert y.dtype == torch.bfloat16
+    assert 1e-5 < distance(y.float(), exact) < tol.BF16
+    found, wanted = derivatives(y, half, layers), derivatives(exact, half, layers)
+    assert [tensor.dtype for tensor in found] == [tensor.dtype for tensor in wanted]
+    assert max(distance(one.float(), other.float()) for one, other in zip(found, wanted, strict=True)) < 0.1
+    seconds = [
+        torch.autograd.grad(derivatives(way(), half, layers, again=True)[0].float().square().sum(), layers[0].weight)[0]
+        for way in ways
+    ]
+    assert distance(*seconds) < 0.1

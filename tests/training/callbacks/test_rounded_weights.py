@@ -3,6 +3,7 @@
 import pytest
 import torch
 from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.optim import SGD
 
 import sll_zoo
@@ -130,6 +131,8 @@ def test_a_checkpoint_and_an_interruption_leave_the_exact_weights(tmp_path):
     assert all(torch.equal(value, task.model.state_dict()[key]) for key, value in start.items() if "mean" not in key)
 
 
-def test_another_number_of_bits_is_refused():
+def test_what_no_step_would_see_is_refused():
     with pytest.raises(ConfigError, match="bits=5"):
         RoundedWeights(5)
+    with pytest.raises(ConfigError, match="EMAWeightAveraging"):
+        run(RoundedWeights(4), EMAWeightAveraging())

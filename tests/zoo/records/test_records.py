@@ -53,6 +53,12 @@ def test_files_agree_with_the_record(name):
     assert (folder / "README.md").read_text("utf-8") == render_card(record, config, name, files)
 
 
+def test_the_time_of_a_network_that_grew_is_that_of_all_stages():
+    training = RECORDS["sll_large.cifar10"].training
+    assert training.seconds_of_all_stages == RECORDS["sll_small.cifar10"].training.seconds + training.seconds
+    assert DIGITS.training.seconds_of_all_stages == DIGITS.training.seconds
+
+
 def test_a_card_cites_the_papers_that_its_configuration_names():
     for config in default_cfgs.values():
         papers = re.findall(r"\d{4}\.\d{5}", config.default.paper_ids)
