@@ -68,10 +68,11 @@ certified at ε = 36/255, L2 in pixels of [0, 1], in float32, after each stage; 
 
 {table}
 
-- In the same time growth is far ahead, since the small network sees twenty times as many images.
+- In the same time growth is far ahead, since the small network sees twenty-six times as many images.
 - In stages as short as these, the large network keeps what the small one had and adds nothing yet.
 - A finer image costs much of the accuracy at first; the next minutes repair it.
-- The shipped `sll_large.cifar10` grew from `sll_small.cifar10` on a GPU (its card has the times); there it was not trained from scratch.
+- The shipped `sll_large.cifar10` grew from `sll_small.cifar10` on a GPU (its card has the times); from scratch it was not trained
+  there.
 
 {environment}. `benchmarks/growing.py` makes this page.
 """
