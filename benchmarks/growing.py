@@ -1,6 +1,6 @@
 """The same wall time on one core: sll_large from scratch, and a small network that grows until it is sll_large.
 
-Run: .venv/bin/python benchmarks/growing.py DATA --minutes 40 (two processes at a time; writes growing.md), with CIFAR-10 in DATA.
+Run: .venv/bin/python benchmarks/growing.py DATA (two processes at a time; writes growing.md), with CIFAR-10 in DATA.
 """
 
 import argparse
@@ -9,7 +9,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from record import environment, write_page
@@ -82,7 +81,7 @@ def main() -> None:
     """Train both, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
-    parser.add_argument("--minutes", type=float, default=40)
+    parser.add_argument("--minutes", type=float, default=35)
     given = parser.parse_args()
     with ProcessPoolExecutor(len(ARMS)) as pool:
         found = [pool.submit(trained, arm, given.data, 60 * given.minutes) for arm in ARMS]
@@ -101,7 +100,8 @@ def trained(arm: str, root: str, seconds: float) -> list[list[str]]:
     images, labels = data.tensors("train")
     places = evenly_spaced(len(data.part("validation")), VALIDATED)
     held_out = [part[places] for part in data.tensors("validation")]
-    network = _first(ARMS[arm][0])
+    first, *_ = ARMS[arm]
+    network = create_model(first.name, **first.sizes)
     rows = []
     for stage, following in pairwise([*ARMS[arm], None]):
         start = accuracies(network, *held_out)
@@ -115,11 +115,6 @@ def trained(arm: str, root: str, seconds: float) -> list[list[str]]:
         if following:
             network = grow(network, following.name, images[:1024], **following.sizes)
     return rows
-
-
-def _first(stage: Stage) -> LipschitzClassifier:
-    sizes: dict[str, Any] = dict(stage.sizes)
-    return create_model(stage.name, **sizes)
 
 
 def train(network: LipschitzClassifier, stage: Stage, images: Tensor, labels: Tensor, seconds: float) -> int:

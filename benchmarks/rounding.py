@@ -9,11 +9,11 @@ import logging
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from typing import Any
 
 import torch
 import yaml
-from lightning import Callback, Trainer, seed_everything
+from growth import SHOWN, accuracies, trainer
+from lightning import Callback, seed_everything
 from race import BASE, CANDIDATES
 from record import environment, write_page
 
@@ -24,14 +24,6 @@ from sll_zoo.training.callbacks import BFloat16Rescaling, RoundedWeights
 from sll_zoo.training.schedules import WarmupCosineLR
 
 CANDIDATE, BITS = "kernels", (32, 8, 6, 4)
-SHOWN = {"val/acc": "clean", "val/certified_acc_36": "36/255"}
-QUIET: dict[str, Any] = {
-    "accelerator": "cpu",
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-}
 PAGE = """# Weights of few bits
 A network of {parameters:.2f} million parameters, most of them in its two dense layers, trained on 45,000 images of CIFAR-10 for
 {epochs} epochs: as always, and with `RoundedWeights(4)`, whose steps see the weights rounded to 4 bits. Then each is rounded by
@@ -56,7 +48,7 @@ def main() -> None:
     with ProcessPoolExecutor(len(ways)) as pool:
         found = list(pool.map(partial(measured, given.data, given.epochs), ways.values()))
     header = ["training", *(f"{shown}, {bits} bits" for bits in BITS for shown in SHOWN.values())]
-    rows = [[way, *map(percent, accuracies)] for way, (_, accuracies) in zip(ways, found, strict=True)]
+    rows = [[way, *map(percent, values)] for way, (_, values) in zip(ways, found, strict=True)]
     filled = {"parameters": found[0][0] / 1e6, "epochs": given.epochs, "table": table(header, rows)}
     write_page("rounding.md", PAGE.format(**filled, environment=environment()))
 
@@ -79,14 +71,9 @@ def measured(root: str, epochs: int, bits: int) -> tuple[int, list[float]]:
         scheduler=partial(WarmupCosineLR, **base["model"]["scheduler"]["init_args"]),
     )
     callbacks: list[Callback] = [BFloat16Rescaling(), RoundedWeights(bits)]
-    trainer = Trainer(max_epochs=epochs, precision="bf16-mixed", limit_val_batches=0, callbacks=callbacks, **QUIET)
-    trainer.fit(task, datamodule=data)
-    accuracies = []
-    for width in BITS:
-        rounded = CertifiedClassifier(quantize(task.model, width))
-        (values,) = Trainer(**QUIET).validate(rounded, datamodule=data, verbose=False)
-        accuracies += [values[name] for name in SHOWN]
-    return sum(parameter.numel() for parameter in task.model.parameters()), accuracies
+    trainer(max_epochs=epochs, precision="bf16-mixed", limit_val_batches=0, callbacks=callbacks).fit(task, datamodule=data)
+    found = [value for width in BITS for value in accuracies(quantize(task.model, width), data)]
+    return sum(parameter.numel() for parameter in task.model.parameters()), found
 
 
 if __name__ == "__main__":

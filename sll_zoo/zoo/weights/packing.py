@@ -158,7 +158,10 @@ def fault(packed: Mapping[str, Tensor], expected: Mapping[str, Tensor], bits: in
 
 
 def rounded(weight: Tensor, width: int) -> Tensor:
-    """Return a weight (rows, ...) in float32, rounded as :func:`pack` rounds it but where rounding once more decides a tie."""
+    """Return a weight (rows, ...) rounded as :func:`pack` rounds it, in float32 on any device.
+
+    The quotients of :func:`pack` are in float64: one that is next to a half may be rounded the other way here.
+    """
     if width == 16:
         return weight.bfloat16().float()
     rows = weight.flatten(1)

@@ -92,6 +92,21 @@ def test_without_a_gpu_none_is_taken(dtype):
     assert not has_few_channels(torch.zeros(5, 90, 3, 3, dtype=dtype))
 
 
+def test_on_a_gpu_where_triton_does_not_work_none_is_taken(monkeypatch):
+    executes, device = few_channels._executes_kernels.__wrapped__, torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    assert not executes(device)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
+    assert executes(device)
+
+    def fail(*_):
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(FewChannels, "product", fail)
+    with pytest.warns(UserWarning, match="C compiler"):
+        assert not executes(device)
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype", "taken"),
     [
