@@ -1,6 +1,6 @@
 """How time and memory of a training step, a certificate and an audit grow, and what the largest runs would take, on paper.
 
-Run on an idle machine, about ten minutes: .venv/bin/python benchmarks/cost.py; writes cost.md and cost.png. Linux only.
+Run on an idle machine, about fifteen minutes: .venv/bin/python benchmarks/cost.py; writes cost.md and cost.png. Linux only.
 """
 
 import math
@@ -29,7 +29,7 @@ AXES = {
     "width": (16, 32, 64, 128),
     "conv_layers": (2, 4, 8, 16),
     "img_size": (16, 32, 64, 128),
-    "num_classes": (10, 100, 1000),
+    "num_classes": (10, 100, 1000, 10_000),
 }
 BATCH, REPEATS, PAPER_BATCH = 32, 3, 64
 PAGE = """# How cost grows

@@ -23,6 +23,8 @@ from sll_zoo.models.structure import LAYERS
 
 # Tolerance for the float64 rounding of eigenvalues near 1, which come from sums of some thousand products.
 SLACK = 1e-9
+# Distance of rows of norm 1 below which the digits that a distance by products loses might come near SLACK.
+CLOSE_ROWS = 0.1
 # Layers that are 1-Lipschitz whatever their parameters, in each norm in which a network may have them: they move, shift, fold,
 # reflect or choose numbers.
 MOVING_AS_ONE = (
@@ -145,9 +147,11 @@ def unit_rows(weight: Tensor) -> Tensor:
 
 
 def unit_rows_distances(weight: Tensor) -> Tensor:
-    """Return the L2 distances between the rows of a matrix divided by their norms."""
+    """Return the L2 distances between the rows of a matrix divided by their norms: by products, of close rows by differences."""
     rows = unit_rows(weight)
-    distances: Tensor = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+    distances: Tensor = torch.cdist(rows, rows, compute_mode="use_mm_for_euclid_dist").fill_diagonal_(0)
+    close = (distances < CLOSE_ROWS).sum(1) > 1  # to another row than itself
+    distances[close] = torch.cdist(rows[close], rows, compute_mode="donot_use_mm_for_euclid_dist")
     return distances
 
 

@@ -78,30 +78,34 @@ def certificate_of(network: nn.Module, images: Tensor) -> Certificate:
     Raises:
         InputError, ConfigError, WeightsError: As for :func:`certify`.
     """
-    return certificate_in_full(network, images)[0]
+    return certificate_in_full(network, images, constants_of(network))[0]
 
 
 @torch.no_grad()
-def certificate_in_full(network: nn.Module, images: Tensor) -> tuple[Certificate, Tensor, Tensor]:
-    """Return what :func:`certificate_of` does, and what it is made of: logits (batch, classes) and constants (classes, classes).
+def certificate_in_full(network: nn.Module, images: Tensor, constants: Tensor) -> tuple[Certificate, Tensor]:
+    """Return what :func:`certificate_of` does, and the logits (batch, classes), for :func:`constants_of` the network.
 
     Raises:
         InputError, ConfigError, WeightsError: As for :func:`certify`.
     """
     _check_model(network)
     check_images(images)
-    constants = _constants(network)
     images = images.to(constants.device, torch.float64)
     logits: Tensor = network(images)
     if isinstance(network, FrozenNetwork):
-        return Certificate(*sound_radius(network, images, logits), network.norm), logits, constants
+        return Certificate(*sound_radius(network, images, logits), network.norm), logits
     check_constants(constants, logits.shape[1])
     prediction, radius = certified_radius(logits, constants)
-    return Certificate(prediction, radius, torch.zeros_like(radius), norm_of(network)), logits, constants
+    return Certificate(prediction, radius, torch.zeros_like(radius), norm_of(network)), logits
 
 
-def _constants(network: Any) -> Tensor:
-    """Return the constants, of networks of this package by this package's methods: those of an instance could be replaced."""
+@torch.no_grad()
+def constants_of(network: Any) -> Tensor:
+    """Return the constants (classes, classes), of networks of this package by its own methods: an instance's could be replaced.
+
+    Raises:
+        ConfigError, WeightsError: As for :func:`certify`.
+    """
     kind = next((kind for kind in (FrozenNetwork, LipschitzClassifier) if isinstance(network, kind)), type(network))
     constants: Tensor = kind.pairwise_lipschitz(network)
     return constants

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sll_zoo.certificates.certification import certificate_in_full, evaluation_form
+from sll_zoo.certificates.certification import certificate_in_full, constants_of, evaluation_form
 from sll_zoo.certificates.soundness import FrozenNetwork
 from sll_zoo.errors import InputError
 from sll_zoo.functional.certificate import RADII_IN, certified_counts, limiting_class
@@ -92,10 +92,10 @@ def evaluate(
     norm = norm_of(network)
     radii = RADII_IN[norm] if radii is None else radii
     frozen = isinstance(network, FrozenNetwork)
-    parts = []
+    parts, constants = [], constants_of(network)  # of many classes they take longer than a batch
     for images, labels in batches:
         _check_labels(labels, len(images))
-        certificate, logits, constants = certificate_in_full(network, images)
+        certificate, logits = certificate_in_full(network, images, constants)
         rival = limiting_class(logits, constants)
         columns = (labels, certificate.prediction, rival, certificate.radius, certificate.slack)
         parts.append([column.cpu() for column in columns])

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
@@ -165,14 +165,14 @@ def divided(root: Path) -> dict[str, Path]:
 
 
 def class_folders(root: Path) -> list[str]:
-    """Return the names of the classes, sorted as text.
+    """Return the names of the classes, sorted as text. Hidden folders are none.
 
     Raises:
         InputError: A folder without any, or a class folder that has folders in it and no image beside them.
     """
-    if not any(path.is_dir() for path in root.iterdir()):
+    names = sorted(path.name for path in root.iterdir() if path.is_dir() and not is_litter(path.name))
+    if not names:
         raise InputError(f"{root} has no class folders", f"put the images of each class into a folder: {root / 'cat' / '1.png'}")
-    names: list[str] = find_classes(root)[0]
     for name in names:
         inside = list((root / name).iterdir())
         if not any(path.name.lower().endswith(IMG_EXTENSIONS) for path in inside) and any(path.is_dir() for path in inside):
@@ -205,7 +205,7 @@ def is_litter(name: str) -> bool:
 
 def log_skipped(folders: Iterable[Path]) -> None:
     """Log how many files in the class folders of some parts are left out, as their names are not those of images."""
-    classes = [path for folder in folders for path in folder.iterdir() if path.is_dir()]
+    classes = [folder / name for folder in folders for name in class_folders(folder)]
     names = [name.lower() for path in classes for _, _, files in os.walk(path, followlinks=True) for name in files]
     kept = [name for name in names if not is_litter(name)]
     skipped = Counter(Path(name).suffix or "no suffix" for name in kept if not name.endswith(IMG_EXTENSIONS))

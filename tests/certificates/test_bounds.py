@@ -7,6 +7,7 @@ from torch import nn
 from sll_zoo.certificates import bounds
 from sll_zoo.layers import FAMILIES, MaxMin, MeanShift, PatchDCT, SortLinear
 from sll_zoo.models.structure import LAYERS
+from tests.tolerances import SAME
 
 
 @pytest.mark.parametrize(("norm", "other"), [("2", "inf"), ("inf", "2")])
@@ -23,3 +24,13 @@ def test_a_layer_is_bounded_only_in_a_norm_in_which_a_network_may_have_it(norm, 
     for kind in LAYERS[norm]:  # what is neither bounded nor moving is a family's layer, which is folded before it is bounded
         known = kind in bounds.UPPER_BOUNDS or kind in bounds.MOVING_AS_ONE
         assert known or any(kind in family.classes for family in FAMILIES.values()) or kind is PatchDCT
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-12, 1e-6, 0.09, 0.11])
+def test_distances_of_rows_are_as_exact_for_close_ones(distance):
+    weight = torch.randn(40, 300, dtype=torch.float64)
+    step = torch.linalg.qr(weight[:2].mT).Q[:, 1]  # across the first row
+    weight[7] = 3 * (weight[0] / weight[0].norm() + distance * step)
+    rows = bounds.unit_rows(weight)
+    direct = torch.linalg.vector_norm(rows[:, None] - rows, dim=2)
+    torch.testing.assert_close(bounds.unit_rows_distances(weight), direct, rtol=0, atol=SAME)

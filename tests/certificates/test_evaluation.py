@@ -5,6 +5,7 @@ import torch
 
 import sll_zoo
 from sll_zoo.errors import InputError
+from sll_zoo.layers import UnitRowsLinear
 
 
 def test_evaluate_counts_what_certify_says(pretrained, digits):
@@ -32,6 +33,14 @@ def test_evaluate_keeps_what_is_known_of_each_image(pretrained, digits):
     assert not evaluation.radius[wrong].any()
     assert evaluation.proved[wrong].all()
     assert evaluation.mean_radius == pytest.approx(evaluation.proved[evaluation.correct].sum().item() / 400)
+
+
+def test_constants_are_computed_once(pretrained, digits, monkeypatch):
+    calls, compute = [], UnitRowsLinear.pairwise_lipschitz
+    monkeypatch.setattr(UnitRowsLinear, "pairwise_lipschitz", lambda head: calls.append(head) or compute(head))
+    images, labels = digits.tensors("test")
+    sll_zoo.evaluate(pretrained, [(images[:5], labels[:5]), (images[5:9], labels[5:9])])
+    assert len(calls) == 1
 
 
 def test_a_sound_evaluation_says_what_it_took_off(pretrained, digits):

@@ -51,6 +51,14 @@ def test_folders_that_may_be_meant_for_parts_are_no_classes(write, folders, mess
         open_data(str(root), (3, 4, 4), 2)
 
 
+def test_a_hidden_folder_is_no_class(write):
+    root = write(*of_both("train", "test"), "test/.ipynb_checkpoints", "train/.cache/more")
+    assert len(open_data(str(root), (3, 4, 4), 2)) == 20
+    data = ImageFolder(str(root), in_memory=True)
+    data.prepare_data()
+    assert (len(data.part("test")), data.class_names) == (20, ("bird", "cat"))
+
+
 def test_train_alone_is_divided_like_a_folder_without_parts(write):
     data = ImageFolder(str(write(*of_both("train"))), in_memory=True)
     counts = {part: data.tensors(part)[1].bincount().tolist() for part in ("train", "validation", "test")}
