@@ -79,10 +79,10 @@ def aol(layer, x):
 
 
 def circular_matrix(kernel, height, width):
-    """Return a circular convolution as a matrix (out·h·w, in·h·w), without the part of a kernel that exceeds the image."""
+    """Return a circular convolution as a matrix (out·h·w, in·h·w); a kernel that exceeds the image goes around it."""
     out, channels, size, _ = kernel.shape
     matrix = np.zeros((out, height, width, channels, height, width))
-    for a, b, y, x in itertools.product(range(min(size, height)), range(min(size, width)), range(height), range(width)):
+    for a, b, y, x in itertools.product(range(size), range(size), range(height), range(width)):
         matrix[:, y, x, :, (y - a + size // 2) % height, (x - b + size // 2) % width] += kernel[:, :, a, b]
     return matrix.reshape(out * height * width, -1)
 

@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -53,18 +53,22 @@ def torus(kernel: Tensor, x: Tensor, padding_mode: str) -> tuple[int, int]:
     return x.shape[2] + extra, x.shape[3] + extra
 
 
-def frequencies(kernel: Tensor, size: tuple[int, int]) -> Tensor:
+def frequencies(kernel: Float[Tensor, "out c k k"], size: tuple[int, int]) -> Inexact[Tensor, "h half_w out c"]:
     """Return the circular convolution of a real kernel with images of ``size`` as one matrix for each frequency.
 
     Args:
-        kernel: (out, in, k, k); k may exceed the size of the images.
+        kernel: (out, in, k, k), odd, with the middle on the pixel of the output; k may exceed the size of the images.
         size: (height, width) of the images.
 
     Returns:
-        (height, width // 2 + 1, out, in), complex. The matrices at the other frequencies are conjugates of these.
+        (height, width // 2 + 1, out, in), complex, in the order of ``torch.fft.rfft2``. The matrices at the other frequencies are
+        conjugates of these.
     """
-    edge = torch.arange(kernel.shape[-1], device=kernel.device)
-    turns = (torch.outer(torch.arange(n, device=kernel.device), edge) % n for n in size)
-    height, width = ((-2j * math.pi * turn.to(kernel) / n).exp() for turn, n in zip(turns, size, strict=True))
-    rows = torch.einsum("ocyx,wx->ocyw", kernel.to(width.dtype), width[: size[1] // 2 + 1])
-    return torch.einsum("ocyw,hy->hwoc", rows, height)
+    out, channels, edge, _ = kernel.shape
+    offsets = torch.arange(edge, device=kernel.device) - edge // 2
+    turns = (torch.outer(torch.arange(n, device=kernel.device), offsets) % n for n in size)
+    rows, columns = ((-2j * math.pi * turn.to(kernel) / n).exp() for turn, n in zip(turns, size, strict=True))
+    # A product with the few taps: a transform of the kernel in the size of the images would take longer.
+    phases = (rows[:, None, :, None] * columns[: size[1] // 2 + 1, None, :]).flatten(2)
+    taps = kernel.permute(2, 3, 0, 1).reshape(edge**2, -1)
+    return torch.unflatten(phases @ taps.to(phases), 2, (out, channels))

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sll_zoo.compat import is_traced
+from sll_zoo.functional.convolution import frequencies
 from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 
 # Limit of log ‖M‖: the condition number of I + A grows with ‖M‖², to 1e6 at ‖M‖ = 1e3, where float64 keeps ten digits.
@@ -25,7 +26,7 @@ def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch ro
     """Return Q with orthonormal columns, or rows where there are fewer of them: QᴴQ = I or QQᴴ = I.
 
     For rows ≥ cols and M = [U; V], A = U − Uᴴ + VᴴV has a positive semidefinite symmetric part, so that I + A is invertible, and
-    Q = [(I − A)(I + A)⁻¹; −2V(I + A)⁻¹].
+    Q = [(I − A)(I + A)⁻¹; −2V(I + A)⁻¹], where (I − A)(I + A)⁻¹ = 2(I + A)⁻¹ − I.
 
     Source: Trockman and Kolter 2021 (arXiv 2104.07167).
     """
@@ -36,9 +37,8 @@ def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch ro
     square = rows == cols  # without this branch torch.compile fails on the products with an empty V
     a = u - u.mH if square else u - u.mH + v.mH @ v
     identity = torch.eye(cols, dtype=m.dtype, device=m.device)
-    inverse = torch.linalg.inv(identity + a)
-    upper = (identity - a) @ inverse
-    return upper if square else torch.cat([upper, -2 * v @ inverse], -2)
+    twice = 2 * torch.linalg.inv(identity + a)
+    return twice - identity if square else torch.cat([twice - identity, -v @ twice], -2)
 
 
 def block_reflector(v: Inexact[Tensor, "*batch rank features"], rows: int, cols: int) -> Inexact[Tensor, "*batch rows cols"]:
@@ -81,14 +81,6 @@ def to_frequencies(x: Float[Tensor, "batch c h w"]) -> Inexact[Tensor, "h half_w
     return _transformed(torch.fft.rfft2, x).permute(2, 3, 1, 0)
 
 
-def kernel_to_frequencies(kernel: Float[Tensor, "out c k k"], size: tuple[int, int]) -> Inexact[Tensor, "h half_w out c"]:
-    """Return the circular convolution of an odd kernel with images of ``size``: one matrix (out, c) for each frequency."""
-    k = kernel.shape[-1]
-    centred = F.pad(kernel, (0, size[1] - k, 0, size[0] - k)).roll((-(k // 2), -(k // 2)), (2, 3))
-    frequencies: Tensor = torch.fft.rfft2(centred)
-    return frequencies.permute(2, 3, 0, 1)
-
-
 def operators(weight: Float[Tensor, "rows cols *kernel"], space: tuple[int, ...]) -> Inexact[Tensor, "*frequencies rows cols"]:
     """Return the matrix of a dense weight, or the matrices of a circular convolution of images of a given size.
 
@@ -101,7 +93,7 @@ def operators(weight: Float[Tensor, "rows cols *kernel"], space: tuple[int, ...]
     """
     if weight.ndim == 2:
         return weight
-    return weight[..., 0, 0] if weight.shape[2:] == (1, 1) else kernel_to_frequencies(weight, (space[0], space[1]))
+    return weight[..., 0, 0] if weight.shape[2:] == (1, 1) else frequencies(weight, (space[0], space[1]))
 
 
 def from_frequencies(x: Inexact[Tensor, "h half_w c batch"], size: tuple[int, int]) -> Float[Tensor, "batch c h2 w2"]:
