@@ -85,8 +85,10 @@ def certificate_of(network: nn.Module, images: Tensor) -> Certificate:
 def certificate_in_full(network: nn.Module, images: Tensor, constants: Tensor) -> tuple[Certificate, Tensor]:
     """Return what :func:`certificate_of` does, and the logits (batch, classes), for :func:`constants_of` the network.
 
+    Whether the network is still the one of these constants is not checked.
+
     Raises:
-        InputError, ConfigError, WeightsError: As for :func:`certify`.
+        InputError: As for :func:`certify`.
     """
     _check_model(network)
     check_images(images)

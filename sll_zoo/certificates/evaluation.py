@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sll_zoo.certificates.certification import certificate_in_full, constants_of, evaluation_form
 from sll_zoo.certificates.soundness import FrozenNetwork
-from sll_zoo.errors import InputError
+from sll_zoo.errors import InputError, WeightsError
 from sll_zoo.functional.certificate import RADII_IN, certified_counts, limiting_class
 from sll_zoo.functional.norms import Norm, norm_of
 
@@ -86,19 +86,22 @@ def evaluate(
 
     Raises:
         InputError: No image at all, images that ``certify`` refuses, or labels that are no class indices, one for each image.
+        ConfigError, WeightsError: As for :func:`~sll_zoo.certify`; a network that is changed meanwhile.
     """
     start = time.perf_counter()
     network = evaluation_form(model, sound)
     norm = norm_of(network)
     radii = RADII_IN[norm] if radii is None else radii
     frozen = isinstance(network, FrozenNetwork)
-    parts, constants = [], constants_of(network)  # of many classes they take longer than a batch
+    parts, constants = [], constants_of(network)  # once: those of many classes take longer than a batch
     for images, labels in batches:
         _check_labels(labels, len(images))
         certificate, logits = certificate_in_full(network, images, constants)
         rival = limiting_class(logits, constants)
         columns = (labels, certificate.prediction, rival, certificate.radius, certificate.slack)
         parts.append([column.cpu() for column in columns])
+    if not torch.equal(constants, constants_of(network)):
+        raise WeightsError("the network was changed while it was evaluated", "evaluate it again, and leave it as it is meanwhile")
     if not sum(len(labels) for labels, *_ in parts):
         raise InputError("the data set has no images", "give at least one batch")
     label, prediction, rival, proved, slack = (torch.cat(part) for part in zip(*parts, strict=True))

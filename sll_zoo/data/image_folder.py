@@ -33,8 +33,9 @@ class ImageFolder(ImageData):
 
     ``root/train/cat/1.png`` is an image of the class cat to train on, and so is ``root/cat/1.png``. Without ``test/`` or ``val/``
     beside ``train/``, a tenth of each class is held out to test. Of the rest, a tenth of each class is held out to validate,
-    unless there are ``train/``, ``val/`` and ``test/``. It is the same tenth each time. Classes are the folders' names, sorted as
-    text. Folders that may be meant for parts, such as ``Test/`` or ``valid/``, are refused, and so is a class folder of folders.
+    unless there are ``train/``, ``val/`` and ``test/``. It is the same tenth each time. Classes are the folders' names, sorted
+    as text; what is hidden is left out. Folders that may be meant for parts, such as ``Test/`` or ``valid/``, are refused, and
+    so is a class folder of folders.
 
     Args:
         root: The folder; its name is that of the data set, after ``folder-`` if a published data set has that name.
@@ -165,7 +166,7 @@ def divided(root: Path) -> dict[str, Path]:
 
 
 def class_folders(root: Path) -> list[str]:
-    """Return the names of the classes, sorted as text. Hidden folders are none.
+    """Return the names of the classes, sorted as text.
 
     Raises:
         InputError: A folder without any, or a class folder that has folders in it and no image beside them.
@@ -174,7 +175,7 @@ def class_folders(root: Path) -> list[str]:
     if not names:
         raise InputError(f"{root} has no class folders", f"put the images of each class into a folder: {root / 'cat' / '1.png'}")
     for name in names:
-        inside = list((root / name).iterdir())
+        inside = [path for path in (root / name).iterdir() if not is_litter(path.name)]
         if not any(path.name.lower().endswith(IMG_EXTENSIONS) for path in inside) and any(path.is_dir() for path in inside):
             raise InputError(f"{root / name} holds folders and no image, as no class does", LAYOUT)
     return names
@@ -192,23 +193,27 @@ def list_images(root: Path, class_names: tuple[str, ...]) -> Samples:
             "give both a folder for each class, an empty one where there is no image",
         )
     labels = {name: label for label, name in enumerate(class_names)}
-    samples: Samples = make_dataset(root, labels, extensions=IMG_EXTENSIONS, allow_empty=True)
+    found = make_dataset(root, labels, extensions=IMG_EXTENSIONS, allow_empty=True)
+    samples: Samples = [(path, label) for path, label in found if f"{os.sep}." not in path[len(str(root)) :]]  # hidden ones
     if not samples:
         raise InputError(f"no images in the class folders of {root}", f"files end in {ENDINGS}")
     return samples
 
 
 def is_litter(name: str) -> bool:
-    """Return whether a file of this name is hidden, or left by a file manager."""
+    """Return whether a file or folder of this name is hidden, or left by a file manager."""
     return name.startswith(".") or name.lower() in LITTER
 
 
 def log_skipped(folders: Iterable[Path]) -> None:
     """Log how many files in the class folders of some parts are left out, as their names are not those of images."""
     classes = [folder / name for folder in folders for name in class_folders(folder)]
-    names = [name.lower() for path in classes for _, _, files in os.walk(path, followlinks=True) for name in files]
-    kept = [name for name in names if not is_litter(name)]
-    skipped = Counter(Path(name).suffix or "no suffix" for name in kept if not name.endswith(IMG_EXTENSIONS))
+    names: list[str] = []
+    for path in classes:
+        for _, inside, files in os.walk(path, followlinks=True):
+            inside[:] = [name for name in inside if not is_litter(name)]  # os.walk goes into these
+            names.extend(name.lower() for name in files if not is_litter(name))
+    skipped = Counter(Path(name).suffix or "no suffix" for name in names if not name.endswith(IMG_EXTENSIONS))
     if skipped:
         kinds = ", ".join(f"{suffix}: {count}" for suffix, count in sorted(skipped.items()))
         log.warning("%d files in class folders are left out (%s): images end in %s", skipped.total(), kinds, ENDINGS)

@@ -184,7 +184,7 @@ def _signs(files: Files) -> list[str]:
 def _listed(table: Path, folder: Path) -> Samples:
     """Return path and class of each image in a folder, once a table lists each once, with one of the classes."""
     rows = read_rows(table, _AGAIN, delimiter=";")
-    present = {path.name for path in folder.glob("*.ppm")}
+    present = {path.name for path in folder.glob("*.ppm") if not is_litter(path.name)}
     samples: dict[str, int] = {}
     for line, row in enumerate(rows[1:], 2):
         if rows[0] != COLUMNS or len(row) != len(COLUMNS) or row[-1] not in LABELS:

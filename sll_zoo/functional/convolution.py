@@ -67,7 +67,8 @@ def frequencies(kernel: Float[Tensor, "out c k k"], size: tuple[int, int]) -> In
     out, channels, edge, _ = kernel.shape
     offsets = torch.arange(edge, device=kernel.device) - edge // 2
     turns = (torch.outer(torch.arange(n, device=kernel.device), offsets) % n for n in size)
-    rows, columns = ((-2j * math.pi * turn.to(kernel) / n).exp() for turn, n in zip(turns, size, strict=True))
+    angles = (-2 * math.pi * turn.to(kernel) / n for turn, n in zip(turns, size, strict=True))
+    rows, columns = (torch.complex(angle.cos(), angle.sin()) for angle in angles)
     # A product with the few taps: a transform of the kernel in the size of the images would take longer.
     phases = (rows[:, None, :, None] * columns[: size[1] // 2 + 1, None, :]).flatten(2)
     taps = kernel.permute(2, 3, 0, 1).reshape(edge**2, -1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import sll_zoo
-from sll_zoo.errors import InputError
+from sll_zoo.errors import ConfigError, InputError, WeightsError
 from sll_zoo.layers import UnitRowsLinear
 
 
@@ -35,12 +35,36 @@ def test_evaluate_keeps_what_is_known_of_each_image(pretrained, digits):
     assert evaluation.mean_radius == pytest.approx(evaluation.proved[evaluation.correct].sum().item() / 400)
 
 
-def test_constants_are_computed_once(pretrained, digits, monkeypatch):
+def test_constants_are_not_computed_for_each_batch(pretrained, digits, monkeypatch):
     calls, compute = [], UnitRowsLinear.pairwise_lipschitz
     monkeypatch.setattr(UnitRowsLinear, "pairwise_lipschitz", lambda head: calls.append(head) or compute(head))
     images, labels = digits.tensors("test")
-    sll_zoo.evaluate(pretrained, [(images[:5], labels[:5]), (images[5:9], labels[5:9])])
-    assert len(calls) == 1
+    sll_zoo.evaluate(pretrained, [(images[start : start + 5], labels[start : start + 5]) for start in range(0, 50, 5)])
+    assert len(calls) == 2  # before and after
+
+
+@pytest.mark.parametrize("sound", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda network: network.stages[-1].step.mul_(3),
+        lambda network: network.head.register_forward_hook(lambda *_: 100 * _[-1]),
+        lambda network: network.head.weight[0].copy_(network.head.weight[1]),
+    ],
+    ids=["layer", "hook", "head"],
+)
+def test_a_network_that_is_changed_between_batches_is_refused(pretrained, digits, change, sound):
+    images, labels = digits.tensors("test")
+    network = sll_zoo.freeze(pretrained) if sound else sll_zoo.fold(pretrained, torch.float64)
+
+    def batches():
+        yield images[:5], labels[:5]
+        with torch.no_grad():
+            change(network.network if sound else network)
+        yield images[5:9], labels[5:9]
+
+    with pytest.raises((ConfigError, WeightsError)):
+        sll_zoo.evaluate(network, batches())
 
 
 def test_a_sound_evaluation_says_what_it_took_off(pretrained, digits):

@@ -51,12 +51,17 @@ def test_folders_that_may_be_meant_for_parts_are_no_classes(write, folders, mess
         open_data(str(root), (3, 4, 4), 2)
 
 
-def test_a_hidden_folder_is_no_class(write):
-    root = write(*of_both("train", "test"), "test/.ipynb_checkpoints", "train/.cache/more")
+def test_what_is_hidden_is_neither_class_nor_image(write, caplog):
+    hidden = ["test/.ipynb_checkpoints", "train/.cache/more", "train/cat/.ipynb_checkpoints"]
+    root = write(*of_both("train", "test"), *hidden)
+    for name in ("train/cat/._1.png", "train/cat/.cache/notes.txt"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("not an image")
     assert len(open_data(str(root), (3, 4, 4), 2)) == 20
     data = ImageFolder(str(root), in_memory=True)
     data.prepare_data()
-    assert (len(data.part("test")), data.class_names) == (20, ("bird", "cat"))
+    assert [len(data.part(part)) for part in ("train", "validation", "test")] == [18, 2, 20]
+    assert (data.class_names, caplog.messages) == (("bird", "cat"), [])
 
 
 def test_train_alone_is_divided_like_a_folder_without_parts(write):

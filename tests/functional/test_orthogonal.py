@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from sll_zoo.functional.orthogonal import block_reflector, cayley, normalised, of_unit_norm
+from sll_zoo.layers import BROConv2d, OrthogonalConv2d, SandwichConv2d
 from tests import tolerances as tol
 
 
@@ -37,3 +38,13 @@ def test_a_block_reflector_stretches_nothing_whatever_the_rank_of_its_weight(spr
     assert torch.linalg.matrix_norm(q, 2) <= 1 + tol.GAIN
     (q * torch.randn(200, 200)).sum().backward()
     assert v.grad.abs().max() < 1e8
+
+
+@pytest.mark.parametrize("kind", [OrthogonalConv2d, BROConv2d, SandwichConv2d])
+def test_a_circular_layer_compiles_for_images_of_any_size(kind):
+    layer = kind(3, 2, 3).double()
+    torch.compiler.reset()
+    compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
+    for size in ((5, 4), (7, 6), (2, 9)):
+        x = torch.rand(2, 3, *size, dtype=torch.float64)
+        torch.testing.assert_close(compiled(x), layer(x), rtol=0, atol=tol.SAME)
