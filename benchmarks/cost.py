@@ -38,7 +38,8 @@ of which one number grows at a time. Seconds, of one thread, of a training step 
 network), both of {batch} images, and of an audit; medians of {repeats} after a first call. Memory is the most that the process
 had beyond what it had before. Time is predicted to grow as the operations of matrix products and convolutions that PyTorch counts
 in a call in float64; for an audit with n³/3 complex products for a Cholesky decomposition of n inner features at each frequency
-of the image, and the square of the classes for each feature.
+of the image, and the square of the classes for each feature. A certificate for 10,000 classes is nearly all their constants,
+which `evaluate` computes twice, for any number of images.
 
 ![Seconds against what grows, dotted: predicted from the first point](cost.png)
 
