@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
@@ -192,9 +192,8 @@ def list_images(root: Path, class_names: tuple[str, ...]) -> Samples:
             f"{root} and the folder to train on differ in the class {min(other)!r}",
             "give both a folder for each class, an empty one where there is no image",
         )
-    labels = {name: label for label, name in enumerate(class_names)}
-    found = make_dataset(root, labels, extensions=IMG_EXTENSIONS, allow_empty=True)
-    samples: Samples = [(path, label) for path, label in found if f"{os.sep}." not in path[len(str(root)) :]]  # hidden ones
+    paths = [(path, label) for label, name in enumerate(class_names) for path in _files(root / name)]
+    samples = [(path, label) for path, label in paths if path.lower().endswith(IMG_EXTENSIONS)]
     if not samples:
         raise InputError(f"no images in the class folders of {root}", f"files end in {ENDINGS}")
     return samples
@@ -205,15 +204,19 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in LITTER
 
 
+def _files(folder: Path) -> list[str]:
+    """Return the files in a class folder and its folders, by folder, then by name; what is litter is left out."""
+    visited = []
+    for path, inside, names in os.walk(folder, followlinks=True):
+        inside[:] = [name for name in inside if not is_litter(name)]  # os.walk goes into these
+        visited.append((path, names))
+    return [str(Path(path) / name) for path, names in sorted(visited) for name in sorted(names) if not is_litter(name)]
+
+
 def log_skipped(folders: Iterable[Path]) -> None:
     """Log how many files in the class folders of some parts are left out, as their names are not those of images."""
-    classes = [folder / name for folder in folders for name in class_folders(folder)]
-    names: list[str] = []
-    for path in classes:
-        for _, inside, files in os.walk(path, followlinks=True):
-            inside[:] = [name for name in inside if not is_litter(name)]  # os.walk goes into these
-            names.extend(name.lower() for name in files if not is_litter(name))
-    skipped = Counter(Path(name).suffix or "no suffix" for name in names if not name.endswith(IMG_EXTENSIONS))
+    paths = [path.lower() for folder in folders for name in class_folders(folder) for path in _files(folder / name)]
+    skipped = Counter(Path(path).suffix or "no suffix" for path in paths if not path.endswith(IMG_EXTENSIONS))
     if skipped:
         kinds = ", ".join(f"{suffix}: {count}" for suffix, count in sorted(skipped.items()))
         log.warning("%d files in class folders are left out (%s): images end in %s", skipped.total(), kinds, ENDINGS)
