@@ -67,6 +67,13 @@ def onednn_linear() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
     return linear if alike else None
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Return whether a device has instructions for products in bfloat16; False where that cannot be known."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
+
+
 def functorch_may_be_active() -> bool:
     """Return whether a transform of ``torch.func`` (grad, vmap) may be active; True where that cannot be known."""
     try:

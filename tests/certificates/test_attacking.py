@@ -1,10 +1,14 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 import sll_zoo
 from sll_zoo.certificates import adversaries, attacking
+from sll_zoo.certificates.certification import evaluation_form
 from sll_zoo.errors import ConfigError, InputError
+from sll_zoo.layers import FAMILIES
 
 QUICK = {"steps": 20, "restarts": 1}
 
@@ -180,3 +184,67 @@ def test_autoattack_says_what_it_cannot_attack():
     model = Linear(torch.ones(1, 3, 3), offset=1.0)
     with pytest.raises(ConfigError, match=r"2 .*3 x 3"):
         sll_zoo.attack(model, torch.rand(2, 1, 3, 3), torch.zeros(2, dtype=torch.long), [2.0], method="autoattack", **QUICK)
+
+
+def _searched(model):
+    return copy.deepcopy(evaluation_form(model)).float()
+
+
+def _set_speed(monkeypatch, *, is_fast):
+    monkeypatch.setattr(adversaries, "multiplies_bfloat16", lambda _: is_fast)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradients_of_every_family_are_alike_in_bfloat16_and_used_where_that_is_fast(family, images, monkeypatch):
+    network = _searched(sll_zoo.create_model("sll_nano", family=family).eval())
+    for is_fast in (True, False):
+        _set_speed(monkeypatch, is_fast=is_fast)
+        assert (adversaries.guide_of(network, images) is not network) == is_fast
+
+
+class OfOneType(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.matrix = torch.randn(64, 10)  # no buffer: it stays float32
+
+    def forward(self, x):
+        return x.flatten(1) @ self.matrix
+
+
+class Opposed(nn.Module):
+    """Another network, with the opposite logits in bfloat16."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        logits = self.network(x)
+        return -logits if x.dtype == torch.bfloat16 else logits
+
+
+def test_gradients_in_bfloat16_that_fail_or_differ_are_not_used(pretrained, images, monkeypatch):
+    _set_speed(monkeypatch, is_fast=True)
+    for network in (OfOneType(), Opposed(_searched(pretrained))):
+        assert adversaries.guide_of(network, images) is network
+
+
+def test_a_guide_neither_ends_a_run_nor_leads_its_last_steps(pretrained, images):
+    images = images[:5]
+    network = _searched(pretrained)
+    is_own = nn.functional.one_hot(network(images).argmax(1), 10).bool()
+    asked = []
+
+    def found(i, guide, eps):
+        options = {"norm": "2", "steps": 20, "restarts": 1, "generator": torch.Generator().manual_seed(0)}
+        one = slice(i, i + 1)
+        return adversaries.pgd(network, images[one], is_own[one].int().argmax(1), torch.tensor([eps]), guide=guide, **options)
+
+    for i in range(len(images)):
+        claiming = found(
+            i, lambda x, i=i: network(x) - 100 * is_own[i], 3.0
+        )  # the right gradient, of another class from the start
+        assert torch.equal(claiming, found(i, network, 3.0))
+    unbroken = found(0, lambda x: asked.append(x) or network(x), 0.01)
+    assert network(unbroken).argmax() == network(images[:1]).argmax()
+    assert len(asked) == 20 * adversaries.ROUGH
