@@ -12,6 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from sll_zoo.cli import measure
 from sll_zoo.cli.main import main
 from sll_zoo.zoo.entries import ARCHITECTURES, TAGS
 from tests.checkouts import ROOT
@@ -21,6 +22,11 @@ from tests.folders import write_images
 @pytest.fixture(autouse=True)
 def _run_in_an_empty_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(params=[True, False], ids=["kept", "read again"])
+def _images_kept_or_read_again(request, monkeypatch):
+    monkeypatch.setattr(measure, "KEPT", measure.KEPT * request.param)
 
 
 def test_help_lists_each_command_with_a_line(capsys):
@@ -73,6 +79,7 @@ def test_certify_writes_a_report_that_repeats_itself(capsys):
     assert again | {"seconds": 0} == report | {"seconds": 0}
 
 
+@pytest.mark.usefixtures("_images_kept_or_read_again")
 def test_certify_takes_a_folder_of_class_folders(capsys, digits, tmp_path):
     images, labels = digits.tensors("test")
     write_images(tmp_path / "mine", images[:60], labels[:60])
@@ -94,6 +101,7 @@ def test_certify_finds_some_of_the_models_classes_by_name_and_refuses_others(cap
     assert re.search("mine .*1 of 2 .*: dogs: ", capsys.readouterr().err)
 
 
+@pytest.mark.usefixtures("_images_kept_or_read_again")
 def test_a_damaged_image_is_named_before_any_is_certified(capsys, digits, tmp_path):
     images, labels = digits.tensors("test")
     *_, last = sorted(write_images(tmp_path / "mine", images[:60], labels[:60]))

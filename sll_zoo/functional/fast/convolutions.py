@@ -150,8 +150,8 @@ def _in_parts(convolve: Callable[[Tensor, int], Tensor], x: Tensor, kernel: Tens
         inside[..., :height, :width] = images.transpose(0, 1)
         return torch.unflatten(convolve(line, framed[1]), 1, (len(images), *framed))[..., :height, :width]
 
-    count = max(1, PART // (8 * max(channels, edge * out) * math.prod(framed)))
-    parts = [convolved(images) for images in torch.split(x, count)]
+    most = max(1, PART // (8 * max(channels, edge * out) * math.prod(framed)))
+    parts = [convolved(images) for images in torch.tensor_split(x, -(-len(x) // most))]
     return (parts[0] if len(parts) == 1 else torch.cat(parts, 1)).transpose(0, 1)
 
 
