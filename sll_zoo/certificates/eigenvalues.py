@@ -32,9 +32,10 @@ def largest_ratio(weight: Tensor, inverse_t: Tensor, x: Tensor, padding_mode: st
 
 
 def gram_matrices(kernel: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return ``A Aᴴ`` for the matrix A of the circular convolution at each frequency, (count, out, out).
+    """Return ``A Aᴴ`` for the matrix A of the circular convolution at each frequency, or its opposite, (count, out, out).
 
-    The kernel's correlation with itself has these as its Fourier coefficients, and is much smaller than all of them.
+    The kernel's correlation with itself has these as its Fourier coefficients, and is much smaller than all of them. At opposite
+    offsets it is transposed, and at opposite frequencies the matrices are conjugate: one of both is enough.
     """
     out, _, edge, _ = kernel.shape
     offsets = [(down, right) for down in range(edge) for right in range(1 - edge, edge) if down or right >= 0]
@@ -43,13 +44,13 @@ def gram_matrices(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     for (down, right), correlation in zip(offsets, correlations, strict=True):
         for row, column in product(range(edge - down), range(max(0, -right), edge - max(0, right))):
             correlation.addmm_(taps[row + down, column + right], taps[row, column].mT)
-    rows, columns = torch.meshgrid(*(torch.arange(n).to(kernel) / n for n in size), indexing="ij")
-    of_rows, of_columns = (turns[:, : size[1] // 2 + 1].reshape(-1, 1) for turns in (rows, columns))
-    down, right = torch.tensor(offsets).to(kernel).mT
-    angles, half = -2 * math.pi * (of_rows * down + of_columns * right), torch.where((down == 0) & (right == 0), 0.5, 1.0)
-    sums = torch.complex(*(part * half @ correlations.flatten(1) for part in (angles.cos(), angles.sin())))
-    sums = sums.view(-1, out, out)
-    return sums + sums.mH
+    correlations[0] /= 2  # offset 0 is its own opposite
+    height, width = size
+    frequencies = [(u, v) for u, v in product(range(height), range(width)) if (u, v) <= (-u % height, -v % width)]
+    turns = kernel.new_tensor(frequencies) / kernel.new_tensor(size) @ kernel.new_tensor(offsets).mT
+    angles, opposite = -2 * math.pi * turns, correlations.mT
+    parts = angles.cos() @ (correlations + opposite).flatten(1), angles.sin() @ (correlations - opposite).flatten(1)
+    return torch.complex(*parts).view(-1, out, out)
 
 
 def largest_eigenvalue(grams: Tensor) -> float:
