@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sll_zoo.cli.main import main
-from sll_zoo.data import CIFAR10, CIFAR100, DATA_MODULES, ImageFolder, TinyImageNet
+from sll_zoo.data import CIFAR10, CIFAR100, DATA_MODULES, TinyImageNet
 from sll_zoo.zoo.tags import DATA_OF_TAG
 from tests.checkouts import ROOT
 from tests.data import published
@@ -77,7 +77,7 @@ def test_a_configuration_saves_what_it_is_named_after(path):
     if len(path.parts) == 3 and path.parts[1] in DATA_OF_TAG:  # a configuration of weights to ship
         data_set, name = path.parts[1], f"{path.stem}.{path.parts[1]}"
         assert (config["model"]["name"], save["folder"]) == (name, f"outputs/{name}")
-        assert config["data"]["class_path"] == f"sll_zoo.data.{DATA_MODULES.get(data_set, ImageFolder).__name__}"
+        assert config["data"]["class_path"] == f"sll_zoo.data.{DATA_MODULES.get(data_set, 'ImageFolder')}"
 
 
 def test_there_is_one_for_each_size_of_the_paper_and_data_set():

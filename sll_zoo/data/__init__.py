@@ -1,17 +1,6 @@
 """Data sets as LightningDataModules, one file each, and folders of images: float in [0, 1], never normalised."""
 
-from sll_zoo.data.base import ImageData
-from sll_zoo.data.cifar10 import CIFAR10
-from sll_zoo.data.cifar100 import CIFAR100
-from sll_zoo.data.digits import Digits, DigitsByPixel
-from sll_zoo.data.fingerprint import fingerprint
-from sll_zoo.data.held_out import DATA_MODULES, HeldOut, check_source, open_data
-from sll_zoo.data.image_folder import ImageFolder
-from sll_zoo.data.loading import EvaluationLoader, UnpaddedSampler, evaluation_loader, training_loader
-from sll_zoo.data.reading import load_images
-from sll_zoo.data.synthetic import Synthetic
-from sll_zoo.data.tiny_imagenet import TinyImageNet
-from sll_zoo.data.traffic_signs import TrafficSigns
+import lazy_loader
 
 __all__ = [
     "CIFAR10",
@@ -34,3 +23,6 @@ __all__ = [
     "open_data",
     "training_loader",
 ]
+
+# Names are imported when they are first used, as in sll_zoo itself: measuring on a folder of images does not wait for Lightning.
+__getattr__, __dir__, _ = lazy_loader.attach_stub(__name__, __file__)

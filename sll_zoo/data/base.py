@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from sll_zoo.data.augmentation import Augmentation, augment
-from sll_zoo.data.fingerprint import fingerprint
+from sll_zoo.data.checksum import fingerprint
 from sll_zoo.data.images import Images, Pixels
 from sll_zoo.data.loading import evaluation_loader, training_loader
 from sll_zoo.errors import ConfigError, UnknownNameError, require_integer

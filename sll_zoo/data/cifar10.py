@@ -21,8 +21,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from sll_zoo.data.archive import download, require, require_one
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
-from sll_zoo.data.fingerprint import fingerprint
-from sll_zoo.data.image_folder import class_folders, is_litter
+from sll_zoo.data.checksum import fingerprint
+from sll_zoo.data.folders import class_folders, is_litter
 from sll_zoo.data.images import Files, Images, Pixels, split
 from sll_zoo.data.reading import ImageReader
 from sll_zoo.errors import InputError

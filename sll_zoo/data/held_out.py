@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from sll_zoo.data.base import ImageData
-from sll_zoo.data.cifar10 import CIFAR10
-from sll_zoo.data.cifar100 import CIFAR100
-from sll_zoo.data.digits import Digits, DigitsByPixel
-from sll_zoo.data.image_folder import class_folders, divided, list_images, log_skipped
+from sll_zoo.data.folders import class_folders, divided, list_images, log_skipped
 from sll_zoo.data.images import Files, Images, evenly_spaced
 from sll_zoo.data.reading import ImageReader
-from sll_zoo.data.tiny_imagenet import TinyImageNet
-from sll_zoo.data.traffic_signs import TrafficSigns
 from sll_zoo.errors import ConfigError, InputError, UnknownNameError
 
-DATA_MODULES: dict[str, Callable[[], ImageData]] = {
-    data.name: data for data in (Digits, DigitsByPixel, CIFAR10, CIFAR100, TinyImageNet, TrafficSigns)
+if TYPE_CHECKING:
+    from sll_zoo.data.base import ImageData
+
+DATA_MODULES = {
+    "digits": "Digits",
+    "digits_by_pixel": "DigitsByPixel",
+    "cifar10": "CIFAR10",
+    "cifar100": "CIFAR100",
+    "tiny_imagenet": "TinyImageNet",
+    "gtsrb": "TrafficSigns",
 }
-"""The data sets by their names, as in ``sll-zoo certify``: what makes the data module of each, with its defaults."""
+"""The data sets by their names, as in ``sll-zoo certify``: the name of the data module of each, in ``sll_zoo.data``."""
 # Number of images in a batch: enough to keep the processors busy, few enough for a progress bar that moves.
 BATCH_SIZE = 64
 
@@ -84,6 +87,12 @@ class HeldOut:
         return image
 
 
+def data_module(name: str) -> ImageData:
+    """Return a data set by its name, a key of ``DATA_MODULES``, with its defaults; Lightning is imported for that."""
+    data: ImageData = getattr(import_module("sll_zoo.data"), DATA_MODULES[name])()
+    return data
+
+
 def check_source(source: str) -> None:
     """Raise unless ``source`` is a data set whose files are there or a folder of class folders; fast, opens no image.
 
@@ -92,7 +101,7 @@ def check_source(source: str) -> None:
         InputError: Files that are missing, or a folder without class folders or images.
     """
     if source in DATA_MODULES:
-        DATA_MODULES[source]().prepare_data()
+        data_module(source).prepare_data()
         return
     if Path(source).is_file():
         raise UnknownNameError(
@@ -126,7 +135,7 @@ def open_data(source: str, input_shape: tuple[int, int, int], num_classes: int, 
     """
     check_source(source)
     if source in DATA_MODULES:
-        data = DATA_MODULES[source]()
+        data = data_module(source)
         samples: Images = data.part("test")
         name, found, about = data.name, data.class_names, (data.preparation, data.division)
     else:

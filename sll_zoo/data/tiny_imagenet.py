@@ -11,7 +11,7 @@ from pathlib import Path
 from sll_zoo.data.archive import download, require
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
-from sll_zoo.data.image_folder import is_litter
+from sll_zoo.data.folders import is_litter
 from sll_zoo.data.images import Files, Images, split
 from sll_zoo.data.reading import ImageReader
 from sll_zoo.errors import InputError

@@ -15,8 +15,8 @@ from sll_zoo.class_names import TRAFFIC_SIGNS
 from sll_zoo.data.archive import download, require, require_one
 from sll_zoo.data.augmentation import Augmentation
 from sll_zoo.data.base import ImageData
+from sll_zoo.data.folders import Samples, is_litter
 from sll_zoo.data.groups import never_divided
-from sll_zoo.data.image_folder import Samples, is_litter
 from sll_zoo.data.images import Files, Images, split
 from sll_zoo.data.reading import ImageReader, fitting
 from sll_zoo.data.tables import read_rows

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sll_zoo import data as data_sets
 from sll_zoo.certificates.certification import check_images
-from sll_zoo.data import DATA_MODULES, ImageData, ImageFolder, check_source
+from sll_zoo.data.held_out import DATA_MODULES, check_source, data_module
 from sll_zoo.data.images import evenly_spaced
 from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.files import obstacle
@@ -23,6 +24,9 @@ from sll_zoo.zoo.factory import create_model
 from sll_zoo.zoo.folder import require_not_shipped
 from sll_zoo.zoo.publishing.save import save_pretrained
 from sll_zoo.zoo.records.record import Record
+
+if TYPE_CHECKING:
+    from sll_zoo.data.base import ImageData
 
 # Training images on which the units of new layers are made silent.
 IMAGES = 1024
@@ -146,6 +150,6 @@ def some_images(data: ImageData) -> Float[Tensor, "batch channels h w"]:
 
 
 def _opened_images(source: str) -> Tensor:
-    data = DATA_MODULES[source]() if source in DATA_MODULES else ImageFolder(source)
+    data = data_module(source) if source in DATA_MODULES else data_sets.ImageFolder(source)
     data.prepare_data()
     return some_images(data)

@@ -85,6 +85,7 @@ def test_every_public_name_is_there_and_listed():
     assert set(sll_zoo.__all__) == scope.keys() - {"__builtins__"}
     assert set(sll_zoo.__all__) <= set(dir(sll_zoo))
     assert all(getattr(sll_zoo, name) is not None for name in dir(sll_zoo))
+    assert all(hasattr(sll_zoo.data, name) for name in sll_zoo.data.__all__)
     assert isinstance(sll_zoo.__version__, str)
     with pytest.raises(AttributeError, match="nothing"):
         sll_zoo.nothing  # noqa: B018 - asked for its error
@@ -100,6 +101,12 @@ def test_help_comes_at_once_and_without_torch():
         assert run(script.format(arguments=[*command, "--help"]))[-1] == "[]"
     assert run(script.format(arguments=["dmeo"]))[-1] == "[]"
     assert (time.perf_counter() - start) / 9 < 1.5  # 0.2 s on an idle machine; torch alone takes 2
+
+
+def test_what_does_not_train_does_not_import_lightning():
+    modules = ("measure", "zoo", "deploy")
+    script = f"import sys, {', '.join(f'sll_zoo.cli.{name}' for name in modules)}; print('lightning' in sys.modules)"
+    assert run(script) == ["False"]
 
 
 def commands():

@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sll_zoo import data as data_sets
-from sll_zoo.data.base import ImageData
 from sll_zoo.data.groups import is_table
-from sll_zoo.data.held_out import DATA_MODULES, HeldOut, open_data
+from sll_zoo.data.held_out import DATA_MODULES, HeldOut, data_module, open_data
 from sll_zoo.errors import InputError
 from sll_zoo.zoo.records.record import DataSource
 
-# Data modules that a record may name, besides a folder for open_data.
-MODULES_BY_PATH: dict[str, Any] = {
-    f"sll_zoo.data.{name}": module
-    for name, module in vars(data_sets).items()
-    if isinstance(module, type) and issubclass(module, ImageData) and module is not ImageData
-}
+if TYPE_CHECKING:
+    from sll_zoo.data.base import ImageData
+
 FOLDER = "sll_zoo.data.open_data"
 
 
@@ -32,12 +28,11 @@ def source_of(data: ImageData | HeldOut) -> DataSource | None:
         {'root': 'data/images', 'image_size': (8, 8), 'channels': 3}
     """
     if isinstance(data, HeldOut):
-        if not data.source:
-            return None
-        module = DATA_MODULES.get(data.source)
-        return source_of(module()) if module else _source(FOLDER, source=Path(data.source))
+        if data.source in DATA_MODULES:
+            return source_of(data_module(data.source))
+        return _source(FOLDER, source=Path(data.source)) if data.source else None
     class_path = f"sll_zoo.data.{type(data).__name__}"
-    if MODULES_BY_PATH.get(class_path) is not type(data):
+    if _class_at(class_path) is not type(data):
         return None
     return _source(class_path, **{name: getattr(data, name) for name in data.held_out_arguments})
 
@@ -97,8 +92,16 @@ def open_recorded(
     )
 
 
+def _class_at(path: str) -> Any:
+    """Return the data module that a record may name by this path, besides a folder for ``open_data``; None if there is none."""
+    package, _, name = path.rpartition(".")
+    found = getattr(data_sets, name, None) if package == data_sets.__name__ else None
+    is_module = isinstance(found, type) and issubclass(found, data_sets.ImageData) and found is not data_sets.ImageData
+    return found if is_module else None
+
+
 def _module(source: DataSource) -> ImageData:
-    module, arguments = MODULES_BY_PATH.get(source.class_path), source.init_args
+    module, arguments = _class_at(source.class_path), source.init_args
     if module is None or arguments.keys() - set(module.held_out_arguments):
         raise InputError(
             f"the record names {source}", "a record may name the data sets of sll_zoo.data, and what decides on their images"
