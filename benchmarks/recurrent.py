@@ -67,7 +67,8 @@ def left_by_pgd(network: nn.Module, images: Tensor, labels: Tensor) -> list[floa
     for eps in RADII_IN["2"]:
         todo = correct.nonzero()[:, 0]
         ball = torch.full((len(todo),), eps)
-        found = pgd(network, images[todo], labels[todo], ball, steps=STEPS, restarts=RESTARTS, generator=generator)
+        options = {"guide": network, "norm": "2", "steps": STEPS, "restarts": RESTARTS, "generator": generator}
+        found = pgd(network, images[todo], labels[todo], ball, **options)
         correct[todo] = network(found).argmax(1) == labels[todo]
         left.append(correct.double().mean().item())
     return left

@@ -69,7 +69,7 @@ machine: the audit, a certificate of {few} images, the card, the checksums and t
 ## An attack
 One call of `sll-zoo attack`: 100 images of CIFAR-10, PGD of 100 steps with 2 restarts just inside each certified radius and in
 the balls of 4 radii, takes {attack:.0f} s. Nine of ten steps are forward and backward passes in
-bfloat16.
+bfloat16, for which this processor has instructions.
 
 ## A training step
 `{tiny}` in bfloat16, batch {batch}: {tiny_rate:.0f} images a second, {tiny_seconds:.3f} s a step. As one large product of

@@ -102,12 +102,14 @@ def guide_of(network: nn.Module, images: Tensor) -> nn.Module:
     """
     if not multiplies_bfloat16(images.device):
         return network
-    guide, prediction = _InBFloat16(network), network(images).argmax(1)
+    prediction = network(images).argmax(1)
+    _, exact = _margin_and_direction(network, images, prediction, "2")
     try:
-        ours, exact = (_margin_and_direction(one, images, prediction, "2")[1].flatten(1) for one in (guide, network))
-    except (RuntimeError, TypeError, ValueError):
-        return network  # it has operations, checks or numbers of its own, that do not mix with bfloat16
-    return guide if torch.linalg.vecdot(ours, exact).median() > ALIKE else network
+        guide = _InBFloat16(network)
+        _, ours = _margin_and_direction(guide, images, prediction, "2")
+    except Exception:  # noqa: BLE001 - a user's network may fail in bfloat16 in any way, and the search needs no guide
+        return network
+    return guide if torch.linalg.vecdot(ours.flatten(1), exact.flatten(1)).median() > ALIKE else network
 
 
 def autoattack(network: nn.Module, images: Tensor, prediction: Tensor, eps: Tensor, *, norm: Norm, seed: int) -> Tensor:
@@ -182,10 +184,10 @@ def _ascend(
     norm: Norm,
     steps: int,
 ) -> Tensor:
-    """Return the points that one run reaches: the first one of another class, at which it stops, or its last one."""
+    """Return the points that one run reaches: one seen to be of another class, at which it stops, or its last one."""
     reached, running = start, torch.arange(len(images), device=images.device)
     for step in range(steps):
-        is_rough = step < ROUGH * steps and guide is not network
+        is_rough = step < int(ROUGH * steps) and guide is not network
         margin, direction = _margin_and_direction(guide if is_rough else network, reached[running], prediction[running], norm)
         unbroken = margin <= 0
         if is_rough and not unbroken.all():

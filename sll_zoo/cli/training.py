@@ -18,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from sll_zoo import data as data_sets
 from sll_zoo.cli.mistakes import mistake_of, mistakes
 from sll_zoo.cli.parsers import TRAINING
 from sll_zoo.cli.quiet import quiet_lightning
@@ -166,6 +167,8 @@ def train(arguments: list[str]) -> list[str]:
 
 def run_lightning(arguments: list[str]) -> _CLI:
     """Run one of ``TRAINING``, tell mistakes and interruptions from failures, and return LightningCLI with its ``trainer``."""
+    for name in dir(data_sets):
+        getattr(data_sets, name)  # imports it: the command line knows classes that are imported by their names
     try:
         return _CLI(
             CertifiedClassifier,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from sll_zoo import data as data_sets
 from sll_zoo.data.folders import class_folders, divided, list_images, log_skipped
 from sll_zoo.data.images import Files, Images, evenly_spaced
 from sll_zoo.data.reading import ImageReader
@@ -89,7 +89,7 @@ class HeldOut:
 
 def data_module(name: str) -> ImageData:
     """Return a data set by its name, a key of ``DATA_MODULES``, with its defaults; Lightning is imported for that."""
-    data: ImageData = getattr(import_module("sll_zoo.data"), DATA_MODULES[name])()
+    data: ImageData = getattr(data_sets, DATA_MODULES[name])()
     return data
 
 

@@ -211,6 +211,18 @@ class OfOneType(nn.Module):
         return x.flatten(1) @ self.matrix
 
 
+class OfFloats(nn.Module):
+    """A network that takes one type only, and has a buffer that is no image."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("cube", torch.ones(1, 1, 1, 1, 1))
+
+    def forward(self, x):
+        assert x.dtype == torch.float32
+        return x.flatten(1)[:, :10] * self.cube.flatten()
+
+
 class Opposed(nn.Module):
     """Another network, with the opposite logits in bfloat16."""
 
@@ -225,7 +237,7 @@ class Opposed(nn.Module):
 
 def test_gradients_in_bfloat16_that_fail_or_differ_are_not_used(pretrained, images, monkeypatch):
     _set_speed(monkeypatch, is_fast=True)
-    for network in (OfOneType(), Opposed(_searched(pretrained))):
+    for network in (OfOneType(), OfFloats(), Opposed(_searched(pretrained))):
         assert adversaries.guide_of(network, images) is network
 
 

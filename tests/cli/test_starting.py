@@ -109,6 +109,12 @@ def test_what_does_not_train_does_not_import_lightning():
     assert run(script) == ["False"]
 
 
+def test_a_training_knows_the_data_sets_by_their_names():
+    options = ["fit", "--model.name=sll_nano", "--data=Digits", "--print_config"]
+    printed = run(f"from sll_zoo.cli.main import main; main({options})")
+    assert "  class_path: sll_zoo.data.Digits" in printed
+
+
 def commands():
     """Return the parser of each command by its name."""
     (action,) = (action for action in command_line()._actions if action.dest == "==SUPPRESS==")
