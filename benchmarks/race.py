@@ -78,9 +78,9 @@ candidates that change the loss alone, and cost what `windows` costs, got 12.6 t
 - Muon ends with the lowest losses of all whose loss is that of `windows`, and is ahead of it at every radius: by 0.3 points at
   36/255, which means little with one seed, and by 1.3 at 255/255. SGD with one cycle sees the most images, and is two and a
   half points behind at 36/255.
-- Averaged weights change nothing in ten minutes.
-- Three times as long gives 0.6 to 1.6 points (three of the six are done). Without a crop the loss in training then falls away
-  from that in validation: with Muon, which gains least, to 0.54 and 0.82. Certificate regularisation gains most.
+- Averaged weights show no gain in ten minutes.
+- Three times as long gives 0.6 to 1.6 points (three of the six are done), most with certificate regularisation. Without a crop
+  the loss in training then falls away from that in validation: with Muon to 0.54 and 0.82.
 - A crop costs three points in ten minutes: it is for long trainings. On traffic signs it costs more: without it `sll_tiny` has
   64.2 and 54.1 % [after 12 epochs](traffic_signs.md).
 

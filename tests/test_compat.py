@@ -170,3 +170,12 @@ def test_a_strategy_is_told_once_what_to_do_before_a_transfer_or_not_at_all(monk
     assert done == [1]
     monkeypatch.delattr(Strategy, "batch_to_device")
     assert not compat.before_transfer(Strategy(), list)
+
+
+def test_a_device_of_which_torch_does_not_say_that_it_multiplies_bfloat16_does_not(monkeypatch):
+    for answer in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda answer=answer: answer)
+        assert compat.multiplies_bfloat16(torch.device("cpu")) is answer
+    assert not compat.multiplies_bfloat16(torch.device("meta"))
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")
+    assert not compat.multiplies_bfloat16(torch.device("cpu"))

@@ -74,8 +74,9 @@ def pgd(
     """
     found, todo = images.clone(), torch.arange(len(images), device=images.device)
     for _ in range(restarts):
-        start = project(images[todo] + _random_points(images[todo], eps[todo], norm, generator), images[todo], eps[todo], norm)
-        found[todo] = _ascend(network, guide, start, images[todo], prediction[todo], eps[todo], norm, steps)
+        middle, radius = images[todo], eps[todo]
+        start = project(middle + _random_points(middle, radius, norm, generator), middle, radius, norm)
+        found[todo] = _ascend(network, guide, start, middle, prediction[todo], radius, norm, steps)
         todo = todo[network(found[todo]).argmax(1) == prediction[todo]]
         if not len(todo):
             break

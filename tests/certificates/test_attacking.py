@@ -253,10 +253,8 @@ def test_a_guide_neither_ends_a_run_nor_leads_its_last_steps(pretrained, images)
         return adversaries.pgd(network, images[one], is_own[one].int().argmax(1), torch.tensor([eps]), guide=guide, **options)
 
     for i in range(len(images)):
-        claiming = found(
-            i, lambda x, i=i: network(x) - 100 * is_own[i], 3.0
-        )  # the right gradient, of another class from the start
-        assert torch.equal(claiming, found(i, network, 3.0))
+        # The right gradients, but of another class from the start.
+        assert torch.equal(found(i, lambda x, i=i: network(x) - 100 * is_own[i], 3.0), found(i, network, 3.0))
     unbroken = found(0, lambda x: asked.append(x) or network(x), 0.01)
     assert network(unbroken).argmax() == network(images[:1]).argmax()
     assert len(asked) == 20 * adversaries.ROUGH
