@@ -94,7 +94,7 @@ def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[A
     """Check that every layer of a network is 1-Lipschitz, and that the network is a chain of its layers.
 
     The output of a layer is compared with the audit's own formula, and the chain is followed, for a few random inputs only, with
-    T computed once for the layer and once for its folded form: code that is written to deceive can pass.
+    T computed once for both forms of a layer: code that is written to deceive can pass.
 
     Args:
         model: A network of the zoo; it is not changed.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sll_zoo import layers as zoo_layers
-from sll_zoo.certificates.eigenvalues import largest_ratio
+from sll_zoo.certificates.eigenvalues import largest_quotients, largest_ratio
 from sll_zoo.functional.activation import slope_restricted
 from sll_zoo.functional.norms import Norm, lengths
 from sll_zoo.layers import FoldedCircular, FoldedLinearForm, FoldedResidual, FoldedSandwich, Recurrent, SortHead, SortLinear
@@ -214,19 +214,18 @@ def _along_channels(values: Tensor | None, x: Tensor) -> Tensor | float:
     return 0.0 if values is None else values.view(-1, *(1,) * (x.ndim - 2))
 
 
-def lipschitz_estimate(layer: nn.Module, x: Tensor, norm: Norm = "2", steps: int = 20) -> float:
-    """Return the largest gain that power iteration on the Jacobian finds at the inputs ``x``: a lower bound of the constant.
+def lipschitz_estimate(layer: nn.Module, x: Tensor, norm: Norm = "2", steps: int = 8) -> float:
+    """Return the largest gain that a search finds for the Jacobian J at the inputs ``x``: a lower bound of the constant.
 
-    In L∞ each step turns a direction into signs, and looks at the output that moves most: Boyd's iteration for operator norms.
+    In L2 it is Lanczos' method for JᵀJ. In L∞ each step turns a direction into signs, and looks at the output that moves most:
+    Boyd's iteration for operator norms.
 
     Args:
         layer: A layer in float64.
         x: (batch, ...).
         norm: The norm of inputs and outputs.
-        steps: Number of steps of power iteration.
+        steps: Number of products with J, and with Jᵀ.
     """
-    direction = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
-    gain = torch.zeros(())
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         y = layer(x)
@@ -236,13 +235,21 @@ def lipschitz_estimate(layer: nn.Module, x: Tensor, norm: Norm = "2", steps: int
         (pulled,) = torch.autograd.grad(y, x, cotangent, create_graph=True, materialize_grads=True)
         if not pulled.requires_grad:
             return 0.0
-    for _ in range(steps):
-        sizes = lengths(direction, "2").clamp_min(1e-300).view(-1, *(1,) * (x.ndim - 1))
-        direction = direction / sizes if norm == "2" else direction.sign()
+
+    def push(direction: Tensor) -> Tensor:
         # Jᵀu is linear in u, and its derivative by u gives products with J.
-        (pushed,) = torch.autograd.grad(pulled, cotangent, direction, retain_graph=True)
+        return torch.autograd.grad(pulled, cotangent, direction, retain_graph=True)[0]
+
+    def pull(pushed: Tensor) -> Tensor:
+        return torch.autograd.grad(y, x, pushed, retain_graph=True)[0]
+
+    direction = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
+    if norm == "2":
+        return float(largest_quotients(lambda direction: pull(push(direction)), direction, steps).amax().sqrt())
+    gain = torch.zeros(())
+    for _ in range(steps):
+        pushed = push(direction.sign())
         gain = torch.maximum(gain, lengths(pushed, norm).max())
-        if norm == "inf":
-            pushed = pushed * (pushed.abs() == pushed.abs().flatten(1).amax(1).view(-1, *(1,) * (pushed.ndim - 1)))
-        (direction,) = torch.autograd.grad(y, x, pushed, retain_graph=True)
+        most = pushed.abs() == pushed.abs().flatten(1).amax(1).view(-1, *(1,) * (pushed.ndim - 1))
+        direction = pull(pushed * most)
     return float(gain)

@@ -6,6 +6,7 @@ The linear algebra here is independent of the layers' own choices of T, so that 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import product
 
 import torch
@@ -15,8 +16,8 @@ from sll_zoo.functional.convolution import torus
 
 # Relative error of the largest eigenvalue of many matrices, above the rounding of a Cholesky decomposition of some thousand rows.
 CLOSE = 1e-11
-# Steps of power iteration by which the matrix with the largest eigenvalue is guessed.
-STEPS = 16
+# Products with each matrix by which the one with the largest eigenvalue is guessed.
+STEPS = 8
 
 
 def largest_ratio(weight: Tensor, inverse_t: Tensor, x: Tensor, padding_mode: str) -> float:
@@ -56,15 +57,15 @@ def gram_matrices(kernel: Tensor, size: tuple[int, int]) -> Tensor:
 def largest_eigenvalue(grams: Tensor) -> float:
     """Return the largest eigenvalue of all positive semidefinite matrices (count, n, n), up to ``CLOSE`` of it.
 
-    Eigenvalues are computed of the matrix for which power iteration finds the largest gain. That the others have no larger ones
-    is proved by their Cholesky decompositions, in a tenth of the time; those without a proof go on.
+    Eigenvalues are computed of the matrix for which a search finds the largest one. That the others have no larger ones is proved
+    by their Cholesky decompositions, in a tenth of the time; those without a proof go on.
     """
-    largest, estimates = 0.0, gains(grams)
+    largest, estimates = 0.0, guesses(grams)
+    if not estimates.isfinite().all():  # a maximum with NaN would keep the other number, and prove nothing
+        return math.inf
     while len(grams):
         at = int(estimates.argmax())
         own = float(torch.linalg.eigvalsh(grams[at]).amax())
-        if not math.isfinite(own):  # a maximum with NaN would keep the other number, and prove nothing
-            return math.inf
         largest = max(largest, own)
         rest = grams.neg()
         rest.diagonal(dim1=1, dim2=2).add_(largest * (1 + CLOSE))
@@ -74,13 +75,40 @@ def largest_eigenvalue(grams: Tensor) -> float:
     return largest
 
 
-def gains(matrices: Tensor) -> Tensor:
-    """Return gains of the matrices (count, n, n) along the vectors that a few steps of power iteration find, (count,)."""
+def guesses(matrices: Tensor) -> Tensor:
+    """Return the largest quotients of Hermitian matrices (count, n, n) that a short search finds, (count,)."""
     generator = torch.Generator().manual_seed(0)
-    vectors = (
-        torch.randn(matrices.shape[-1], 1, dtype=torch.float64, generator=generator).to(matrices).expand(len(matrices), -1, 1)
-    )
-    for _ in range(STEPS):
-        vectors = matrices @ (vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_min(1e-300))
-    lengths: Tensor = torch.linalg.vector_norm(vectors, dim=(1, 2))
-    return lengths
+    start = torch.randn(matrices.shape[-1], 1, dtype=torch.float64, generator=generator).to(matrices)
+    return largest_quotients(lambda vectors: matrices @ vectors, start.expand(len(matrices), -1, 1), STEPS)
+
+
+def largest_quotients(apply: Callable[[Tensor], Tensor], start: Tensor, steps: int) -> Tensor:
+    """Return the largest ⟨d, Sd⟩/⟨d, d⟩ for d in the span of v, Sv, S²v, …, for each vector v of a batch, (batch,).
+
+    This is Lanczos' method. The quotient is computed of d itself, so that it is one even where rounding spoils the basis of the
+    span; it is NaN where something overflows.
+
+    Args:
+        apply: v ↦ Sv for a batch of vectors, S Hermitian.
+        start: v, (batch, ...).
+        steps: Number of products with S.
+    """
+    basis: list[Tensor] = []
+    images: list[Tensor] = []
+    vector = start.flatten(1)
+    for _ in range(min(steps, vector.shape[1])):
+        for _ in range(2):  # once leaves what rounding adds of the earlier ones
+            for earlier in basis:
+                vector = vector - (earlier.conj() * vector).sum(1, keepdim=True) * earlier
+            vector = vector / torch.linalg.vector_norm(vector, dim=1, keepdim=True).clamp_min(1e-300)
+        basis.append(vector)
+        images.append(apply(vector.view(start.shape)).flatten(1))
+        vector = images[-1]
+    vectors, moved = torch.stack(basis, 1), torch.stack(images, 1)
+    products = vectors.conj() @ moved.mT
+    finite = products.isfinite().all(2).all(1)
+    coefficients = torch.linalg.eigh(products.where(finite[:, None, None], 0)).eigenvectors[:, :, -1:].mT
+    best, image = coefficients @ vectors, coefficients @ moved
+    quotients = (best.conj() * image).real.sum((1, 2)) / best.abs().square().sum((1, 2)).clamp_min(1e-300)
+    found: Tensor = quotients.where(finite, math.nan)
+    return found

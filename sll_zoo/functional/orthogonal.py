@@ -1,10 +1,15 @@
-"""Orthogonal matrices, real and complex: Cayley transforms and block reflectors; layers that apply one for each frequency."""
+"""Orthogonal matrices, real and complex: Cayley transforms and block reflectors; layers that apply one for each frequency.
+
+Matrices are computed in the precision of their weight, float64 as a rule, and returned in that of the images. Their derivatives
+have closed forms, which are computed in the latter: in float32 in half the time.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float, Inexact
@@ -13,6 +18,7 @@ from torch.nn import functional as F
 
 from sll_zoo.compat import is_traced
 from sll_zoo.functional.convolution import frequencies
+from sll_zoo.functional.fast.products import derivatives_are_taken_in_reverse
 from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 
 # Limit of log ‖M‖: the condition number of I + A grows with ‖M‖², to 1e6 at ‖M‖ = 1e3, where float64 keeps ten digits.
@@ -22,26 +28,67 @@ LOG_NORM_LIMIT = math.log(1e3)
 RIDGE = 1e-12
 
 
-def cayley(m: Inexact[Tensor, "*batch rows cols"]) -> Inexact[Tensor, "*batch rows cols"]:
+def cayley(m: Inexact[Tensor, "*batch rows cols"], dtype: torch.dtype = torch.float64) -> Inexact[Tensor, "*batch rows cols"]:
     """Return Q with orthonormal columns, or rows where there are fewer of them: QᴴQ = I or QQᴴ = I.
 
     For rows ≥ cols and M = [U; V], A = U − Uᴴ + VᴴV has a positive semidefinite symmetric part, so that I + A is invertible, and
     Q = [(I − A)(I + A)⁻¹; −2V(I + A)⁻¹], where (I − A)(I + A)⁻¹ = 2(I + A)⁻¹ − I.
 
+    Args:
+        m: M, real or complex.
+        dtype: Precision of Q, as a real type.
+
     Source: Trockman and Kolter 2021 (arXiv 2104.07167).
     """
+    if m.shape[-2] < m.shape[-1]:
+        return cayley(m.mH, dtype).mH
+    if not derivatives_are_taken_in_reverse(m):
+        return _in_precision(_cayley(m), dtype)
+    q: Tensor = _Cayley.apply(m, dtype)
+    return q
+
+
+def _cayley(m: Tensor) -> Tensor:
     rows, cols = m.shape[-2:]
-    if rows < cols:
-        return cayley(m.mH).mH
-    u, v = m[..., :cols, :], m[..., cols:, :]
-    square = rows == cols  # without this branch torch.compile fails on the products with an empty V
-    a = u - u.mH if square else u - u.mH + v.mH @ v
     identity = torch.eye(cols, dtype=m.dtype, device=m.device)
-    twice = 2 * torch.linalg.inv(identity + a)
-    return twice - identity if square else torch.cat([twice - identity, -v @ twice], -2)
+    if rows == cols:
+        sum_ = identity + (m - m.mH)
+        q: Tensor = torch.linalg.solve(sum_, sum_.mH)  # I − A = (I + A)ᴴ where V is empty
+        return q
+    u, v = m[..., :cols, :], m[..., cols:, :]
+    twice = 2 * torch.linalg.inv(identity + (u - u.mH + v.mH @ v))
+    return torch.cat([twice - identity, -v @ twice], -2)
 
 
-def block_reflector(v: Inexact[Tensor, "*batch rank features"], rows: int, cols: int) -> Inexact[Tensor, "*batch rows cols"]:
+class _Cayley(torch.autograd.Function):
+    """:func:`cayley`, whose derivative takes four products at most.
+
+    For Z = 2(I + A)⁻¹ and the gradients G and H by the two parts of Q = [Z − I; −VZ], the gradient by A is
+    B = −½ Zᴴ(G − VᴴH)Zᴴ, by U it is B − Bᴴ, and by V it is V(B + Bᴴ) − HZᴴ.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, m: Tensor, dtype: torch.dtype) -> Tensor:
+        q = _in_precision(_cayley(m), dtype)
+        ctx.save_for_backward(q, m)
+        return q
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        q, m = ctx.saved_tensors
+        rows, cols = q.shape[-2:]
+        z = (q[..., :cols, :] + torch.eye(cols, dtype=q.dtype, device=q.device)).mH
+        if rows == cols:
+            by_a = z @ grad @ z / -2
+            return by_a - by_a.mH, None
+        v, g, h = m[..., cols:, :].to(q.dtype), grad[..., :cols, :], grad[..., cols:, :]
+        by_a = z @ (g - v.mH @ h) @ z / -2
+        return torch.cat([by_a - by_a.mH, v @ (by_a + by_a.mH) - h @ z], -2), None
+
+
+def block_reflector(
+    v: Inexact[Tensor, "*batch rank features"], rows: int, cols: int, dtype: torch.dtype = torch.float64
+) -> Inexact[Tensor, "*batch rows cols"]:
     """Return the first rows and columns of I − 2 W T⁻¹ Wᴴ, where W = Vᴴ and T = WᴴW + δ I, which is of norm at most 1.
 
     W T⁻¹ Wᴴ has the eigenvalues σ²/(σ² + δ) in [0, 1), for the singular values σ of W, so that the whole is a symmetric
@@ -52,14 +99,52 @@ def block_reflector(v: Inexact[Tensor, "*batch rank features"], rows: int, cols:
         v: V = Wᴴ, of unit size, as :func:`of_unit_norm` gives.
         rows: Rows to return, at most ``features``.
         cols: Columns to return, at most ``features``.
+        dtype: Precision of the result, as a real type.
 
     Source: Lai et al. 2025 (arXiv 2505.15174), without δ.
     """
+    if derivatives_are_taken_in_reverse(v):
+        projection: Tensor = _Projection.apply(v, rows, cols, dtype)
+    else:
+        q, _ = _whitened(v)
+        projection = _in_precision(q[..., :rows].mH @ q[..., :cols], dtype)
+    return torch.eye(rows, cols, dtype=projection.dtype, device=v.device) - 2 * projection
+
+
+def _whitened(v: Tensor) -> tuple[Tensor, Tensor]:
+    """Return L⁻¹ V and L."""
     t = v @ v.mH + RIDGE * torch.eye(v.shape[-2], dtype=v.dtype, device=v.device)
     # cholesky_ex carries NaN on, as other layers do, and does not wait for a GPU to look for it.
-    q = torch.linalg.solve_triangular(torch.linalg.cholesky_ex(t).L, v, upper=False)
-    projection: Tensor = q[..., :rows].mH @ q[..., :cols]
-    return torch.eye(rows, cols, dtype=v.dtype, device=v.device) - 2 * projection
+    factor = torch.linalg.cholesky_ex(t).L
+    return torch.linalg.solve_triangular(factor, v, upper=False), factor
+
+
+class _Projection(torch.autograd.Function):
+    """P = Vᴴ T⁻¹ V = QᴴQ, its first rows and columns, for Q = L⁻¹ V and T = L Lᴴ = V Vᴴ + δ I.
+
+    dP = Vᴴ T⁻¹ dV (I − P) and its adjoint, so that the gradient by V, for the gradient G by P, is L⁻ᴴ Q (G + Gᴴ)(I − P).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, rows: int, cols: int, dtype: torch.dtype) -> Tensor:
+        q, factor = _whitened(v)
+        ctx.save_for_backward(v, _in_precision(q, dtype), _in_precision(factor, dtype))
+        return _in_precision(q[..., :rows].mH @ q[..., :cols], dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        v, q, factor = ctx.saved_tensors
+        if torch.is_grad_enabled():  # this derivative has a derivative, too
+            q, factor = (part.to(q.dtype) for part in _whitened(v))
+        (rows, cols), features = grad.shape[-2:], q.shape[-1]
+        # G is zero but for its rows and columns.
+        sums = F.pad(q[..., :rows] @ grad, (0, features - cols)) + F.pad(q[..., :cols] @ grad.mH, (0, features - rows))
+        sums = sums - (sums @ q.mH) @ q
+        return torch.linalg.solve_triangular(factor.mH, sums, upper=True), None, None, None
+
+
+def _in_precision(m: Tensor, dtype: torch.dtype) -> Tensor:
+    return m.to(dtype.to_complex() if m.is_complex() else dtype)
 
 
 def of_unit_norm(m: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -78,7 +163,7 @@ def normalised(m: Float[Tensor, "*shape"], log_norm: Float[Tensor, ""]) -> Float
 
 def to_frequencies(x: Float[Tensor, "batch c h w"]) -> Inexact[Tensor, "h half_w c batch"]:
     """Return the Fourier transform of images: one matrix (c, batch) for each frequency."""
-    return _transformed(torch.fft.rfft2, x).permute(2, 3, 1, 0)
+    return _permuted(_transformed(torch.fft.rfft2, x), (2, 3, 1, 0))
 
 
 def operators(weight: Float[Tensor, "rows cols *kernel"], space: tuple[int, ...]) -> Inexact[Tensor, "*frequencies rows cols"]:
@@ -98,8 +183,28 @@ def operators(weight: Float[Tensor, "rows cols *kernel"], space: tuple[int, ...]
 
 def from_frequencies(x: Inexact[Tensor, "h half_w c batch"], size: tuple[int, int]) -> Float[Tensor, "batch c h2 w2"]:
     """Return the images (batch, c, *size) whose transform is ``x``: the inverse of :func:`to_frequencies`."""
-    images = _transformed(partial(torch.fft.irfft2, s=size), x.permute(3, 2, 0, 1))
+    images = _transformed(partial(torch.fft.irfft2, s=size), _permuted(x, (3, 2, 0, 1)))
     return images.contiguous()  # contiguous as other convolutions return it, so that ``view`` works
+
+
+def _permuted(x: Tensor, order: tuple[int, ...]) -> Tensor:
+    if not derivatives_are_taken_in_reverse(x):
+        return x.permute(order)
+    moved: Tensor = _Permuted.apply(x, order)
+    return moved
+
+
+class _Permuted(torch.autograd.Function):
+    """``x.permute(order)``, copied, and so is its gradient: products of other than contiguous matrices copy these one by one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: tuple[int, ...]) -> Tensor:
+        ctx.order = order
+        return x.permute(order).contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _permuted(grad, tuple(ctx.order.index(i) for i in range(len(ctx.order)))), None
 
 
 def _transformed(transform: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:

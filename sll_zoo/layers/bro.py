@@ -67,8 +67,8 @@ class BROLinear(LipschitzLinear):
     def constrained_weight(self) -> Float[Tensor, "out in_"]:
         """Return Q."""
         with full_precision(self.weight.device.type):
-            q = block_reflector(of_unit_norm(self.weight), self.out_features, self.in_features)
-            return q.to(torch.promote_types(self.weight.dtype, torch.float32))
+            dtype = torch.promote_types(self.weight.dtype, torch.float32)
+            return block_reflector(of_unit_norm(self.weight), self.out_features, self.in_features, dtype)
 
     def extra_repr(self) -> str:
         """Return the sizes, for ``print(model)``."""
@@ -124,10 +124,10 @@ class BROConv2d(CircularLinearForm):
         """Rows and columns of Q."""
         return self.out_channels, self.in_channels
 
-    def matrices(self, size: tuple[int, int]) -> Inexact[Tensor, "*frequencies out in_"]:
-        """Return Q in float64: one matrix for each frequency of images of ``size``, or one real one for all pixels."""
+    def matrices(self, size: tuple[int, int], dtype: torch.dtype = torch.float64) -> Inexact[Tensor, "*frequencies out in_"]:
+        """Return Q, computed in float64: one matrix for each frequency of images of ``size``, or one real one for all pixels."""
         with full_precision(self.weight.device.type):
-            return block_reflector(operators(of_unit_norm(self.weight), size), *self.matrix_shape)
+            return block_reflector(operators(of_unit_norm(self.weight), size), *self.matrix_shape, dtype)
 
     def extra_repr(self) -> str:
         """Return the sizes, for ``print(model)``."""

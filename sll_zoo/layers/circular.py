@@ -55,13 +55,14 @@ class CircularLinearForm(CircularConv2d):
 
     bias: nn.Parameter | None
 
-    def matrices(self, size: tuple[int, int]) -> Inexact[Tensor, "*frequencies out in_"]:
-        """Return Q in float64: one matrix for each frequency of images of ``size``, or one real one for all pixels."""
+    def matrices(self, size: tuple[int, int], dtype: torch.dtype = torch.float64) -> Inexact[Tensor, "*frequencies out in_"]:
+        """Return Q, computed in float64: one matrix for each frequency of images of ``size``, or one real one for all pixels."""
         raise NotImplementedError
 
     def forward(self, x: Float[Tensor, "batch in_ h w"]) -> Float[Tensor, "batch out h w"]:
         """Apply the layer."""
-        return apply_circular(x, self.derived(self.matrices, (x.shape[2], x.shape[3])), self.bias)
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        return apply_circular(x, self.derived(self.matrices, (x.shape[2], x.shape[3]), dtype), self.bias)
 
     def fold_at(self, size: tuple[int, int]) -> FoldedCircular | FoldedLinearForm:
         """Return the same map of images of ``size`` with Q computed once and stored, for evaluation and deployment."""

@@ -50,8 +50,7 @@ class OrthogonalLinear(LipschitzLinear):
     def constrained_weight(self) -> Float[Tensor, "out in_"]:
         """Return Q."""
         with full_precision(self.weight.device.type):
-            q = cayley(normalised(self.weight, self.log_norm))
-            return q.to(torch.promote_types(self.weight.dtype, torch.float32))
+            return cayley(normalised(self.weight, self.log_norm), torch.promote_types(self.weight.dtype, torch.float32))
 
 
 class OrthogonalConv2d(CircularLinearForm):
@@ -95,7 +94,7 @@ class OrthogonalConv2d(CircularLinearForm):
         self.log_norm = nn.Parameter(self.weight.detach().norm().log())
         self.out_channels = out_channels
 
-    def matrices(self, size: tuple[int, int]) -> Inexact[Tensor, "*frequencies out in_"]:
-        """Return Q in float64: one matrix for each frequency of images of ``size``, or one real one for all pixels."""
+    def matrices(self, size: tuple[int, int], dtype: torch.dtype = torch.float64) -> Inexact[Tensor, "*frequencies out in_"]:
+        """Return Q, computed in float64: one matrix for each frequency of images of ``size``, or one real one for all pixels."""
         with full_precision(self.weight.device.type):
-            return cayley(operators(normalised(self.weight, self.log_norm), size))
+            return cayley(operators(normalised(self.weight, self.log_norm), size), dtype)

@@ -44,10 +44,15 @@ class _Sandwich(DerivingModule):
         self.log_psi = nn.Parameter(torch.zeros(out, **placement))
         self.bias = nn.Parameter(torch.ones(out, **placement)) if bias else None
 
-    def factors(self, space: tuple[int, ...]) -> Inexact[Tensor, "*frequencies rows out"]:
-        """Return Aᴴ stacked on Bᴴ in float64: a matrix for each frequency of images (h, w), or one for all vectors or pixels."""
+    def factors(self, space: tuple[int, ...], dtype: torch.dtype = torch.float64) -> Inexact[Tensor, "*frequencies rows out"]:
+        """Return Aᴴ on Bᴴ, computed in float64: a matrix for each frequency of images of ``space``, or one for all of them."""
         with full_precision(self.weight.device.type):
-            return cayley(operators(normalised(self.weight, self.log_norm), space))
+            return cayley(operators(normalised(self.weight, self.log_norm), space), dtype)
+
+    def forward(self, x: Float[Tensor, "batch in_ *space"]) -> Float[Tensor, "batch out *space"]:
+        """Apply the layer."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        return _apply_sandwich(x, self.derived(self.factors, tuple(x.shape[2:]), dtype), self.psi(), self.bias)
 
     def psi(self) -> Float[Tensor, " out"]:
         """Return the diagonal of Ψ, in float32 at least."""
@@ -79,10 +84,6 @@ class SandwichLinear(_Sandwich):
 
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True, **placement: Unpack[Placement]) -> None:
         super().__init__(out_features, in_features, (), bias, placement)
-
-    def forward(self, x: Float[Tensor, "batch in_"]) -> Float[Tensor, "batch out"]:
-        """Apply the layer."""
-        return _apply_sandwich(x, self.derived(self.factors, ()), self.psi(), self.bias)
 
     def fold(self) -> FoldedSandwich:
         """Return the same map with A and B computed once and stored, for evaluation and deployment."""
@@ -124,10 +125,6 @@ class SandwichConv2d(_Sandwich, CircularConv2d):
         require_odd(kernel_size)
         super().__init__(out_channels, in_channels, (kernel_size, kernel_size), bias, placement)
         self.out_channels = out_channels
-
-    def forward(self, x: Float[Tensor, "batch in_ h w"]) -> Float[Tensor, "batch out h w"]:
-        """Apply the layer."""
-        return _apply_sandwich(x, self.derived(self.factors, tuple(x.shape[2:])), self.psi(), self.bias)
 
     def fold_at(self, size: tuple[int, int]) -> FoldedSandwich:
         """Return the same map of images of ``size`` with A and B computed once and stored, for evaluation and deployment."""

@@ -57,5 +57,25 @@ def test_the_largest_ratio_is_that_of_the_singular_values(shape, padding_mode):
 def test_a_wrong_guess_of_the_matrix_changes_nothing(monkeypatch):
     matrices = grams(20, 6, 6)
     right = eigenvalues.largest_eigenvalue(matrices)
-    monkeypatch.setattr(eigenvalues, "gains", lambda grams: -torch.linalg.eigvalsh(grams).amax(1))
+    monkeypatch.setattr(eigenvalues, "guesses", lambda grams: -torch.linalg.eigvalsh(grams).amax(1))
     assert eigenvalues.largest_eigenvalue(matrices) == pytest.approx(right, rel=tol.EIGENVALUE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("columns", [1, 3, 40])
+def test_lanczos_finds_a_quotient_near_the_largest_and_none_above(columns, dtype):
+    matrices = grams(5, 40, columns, dtype)
+    expected = torch.linalg.eigvalsh(matrices).amax(1)
+    found = eigenvalues.largest_quotients(lambda vectors: matrices @ vectors, torch.ones(5, 40, 1, dtype=dtype), 12)
+    assert (found <= expected * (1 + tol.EIGENVALUE)).all()
+    assert (found >= 0.99 * expected).all()
+
+
+def test_lanczos_is_not_deceived_by_a_span_that_is_exhausted_or_by_numbers_that_overflow():
+    matrices = torch.stack(
+        [torch.diag(torch.tensor(row)) for row in ([2.0, 2.0, 1.0], [0.0, 0.0, 0.0], [1e308, 1e308, 1e308])]
+    ).double()
+    found = eigenvalues.largest_quotients(lambda vectors: matrices @ vectors, torch.ones(3, 3, 1, dtype=torch.float64), 8)
+    assert found[0].item() == pytest.approx(2, rel=tol.EIGENVALUE)
+    assert found[1] == 0
+    assert found[2].isnan()

@@ -40,6 +40,22 @@ def test_a_block_reflector_stretches_nothing_whatever_the_rank_of_its_weight(spr
     assert v.grad.abs().max() < 1e8
 
 
+MAPS = {"cayley": cayley, "block_reflector": lambda v: block_reflector(v, 2, min(v.shape[1], 3))}
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (5, 3), (3, 5)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("matrix_of", MAPS.values(), ids=MAPS)
+def test_derivatives_in_closed_form_are_those_of_the_formula(matrix_of, dtype, shape):
+    m = torch.randn(2, *shape, dtype=dtype, requires_grad=True)
+    if matrix_of is not cayley:
+        m = m[0, :2].detach().requires_grad_()  # of full rank
+    assert torch.autograd.gradcheck(matrix_of, m)
+    assert torch.autograd.gradgradcheck(matrix_of, m)
+    by_formula = torch.func.vmap(matrix_of)(m[None])[0]
+    torch.testing.assert_close(matrix_of(m), by_formula, rtol=0, atol=tol.SAME)
+
+
 @pytest.mark.parametrize("kind", [OrthogonalConv2d, BROConv2d, SandwichConv2d])
 def test_a_circular_layer_compiles_for_images_of_any_size(kind):
     layer = kind(3, 2, 3).double()
