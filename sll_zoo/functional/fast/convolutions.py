@@ -1,15 +1,13 @@
 """Convolutions in float64 on a CPU as products of matrices: PyTorch's own take up to three times as long.
 
 Images stand one behind the other in a line of pixels, with zeros between rows and between images, so that a tap of the kernel is
-a step along the line: whole matrices of pixels are multiplied where they stand. Taps above each other are added by the product.
-Of taps beside each other, a convolution adds the results, and its adjoint, to more channels, takes copies side by side.
-For a few pixels the patches are copied, and the kernel stays as it is.
+a step along the line: the matrix of each tap is multiplied by the pixels where they stand, and added to the sum. For a few pixels
+the patches are copied, and the kernel stays as it is.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -21,8 +19,8 @@ from torch.nn import functional as F
 from sll_zoo.compat import graph_is_captured
 from sll_zoo.functional.fast.products import derivatives_are_taken_in_reverse
 
-# Bytes of a matrix at a time: few enough to stay in the cache.
-PART = 2**22
+# Bytes of pixels and their sums at a time: few enough to stay in the cache.
+PART = 2**23
 # Pixels of a batch from which the products are worth a copy of the kernel in another order.
 LEAST_PIXELS = 256
 
@@ -87,72 +85,55 @@ class _Adjoint(torch.autograd.Function):
 
 
 def _convolved(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-    out, channels, edge, _ = kernel.shape
     if _has_few_pixels(x):
+        edge = kernel.shape[-1]
         patches = F.unfold(x, edge, padding=edge // 2).transpose(0, 1).flatten(1)
         sums = kernel.flatten(1) @ patches
         return torch.unflatten(sums if bias is None else sums + bias[:, None], 1, (len(x), *x.shape[2:])).transpose(0, 1)
-    taps = kernel.permute(2, 3, 0, 1).reshape(edge, edge * out, channels)
-
-    def convolve(line: Tensor, width: int) -> Tensor:
-        end = line.shape[1] - width * (edge - 1)
-        products = _sum_of_products(taps.unbind(), [line[:, width * down : width * down + end] for down in range(edge)])
-        beside = [products[right * out : (right + 1) * out, right : right + end - edge + 1] for right in range(edge)]
-        sums = beside[0] if bias is None else beside[0] + bias[:, None]
-        for more in beside[1:]:
-            sums = sums + more
-        return sums
-
-    return _in_parts(convolve, x, kernel)
+    return _along_lines(x, kernel, bias)
 
 
 def _pulled_back(y: Tensor, kernel: Tensor) -> Tensor:
-    out, channels, edge, _ = kernel.shape
     if _has_few_pixels(y):
+        edge = kernel.shape[-1]
         patches = y.permute(0, 2, 3, 1).flatten(0, 2) @ kernel.flatten(1)
         return F.fold(torch.unflatten(patches, 0, (len(y), -1)).mT, y.shape[2:], edge, padding=edge // 2)
-    taps = kernel.flip(2, 3).permute(2, 1, 3, 0).reshape(edge, channels, edge * out)
-
-    def convolve(line: Tensor, width: int) -> Tensor:
-        end = line.shape[1] - edge + 1
-        beside = torch.cat([line[:, right : right + end] for right in range(edge)])
-        end -= width * (edge - 1)
-        return _sum_of_products(taps.unbind(), [beside[:, width * down : width * down + end] for down in range(edge)])
-
-    return _in_parts(convolve, y, kernel)
+    return _along_lines(y, kernel.transpose(0, 1).flip(2, 3), None)
 
 
 def _has_few_pixels(x: Tensor) -> bool:
     return x.shape[0] * x.shape[2] * x.shape[3] < LEAST_PIXELS
 
 
-def _sum_of_products(matrices: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
-    (matrix, other), *rest = zip(matrices, others, strict=True)
-    result = matrix @ other
-    for matrix, other in rest:
-        result.addmm_(matrix, other)
-    return result
-
-
-def _in_parts(convolve: Callable[[Tensor, int], Tensor], x: Tensor, kernel: Tensor) -> Tensor:
-    """Return ``convolve(line, width)`` of images in lines, as (batch, channels, h, w): see the top of this file.
+def _along_lines(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the cross-correlation of images in lines: see the top of this file.
 
     Rows of the image, with their zeros, are ``width`` numbers long. Before and behind the line there are zeros for half a kernel.
     """
     out, channels, edge, _ = kernel.shape
-    frame, (height, width) = edge // 2, x.shape[2:]
-    framed = height + frame, width + frame
-    margin = frame * (framed[1] + 1)
+    height, width = (size + edge // 2 for size in x.shape[2:])
+    margin = edge // 2 * (width + 1)
+    taps = kernel.permute(2, 3, 0, 1).reshape(-1, out, channels).unbind()
+    steps = [down * width + right for down, right in product(range(edge), repeat=2)]
 
     def convolved(images: Tensor) -> Tensor:
-        line = x.new_zeros(x.shape[1], 2 * margin + len(images) * math.prod(framed))
-        inside = torch.unflatten(line[:, margin : line.shape[1] - margin], 1, (len(images), *framed))
-        inside[..., :height, :width] = images.transpose(0, 1)
-        return torch.unflatten(convolve(line, framed[1]), 1, (len(images), *framed))[..., :height, :width]
+        line = x.new_zeros(channels, 2 * margin + len(images) * height * width)
+        inside = torch.unflatten(line[:, margin : line.shape[1] - margin], 1, (len(images), height, width))
+        inside[..., : x.shape[2], : x.shape[3]] = images.transpose(0, 1)
+        sums = _sum_of_products(taps, [line[:, step : step + line.shape[1] - 2 * margin] for step in steps], bias)
+        return torch.unflatten(sums, 1, (len(images), height, width))[..., : x.shape[2], : x.shape[3]]
 
-    most = max(1, PART // (8 * max(channels, edge * out) * math.prod(framed)))
+    most = max(1, PART // (8 * (channels + out) * height * width))
     parts = [convolved(images) for images in torch.tensor_split(x, -(-len(x) // most))]
     return (parts[0] if len(parts) == 1 else torch.cat(parts, 1)).transpose(0, 1)
+
+
+def _sum_of_products(matrices: Sequence[Tensor], others: Sequence[Tensor], bias: Tensor | None = None) -> Tensor:
+    (matrix, other), *rest = zip(matrices, others, strict=True)
+    result = matrix @ other if bias is None else torch.addmm(bias[:, None], matrix, other)
+    for matrix, other in rest:
+        result.addmm_(matrix, other)
+    return result
 
 
 def abs_gram_by_products(kernel: Float[Tensor, "out c k k"]) -> Float[Tensor, "out out"]:
@@ -163,6 +144,7 @@ def abs_gram_by_products(kernel: Float[Tensor, "out c k k"]) -> Float[Tensor, "o
         if down or right >= 0:
             columns = range(max(0, -right), edge - max(0, right))
             pairs = [(taps[row + down, column + right], taps[row, column].mT) for row in range(edge - down) for column in columns]
-            gram = _sum_of_products(*zip(*pairs, strict=True)).abs_()
+            later, earlier = zip(*pairs, strict=True)
+            gram = _sum_of_products(later, earlier).abs_()
             sums += gram + gram.mT if down or right else gram
     return sums
