@@ -231,7 +231,12 @@ def refuse_features_only(kwargs: dict[str, Any]) -> None:
 
 
 def what_there_is(name: str) -> str:
-    """Return the remedy for a name without model or weights: the nearest names, those with weights, and how to train."""
+    """Return the remedy for a name without model or weights: the nearest names, those with weights, and how to train.
+
+    For the path of a file or a folder it is the prefix that makes it a name.
+    """
+    if (path := Path(name)).exists():
+        return f"give {'local-dir' if path.is_dir() else 'ckpt'}:{name} for the weights there"
     known = [*ARCHITECTURES, *(f"{key}.{tag}" for key, tags in TAGS.items() for tag in tags)]
     nearest = [match for match in difflib.get_close_matches(name, known, n=4) if match != name]
     nearest = nearest or [f"sll_{size}" for size in SIZES]

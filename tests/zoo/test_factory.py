@@ -157,6 +157,14 @@ def test_mistakes_are_named_with_their_remedy(name, arguments, error, words):
     assert all(word in str(caught.value) for word in words)
 
 
+@pytest.mark.parametrize(("name", "prefix"), [("last.ckpt", "ckpt"), ("saved", "local-dir")])
+def test_the_path_of_weights_gets_its_prefix(tmp_path, name, prefix):
+    path = tmp_path / name
+    path.mkdir() if prefix == "local-dir" else path.touch()
+    with pytest.raises(UnknownNameError, match=f"{prefix}:{path}"):
+        sll_zoo.create_model(str(path), pretrained=True)
+
+
 def test_timms_own_call_explains_a_wrong_tag_too():
     with pytest.raises(UnknownNameError, match=r"sll_small\.cifar10.*sll_nano\.digits.*CertifiedClassifier"):
         timm.create_model("sll_small.digits")
