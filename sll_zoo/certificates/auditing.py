@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,8 @@ from sll_zoo.errors import InputError
 from sll_zoo.files import json_number
 from sll_zoo.functional.finite import not_finite
 from sll_zoo.functional.norms import Norm, norm_label, norm_of
-from sll_zoo.layers import FAMILIES, HEADS, SortHead, UnitRowsLinear, fold
+from sll_zoo.layers import FAMILIES, HEADS, FoldedResidual, SortHead, UnitRowsLinear, fold
+from sll_zoo.layers.attachments import attachment
 from sll_zoo.layers.derived import derived_once
 from sll_zoo.layers.residual import ResidualConv2d, ResidualLinear
 from sll_zoo.models import LipschitzClassifier
@@ -93,8 +94,9 @@ class Audit:
 def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[Any]] = iter) -> Audit:
     """Check that every layer of a network is 1-Lipschitz, and that the network is a chain of its layers.
 
-    The output of a layer is compared with the audit's own formula, and the chain is followed, for a few random inputs only, with
-    T computed once for both forms of a layer: code that is written to deceive can pass.
+    The output of a layer is compared with the audit's own formula, and the chain is followed, for a few random inputs only. The
+    package's own residual layers compute T once, others once for the layer and once for its folded form: code that is written to
+    deceive can pass.
 
     Args:
         model: A network of the zoo; it is not changed.
@@ -116,7 +118,7 @@ def audit(model: LipschitzClassifier, progress: Callable[[list[Any]], Iterable[A
     claimed = cast("UnitRowsLinear | SortHead", model.head).pairwise_lipschitz() if has_logits else torch.full((1, 1), torch.nan)
     found = []
     # T is a vector, and takes long: layers keep it. Matrices of other families would take much memory.
-    with derived_once(layer for layer in model.modules() if isinstance(layer, ResidualLinear | ResidualConv2d)):
+    with derived_once(layer for layer in model.modules() if _keeps_t(layer)):
         traced = trace(model, random_images(model, 2))
         broken = _broken_links(model, traced)
         for call in progress(traced.calls):
@@ -165,7 +167,7 @@ def _audit_layer(call: Call, family: str, norm: Norm, claimed: Tensor) -> LayerA
         return replace(about, problem="a head within a network, which is not 1-Lipschitz")
     if broken := not_finite(layer.state_dict()):
         return replace(about, problem=f"NaN or infinity in {broken[0]}")
-    folded = fold(layer, size=(x.shape[2], x.shape[3]) if x.ndim == 4 else None)
+    folded = _folded(layer, x)
     margin, upper = lipschitz_upper_bound(folded, x, norm)
     lower = lipschitz_estimate(folded, x, norm)
     problem = ""
@@ -180,6 +182,18 @@ def _audit_layer(call: Call, family: str, norm: Norm, claimed: Tensor) -> LayerA
     elif isinstance(layer, SortHead):
         problem = _problem_of_head(2 * upper * (1 - torch.eye(len(claimed))), claimed)
     return replace(about, margin=margin, upper_bound=upper, lower_bound=lower, problem=problem)
+
+
+def _keeps_t(layer: nn.Module) -> TypeGuard[ResidualLinear | ResidualConv2d]:
+    """Return whether a layer is a residual one of this package, whose T depends on its weights alone."""
+    own = any(type(layer) in family.classes for family in FAMILIES.values())
+    return own and isinstance(layer, ResidualLinear | ResidualConv2d) and not attachment(layer)
+
+
+def _folded(layer: nn.Module, x: Tensor) -> nn.Module:
+    if _keeps_t(layer):
+        return FoldedResidual(layer.weight, layer.bias, layer.derived(layer.step), layer.activation, layer.padding_mode)
+    return fold(layer, size=(x.shape[2], x.shape[3]) if x.ndim == 4 else None)
 
 
 def _agree(layer: nn.Module, folded: nn.Module, x: Tensor) -> bool:

@@ -245,7 +245,7 @@ def lipschitz_estimate(layer: nn.Module, x: Tensor, norm: Norm = "2", steps: int
 
     direction = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
     if norm == "2":
-        return float(largest_quotients(lambda direction: pull(push(direction)), direction, steps).amax().sqrt())
+        return float(largest_quotients(lambda direction: pull(push(direction)), direction, steps).amax().clamp_min(0).sqrt())
     gain = torch.zeros(())
     for _ in range(steps):
         pushed = push(direction.sign())

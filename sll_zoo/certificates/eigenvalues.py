@@ -18,6 +18,8 @@ from sll_zoo.functional.convolution import torus
 CLOSE = 1e-11
 # Products with each matrix by which the one with the largest eigenvalue is guessed.
 STEPS = 8
+# Part of a vector outside of a span, below which it is rounding.
+ROUNDING = 1e-10
 
 
 def largest_ratio(weight: Tensor, inverse_t: Tensor, x: Tensor, padding_mode: str) -> float:
@@ -85,30 +87,28 @@ def guesses(matrices: Tensor) -> Tensor:
 def largest_quotients(apply: Callable[[Tensor], Tensor], start: Tensor, steps: int) -> Tensor:
     """Return the largest ⟨d, Sd⟩/⟨d, d⟩ for d in the span of v, Sv, S²v, …, for each vector v of a batch, (batch,).
 
-    This is Lanczos' method. The quotient is computed of d itself, so that it is one even where rounding spoils the basis of the
-    span; it is NaN where something overflows.
+    This is Lanczos' method. The quotient is computed of the sum d itself, whatever rounding does to the basis of the span; it is
+    NaN where something overflows.
 
     Args:
         apply: v ↦ Sv for a batch of vectors, S Hermitian.
         start: v, (batch, ...).
         steps: Number of products with S.
     """
-    basis: list[Tensor] = []
-    images: list[Tensor] = []
     vector = start.flatten(1)
-    for _ in range(min(steps, vector.shape[1])):
+    steps = min(steps, vector.shape[1])
+    vectors, images = (vector.new_empty(len(vector), steps, vector.shape[1]) for _ in range(2))
+    for step in range(steps):
+        earlier, length = vectors[:, :step], torch.linalg.vector_norm(vector, dim=1, keepdim=True)
         for _ in range(2):  # once leaves what rounding adds of the earlier ones
-            for earlier in basis:
-                vector = vector - (earlier.conj() * vector).sum(1, keepdim=True) * earlier
-            vector = vector / torch.linalg.vector_norm(vector, dim=1, keepdim=True).clamp_min(1e-300)
-        basis.append(vector)
-        images.append(apply(vector.view(start.shape)).flatten(1))
-        vector = images[-1]
-    vectors, moved = torch.stack(basis, 1), torch.stack(images, 1)
-    products = vectors.conj() @ moved.mT
+            vector = vector - ((earlier.conj() @ vector[:, :, None]).mT @ earlier)[:, 0]
+        rest = torch.linalg.vector_norm(vector, dim=1, keepdim=True)
+        vectors[:, step] = vector = (vector / rest).where(rest > ROUNDING * length, 0)
+        images[:, step] = vector = apply(vector.view(start.shape)).flatten(1)
+    products = vectors.conj() @ images.mT
     finite = products.isfinite().all(2).all(1)
     coefficients = torch.linalg.eigh(products.where(finite[:, None, None], 0)).eigenvectors[:, :, -1:].mT
-    best, image = coefficients @ vectors, coefficients @ moved
+    best, image = coefficients @ vectors, coefficients @ images
     quotients = (best.conj() * image).real.sum((1, 2)) / best.abs().square().sum((1, 2)).clamp_min(1e-300)
     found: Tensor = quotients.where(finite, math.nan)
     return found

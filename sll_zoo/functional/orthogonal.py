@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from sll_zoo.compat import is_traced
 from sll_zoo.functional.convolution import frequencies
-from sll_zoo.functional.fast.products import derivatives_are_taken_in_reverse
+from sll_zoo.functional.fast.products import derivatives_are_taken_in_reverse, full_precision
 from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 
 # Limit of log ‖M‖: the condition number of I + A grows with ‖M‖², to 1e6 at ‖M‖ = 1e3, where float64 keeps ten digits.
@@ -28,7 +28,7 @@ LOG_NORM_LIMIT = math.log(1e3)
 RIDGE = 1e-12
 
 
-def cayley(m: Inexact[Tensor, "*batch rows cols"], dtype: torch.dtype = torch.float64) -> Inexact[Tensor, "*batch rows cols"]:
+def cayley(m: Inexact[Tensor, "*batch rows cols"], dtype: torch.dtype | None = None) -> Inexact[Tensor, "*batch rows cols"]:
     """Return Q with orthonormal columns, or rows where there are fewer of them: QᴴQ = I or QQᴴ = I.
 
     For rows ≥ cols and M = [U; V], A = U − Uᴴ + VᴴV has a positive semidefinite symmetric part, so that I + A is invertible, and
@@ -36,7 +36,7 @@ def cayley(m: Inexact[Tensor, "*batch rows cols"], dtype: torch.dtype = torch.fl
 
     Args:
         m: M, real or complex.
-        dtype: Precision of Q, as a real type.
+        dtype: Precision of Q and of its derivative, as a real type; by default that of M.
 
     Source: Trockman and Kolter 2021 (arXiv 2104.07167).
     """
@@ -61,33 +61,34 @@ def _cayley(m: Tensor) -> Tensor:
 
 
 class _Cayley(torch.autograd.Function):
-    """:func:`cayley`, whose derivative takes four products at most.
+    """:func:`cayley`, with its derivative as products.
 
     For Z = 2(I + A)⁻¹ and the gradients G and H by the two parts of Q = [Z − I; −VZ], the gradient by A is
     B = −½ Zᴴ(G − VᴴH)Zᴴ, by U it is B − Bᴴ, and by V it is V(B + Bᴴ) − HZᴴ.
     """
 
     @staticmethod
-    def forward(ctx: Any, m: Tensor, dtype: torch.dtype) -> Tensor:
+    def forward(ctx: Any, m: Tensor, dtype: torch.dtype | None) -> Tensor:
         q = _in_precision(_cayley(m), dtype)
-        ctx.save_for_backward(q, m)
+        ctx.save_for_backward(q, None if q.shape[-2] == q.shape[-1] else m)
         return q
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         q, m = ctx.saved_tensors
-        rows, cols = q.shape[-2:]
-        z = (q[..., :cols, :] + torch.eye(cols, dtype=q.dtype, device=q.device)).mH
-        if rows == cols:
-            by_a = z @ grad @ z / -2
-            return by_a - by_a.mH, None
-        v, g, h = m[..., cols:, :].to(q.dtype), grad[..., :cols, :], grad[..., cols:, :]
-        by_a = z @ (g - v.mH @ h) @ z / -2
-        return torch.cat([by_a - by_a.mH, v @ (by_a + by_a.mH) - h @ z], -2), None
+        cols = q.shape[-1]
+        with full_precision(q.device.type):
+            z = (q[..., :cols, :] + torch.eye(cols, dtype=q.dtype, device=q.device)).mH
+            if m is None:
+                by_a = z @ grad @ z / -2
+                return by_a - by_a.mH, None
+            v, g, h = m[..., cols:, :].to(q.dtype), grad[..., :cols, :], grad[..., cols:, :]
+            by_a = z @ (g - v.mH @ h) @ z / -2
+            return torch.cat([by_a - by_a.mH, v @ (by_a + by_a.mH) - h @ z], -2), None
 
 
 def block_reflector(
-    v: Inexact[Tensor, "*batch rank features"], rows: int, cols: int, dtype: torch.dtype = torch.float64
+    v: Inexact[Tensor, "*batch rank features"], rows: int, cols: int, dtype: torch.dtype | None = None
 ) -> Inexact[Tensor, "*batch rows cols"]:
     """Return the first rows and columns of I − 2 W T⁻¹ Wᴴ, where W = Vᴴ and T = WᴴW + δ I, which is of norm at most 1.
 
@@ -99,7 +100,7 @@ def block_reflector(
         v: V = Wᴴ, of unit size, as :func:`of_unit_norm` gives.
         rows: Rows to return, at most ``features``.
         cols: Columns to return, at most ``features``.
-        dtype: Precision of the result, as a real type.
+        dtype: Precision of the result and of its derivative, as a real type; by default that of V.
 
     Source: Lai et al. 2025 (arXiv 2505.15174), without δ.
     """
@@ -126,7 +127,7 @@ class _Projection(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, v: Tensor, rows: int, cols: int, dtype: torch.dtype) -> Tensor:
+    def forward(ctx: Any, v: Tensor, rows: int, cols: int, dtype: torch.dtype | None) -> Tensor:
         q, factor = _whitened(v)
         ctx.save_for_backward(v, _in_precision(q, dtype), _in_precision(factor, dtype))
         return _in_precision(q[..., :rows].mH @ q[..., :cols], dtype)
@@ -134,17 +135,20 @@ class _Projection(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         v, q, factor = ctx.saved_tensors
-        if torch.is_grad_enabled():  # this derivative has a derivative, too
-            q, factor = (part.to(q.dtype) for part in _whitened(v))
         (rows, cols), features = grad.shape[-2:], q.shape[-1]
-        # G is zero but for its rows and columns.
-        sums = F.pad(q[..., :rows] @ grad, (0, features - cols)) + F.pad(q[..., :cols] @ grad.mH, (0, features - rows))
-        sums = sums - (sums @ q.mH) @ q
-        return torch.linalg.solve_triangular(factor.mH, sums, upper=True), None, None, None
+        with full_precision(q.device.type):
+            if torch.is_grad_enabled():  # this derivative has a derivative, too
+                q, factor = (part.to(q.dtype) for part in _whitened(v))
+            # G is zero but for its rows and columns.
+            sums = F.pad(q[..., :rows] @ grad, (0, features - cols)) + F.pad(q[..., :cols] @ grad.mH, (0, features - rows))
+            sums = sums - (sums @ q.mH) @ q
+            return torch.linalg.solve_triangular(factor.mH, sums, upper=True), None, None, None
 
 
-def _in_precision(m: Tensor, dtype: torch.dtype) -> Tensor:
-    return m.to(dtype.to_complex() if m.is_complex() else dtype)
+def _in_precision(m: Tensor, dtype: torch.dtype | None) -> Tensor:
+    if dtype is None:
+        return m
+    return m.to(torch.promote_types(dtype, torch.complex32) if m.is_complex() else dtype)
 
 
 def of_unit_norm(m: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from functools import partial
-from typing import Protocol, TypeGuard, cast, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -138,14 +138,7 @@ def _exact_copy(module: nn.Module) -> nn.Module:
     for part in module.modules():
         if isinstance(part, Structured):
             part.require_structure()
-    if _is_exact(module) and _is_foldable(module):  # its folded form copies what it stores
-        return cast("nn.Module", module)
     return copy.deepcopy(module).double().eval().requires_grad_(False)
-
-
-def _is_exact(module: nn.Module) -> bool:
-    tensors = _tensors(module)
-    return not module.training and all(tensor.dtype == torch.float64 and not tensor.requires_grad for tensor in tensors)
 
 
 def _fold(module: nn.Module, sizes: Sizes) -> nn.Module:

@@ -54,7 +54,7 @@ class _Residual(DerivingModule):
 
     def fold(self) -> FoldedResidual:
         """Return the same map with its step computed once and stored, for evaluation and deployment."""
-        return sealed(FoldedResidual(self.weight, self.bias, self.derived(self.step), self.activation, self.padding_mode))
+        return sealed(FoldedResidual(self.weight, self.bias, self.step(), self.activation, self.padding_mode))
 
     def extra_repr(self) -> str:
         """Return the sizes, for ``print(model)``."""

@@ -68,6 +68,20 @@ def test_a_subclass_that_computes_something_else_is_found():
     assert "no proof" in problem
 
 
+def test_a_subclass_whose_t_differs_from_call_to_call_is_found():
+    class Fickle(SLLConv2d):
+        calls = 0
+
+        def step(self):
+            Fickle.calls += 1
+            return super().step() * (0.9 if Fickle.calls % 2 else 1)
+
+    net = network()
+    net.convs[1].__class__ = Fickle
+    (problem,) = sll_zoo.audit(net).problems
+    assert problem.startswith("convs.1 (Fickle)")
+
+
 def test_a_hook_is_found_wherever_it_is():
     for name in ("convs.0", "convs", "pool", "head", ""):
         net = network()

@@ -71,6 +71,12 @@ def test_lanczos_finds_a_quotient_near_the_largest_and_none_above(columns, dtype
     assert (found >= 0.99 * expected).all()
 
 
+def test_numbers_that_are_none_prove_nothing():
+    matrices = torch.eye(4, dtype=torch.float64).repeat(3, 1, 1)
+    matrices[1, 2, 3] = torch.nan
+    assert eigenvalues.largest_eigenvalue(matrices) == torch.inf
+
+
 def test_lanczos_is_not_deceived_by_a_span_that_is_exhausted_or_by_numbers_that_overflow():
     matrices = torch.stack(
         [torch.diag(torch.tensor(row)) for row in ([2.0, 2.0, 1.0], [0.0, 0.0, 0.0], [1e308, 1e308, 1e308])]

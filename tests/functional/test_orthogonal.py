@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from sll_zoo.functional import orthogonal
 from sll_zoo.functional.orthogonal import block_reflector, cayley, normalised, of_unit_norm
 from sll_zoo.layers import BROConv2d, OrthogonalConv2d, SandwichConv2d
 from tests import tolerances as tol
@@ -40,7 +41,7 @@ def test_a_block_reflector_stretches_nothing_whatever_the_rank_of_its_weight(spr
     assert v.grad.abs().max() < 1e8
 
 
-MAPS = {"cayley": cayley, "block_reflector": lambda v: block_reflector(v, 2, min(v.shape[1], 3))}
+MAPS = {"cayley": cayley, "block_reflector": lambda v, dtype=None: block_reflector(v, 2, min(v.shape[1], 3), dtype)}
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (5, 3), (3, 5)])
@@ -54,6 +55,27 @@ def test_derivatives_in_closed_form_are_those_of_the_formula(matrix_of, dtype, s
     assert torch.autograd.gradgradcheck(matrix_of, m)
     by_formula = torch.func.vmap(matrix_of)(m[None])[0]
     torch.testing.assert_close(matrix_of(m), by_formula, rtol=0, atol=tol.SAME)
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (3, 3)])
+def test_the_derivative_of_a_block_reflector_holds_for_any_ridge(monkeypatch, shape):
+    monkeypatch.setattr(orthogonal, "RIDGE", 0.3)
+    assert torch.autograd.gradcheck(MAPS["block_reflector"], torch.randn(shape, dtype=torch.float64, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("cayley", (3, 3)), ("cayley", (5, 3)), ("cayley", (3, 5)), ("block_reflector", (2, 3)), ("block_reflector", (2, 5))],
+)
+def test_derivatives_in_the_precision_of_the_images_even_under_autocast(name, shape):
+    m = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    found = []
+    for dtype in (torch.float64, torch.float32):
+        q = MAPS[name](m, dtype=dtype)
+        assert q.dtype == dtype
+        with torch.autocast("cpu", torch.bfloat16):
+            found += torch.autograd.grad((q * torch.arange(q.numel()).view_as(q)).sum(), m)
+    torch.testing.assert_close(found[1], found[0], rtol=tol.FLOAT32, atol=tol.FLOAT32 * found[0].abs().max().item())
 
 
 @pytest.mark.parametrize("kind", [OrthogonalConv2d, BROConv2d, SandwichConv2d])
