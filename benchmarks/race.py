@@ -65,22 +65,24 @@ candidates that change the loss alone, and cost what `windows` costs, got 12.6 t
 
 ## What was learnt
 - The cosine transform of patches is worth a point (`windows` against `pixels`).
-- Dense layers on windows go through more images in a minute than kernels and end as far, with a larger difference between
-  the losses in training and validation. On traffic signs (2,760 images of other signs than were trained on) `sll_windows_s` has
-  54.9 % clean and 46.2 % certified at 36/255 after 30 epochs with a crop, and `sll_tiny`, of kernels, 56.3 and 47.1 % after 20.
+- Dense layers on windows go through more images in a minute than kernels and are as far after ten minutes. After thirty, kernels
+  are a point and a half ahead, and first of all: their losses in training and validation differ by 0.09, those of `windows` by
+  0.16. On traffic signs (2,760 images of other signs than were trained on) `sll_windows_s` has 54.9 % clean and 46.2 % certified
+  at 36/255 after 30 epochs with a crop, and `sll_tiny`, of kernels, 56.3 and 47.1 % after 20.
 - More depth, more width or larger patches at equal time change little: `patch4` gains nothing, `deep` and `wide` lose a point.
 - A tighter T (`sll4`, `cpl`) costs epochs, and in ten minutes of one core more than it gives.
 - MaxMin behind residual layers costs four points with SLL and two and a half with CPL.
 - The loss chooses the radius: temperature 0.5 has five points more at 255/255 than `windows`, and three less at 36/255. Offset
-  0.7, with or without certificate regularisation, and logit annealing have one to three less at 255/255, nothing more at 36/255.
+  0.7, with or without certificate regularisation, has one to three less at 255/255 after ten minutes and after thirty, and at
+  36/255 nothing more after ten, and 1.2 more after thirty. Logit annealing has two less at 255/255, nothing more at 36/255.
 - Without dense layers behind them, block reflectors, Cayley transforms and `lires` are nine to twelve points behind. They have a
   tenth of the weights, and the first two see three fifths of the images in ten minutes.
 - Muon ends with the lowest losses of all whose loss is that of `windows`, and is ahead of it at every radius: by 0.3 points at
   36/255, which means little with one seed, and by 1.3 at 255/255. SGD with one cycle sees the most images, and is two and a
   half points behind at 36/255.
 - Averaged weights show no gain in ten minutes.
-- Three times as long gives 0.6 to 1.6 points (three of the six are done), most with certificate regularisation. Without a crop
-  the loss in training then falls away from that in validation: with Muon to 0.54 and 0.82.
+- Three times as long gives kernels 2.4 points, offset 0.7 with and without certificate regularisation 1.6 and 2.1, the others
+  0.6 or 0.7. Without a crop the loss in training falls away from that in validation: with Muon to 0.54 and 0.82.
 - A crop costs three points in ten minutes: it is for long trainings. On traffic signs it costs more: without it `sll_tiny` has
   64.2 and 54.1 % [after 12 epochs](traffic_signs.md).
 
