@@ -6,6 +6,7 @@ A named model is a size in a family, for the data sets of its tags; weights that
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -235,8 +236,8 @@ def what_there_is(name: str) -> str:
 
     For the path of a file or a folder it is the prefix that makes it a name.
     """
-    if (path := Path(name)).exists():
-        return f"give {'local-dir' if path.is_dir() else 'ckpt'}:{name} for the weights there"
+    if os.path.exists(name):  # noqa: PTH110 - False for what no path can be, where ``Path(name).exists()`` raises
+        return f"give {'local-dir' if os.path.isdir(name) else 'ckpt'}:{name} for the weights there"  # noqa: PTH112
     known = [*ARCHITECTURES, *(f"{key}.{tag}" for key, tags in TAGS.items() for tag in tags)]
     nearest = [match for match in difflib.get_close_matches(name, known, n=4) if match != name]
     nearest = nearest or [f"sll_{size}" for size in SIZES]

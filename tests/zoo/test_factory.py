@@ -165,6 +165,12 @@ def test_the_path_of_weights_gets_its_prefix(tmp_path, name, prefix):
         sll_zoo.create_model(str(path), pretrained=True)
 
 
+@pytest.mark.parametrize("name", ["", "x" * 300, "\0"], ids=["empty", "long", "null"])
+def test_what_no_path_can_be_is_no_model_either(name):
+    with pytest.raises(UnknownNameError, match="nearest:"):
+        sll_zoo.create_model(name)
+
+
 def test_timms_own_call_explains_a_wrong_tag_too():
     with pytest.raises(UnknownNameError, match=r"sll_small\.cifar10.*sll_nano\.digits.*CertifiedClassifier"):
         timm.create_model("sll_small.digits")
