@@ -77,9 +77,9 @@ candidates that change the loss alone, and cost what `windows` costs, got 12.6 t
   36/255 nothing more after ten, and 1.2 more after thirty. Logit annealing has two less at 255/255, nothing more at 36/255.
 - Without dense layers behind them, block reflectors, Cayley transforms and `lires` are nine to twelve points behind. They have a
   tenth of the weights, and the first two see three fifths of the images in ten minutes.
-- Muon ends with the lowest losses of all whose loss is that of `windows`, and is ahead of it at every radius: by 0.3 points at
-  36/255, which means little with one seed, and by 1.3 at 255/255. SGD with one cycle sees the most images, and is two and a
-  half points behind at 36/255.
+- After ten minutes Muon has the lowest losses of all whose loss is that of `windows`, and is ahead of it at every radius: by 0.3
+  points at 36/255, which means little with one seed, and by 1.3 at 255/255. After thirty it is ahead at 36/255 alone. SGD with
+  one cycle sees more images than `windows`, and is two and a half points behind at 36/255.
 - Averaged weights show no gain in ten minutes.
 - Three times as long gives kernels 2.4 points, offset 0.7 with and without certificate regularisation 1.6 and 2.1, the others
   0.6 or 0.7. Without a crop the loss in training falls away from that in validation: with Muon to 0.54 and 0.82.

@@ -47,9 +47,10 @@ def _accuracies(record: Record) -> tuple[float, float]:
 
 def _theirs(name: str, found: list[Published | None]) -> list[str]:
     first = next(one for one in found if one)
-    training = f"{first.a100_hours:g} hours of an A100" if first.a100_hours else first.note.split(";")[0]
+    title, training = (name, first.note) if first.proved else (f"{name}; {first.note}", "")
+    if first.a100_hours:
+        training = f"{first.a100_hours:g} hours of an A100"
     cells = [_cells(one and (one.clean, one.certified["36/255"])) for one in found]
-    title = name if first.proved else f"{name}; {first.note}"
     return [title, _millions(first.parameters), training, *chain.from_iterable(cells)]
 
 

@@ -178,7 +178,7 @@ def _audit_layer(call: Call, family: str, norm: Norm, claimed: Tensor) -> LayerA
     elif isinstance(layer, UnitRowsLinear):
         problem = _problem_of_head(unit_rows_distances(layer.weight), claimed)
     elif max(upper, lower) > 1 + SLACK:
-        problem = f"its constant is between {lower:.6g} and {upper:.6g}, above 1"
+        problem = f"its constant is between {lower:.12g} and {upper:.12g}, above 1"
     elif isinstance(layer, SortHead):
         problem = _problem_of_head(2 * upper * (1 - torch.eye(len(claimed))), claimed)
     return replace(about, margin=margin, upper_bound=upper, lower_bound=lower, problem=problem)

@@ -21,7 +21,8 @@ from sll_zoo.functional.convolution import frequencies
 from sll_zoo.functional.fast.products import derivatives_are_taken_in_reverse, full_precision
 from sll_zoo.functional.rescaling import safe_reciprocal, to_unit_size
 
-# Limit of log ‖M‖: the condition number of I + A grows with ‖M‖², to 1e6 at ‖M‖ = 1e3, where float64 keeps ten digits.
+# Limit of log ‖M‖ at every frequency: the condition number of I + A grows with ‖M‖², to 1e6 at ‖M‖ = 1e3, where float64 keeps
+# ten digits.
 LOG_NORM_LIMIT = math.log(1e3)
 # δ of a block reflector, for W of unit size: some hundred times the rounding of WᵀW in float64, so that WᵀW + δ I is positive
 # definite as it is computed; gradients grow with 1/√δ at most.
@@ -160,9 +161,11 @@ def of_unit_norm(m: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 def normalised(m: Float[Tensor, "*shape"], log_norm: Float[Tensor, ""]) -> Float[Tensor, "*shape"]:
     """Return M · e^log_norm / ‖M‖: see :func:`of_unit_norm`.
 
-    log_norm is bounded (``LOG_NORM_LIMIT``), which keeps the guarantee: the Cayley transform of every matrix is orthogonal.
+    log_norm is bounded, so that no matrix is longer than ``LOG_NORM_LIMIT`` says, and the Cayley transform of each is orthogonal:
+    those of a kernel are at most as long as its edge times its norm.
     """
-    return of_unit_norm(m) * log_norm.double().clamp(-LOG_NORM_LIMIT, LOG_NORM_LIMIT).exp()
+    edge = m.shape[-1] if m.ndim == 4 else 1
+    return of_unit_norm(m) * log_norm.double().clamp(-LOG_NORM_LIMIT, LOG_NORM_LIMIT - math.log(edge)).exp()
 
 
 def to_frequencies(x: Float[Tensor, "batch c h w"]) -> Inexact[Tensor, "h half_w c batch"]:

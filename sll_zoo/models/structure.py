@@ -66,7 +66,7 @@ CONDITIONS: dict[type, Callable[[Any], bool]] = {
     SortHead: lambda layer: 0 <= layer.rho < 1,
 }
 # Methods that no network may replace: networks differ in their layers and in ``body``.
-FIXED = ("__call__", "forward", "forward_features", "forward_head", "pairwise_lipschitz", "require_structure")
+FIXED = ("__call__", "forward", "forward_features", "_centred", "forward_head", "pairwise_lipschitz", "require_structure")
 REASON = "certificates are for chains of the layers of sll_zoo.layers, as they are"
 # Classes of networks whose bodies are known to be chains: they need not be traced.
 _known_networks: set[type] = set()

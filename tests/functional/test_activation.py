@@ -7,6 +7,7 @@ from sll_zoo.errors import ConfigError
 from sll_zoo.functional.activation import SLOPE_RESTRICTED, householder, max_min, slope_restricted
 from sll_zoo.layers import Absolute, Householder, MaxMin, SLLConv2d, SLLLinear
 from tests.laws import Subject, law_01_gain_is_at_most_one, law_02_no_pair_is_stretched
+from tests.tolerances import SAME
 
 
 def test_max_min_sorts_neighbours_and_leaves_an_odd_last_channel():
@@ -34,6 +35,9 @@ def test_slopes_are_in_zero_one_and_the_residual_form_obeys_with_them(name):
     x = torch.linspace(-8, 8, 1001, dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(SLOPE_RESTRICTED[name](x).sum(), x)
     assert 0 <= slope.min() <= slope.max() <= 1
+    whole = torch.arange(-100, 101, dtype=torch.float64)
+    rise = SLOPE_RESTRICTED[name](whole + 1e-9) - SLOPE_RESTRICTED[name](whole)  # formulas that change at a number must not jump
+    assert -SAME <= rise.min() <= rise.max() <= 1e-9 + SAME
     law_01_gain_is_at_most_one(Subject(lambda: SLLLinear(6, 4, activation=name), (6,)))
     law_02_no_pair_is_stretched(Subject(lambda: SLLConv2d(3, 4, activation=name), (3, 4, 4)))
 

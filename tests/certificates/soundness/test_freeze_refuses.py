@@ -20,6 +20,11 @@ class InPlace(LipNet):
         return super().body(x).mul_(10)
 
 
+class Uncentred(LipNet):
+    def _centred(self, x):
+        return x
+
+
 class Louder(nn.Identity):
     def forward(self, x):
         return 100 * x
@@ -29,6 +34,11 @@ class Louder(nn.Identity):
 def test_a_body_that_is_more_than_its_layers(kind):
     with pytest.raises(ConfigError, match=rf"\({kind.__name__}\): head"):
         sll_zoo.freeze(kind(network().config))
+
+
+def test_a_network_that_does_not_begin_with_its_mean_whose_first_layer_would_not_be_proved():
+    with pytest.raises(ConfigError, match=r"\(Uncentred\): its class has a _centred of its own"):
+        sll_zoo.freeze(Uncentred(network().config))
 
 
 @pytest.mark.parametrize(
