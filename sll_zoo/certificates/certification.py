@@ -148,10 +148,10 @@ def evaluation_form(model: nn.Module, sound: bool = False) -> nn.Module:
 
 def _require_constants(model: nn.Module) -> None:
     """Raise InputError for a model without Lipschitz constants."""
-    if not callable(getattr(model, "pairwise_lipschitz", None)):
+    if not callable(getattr(type(model), "pairwise_lipschitz", None)):
         raise InputError(
             f"a {type(model).__name__} has no pairwise_lipschitz()",
-            "only networks with proved Lipschitz constants have certificates",
+            "only networks with proved Lipschitz constants have certificates; of a compiled one, give what was compiled",
         )
 
 

@@ -35,7 +35,13 @@ from sll_zoo.zoo.factory import load
 from sll_zoo.zoo.folder import ModelFolder
 from sll_zoo.zoo.publishing.pull import locate
 from sll_zoo.zoo.publishing.recertify import recorded_images
-from sll_zoo.zoo.publishing.recording import record_attack, recording_folder, require_measured_at, require_measured_on
+from sll_zoo.zoo.publishing.recording import (
+    record_attack,
+    recording_folder,
+    require_measured_at,
+    require_measured_on,
+    require_no_loss,
+)
 from sll_zoo.zoo.records.record import read_records
 
 # Bytes of images that are kept once they are read; more are read again to certify them.
@@ -75,7 +81,7 @@ def _held_out(name: str, network: LipschitzClassifier, data: str | None) -> Held
     """
     if data:
         return open_data(data, network.config.input_shape, network.num_classes, label_names(network))
-    record = ModelFolder.at(locate(name)).record
+    record = None if name.startswith("ckpt:") else ModelFolder.at(locate(name)).record
     if not record or not record.measured:
         raise ConfigError(f"{name} has no record of what it was measured on", "give DATA, the images to measure on")
     return recorded_images(record.measured, network)
@@ -131,6 +137,9 @@ def run_attack(
         require_measured_on(folder, held_out)
     if limit:
         held_out = held_out.limited(limit)
+    called = name_of(method, steps, restarts)
+    if folder:
+        require_no_loss(folder, called, len(held_out), radii)
     images, labels = (torch.cat(part) for part in zip(*held_out.batches(), strict=True))
     progress = partial(track, description=f"attacking {held_out.name}")
     found = attack(network, images, labels, radii, method=method, steps=steps, restarts=restarts, progress=progress)
@@ -138,7 +147,8 @@ def run_attack(
     if found.violations.any():
         print(write_violations(found, model, out), file=sys.stderr)
     elif folder:
-        record_attack(folder.path, found, name_of(method, steps, restarts))
+        record_attack(folder.path, found, called)
+        print(f"recorded in {folder.path}")
     return bool(found.violations.any())
 
 

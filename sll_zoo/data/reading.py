@@ -158,7 +158,7 @@ def _opened(path: str) -> Iterator[Image.Image]:
     except InputError:  # raised by the block that uses the image
         raise
     except DAMAGED_IMAGE as error:
-        raise InputError(f"{path} cannot be read ({error})", "restore or remove the file") from error
+        raise InputError(f"{path} cannot be read ({error})", "restore it, remove it, or convert it to 8-bit RGB") from error
 
 
 def _check_depth(path: str, image: Image.Image) -> None:

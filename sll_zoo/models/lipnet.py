@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sll_zoo.functional.fast.products import derivatives_are_taken_in_reverse
 from sll_zoo.layers import (
     FAMILIES,
     CyclicShift,
@@ -82,7 +83,7 @@ class LipNet(LipschitzClassifier):
     def enter(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch width rows columns"]:
         """Return the padded patches of centred images, in windows."""
         x = self.patches(self.downsample(x))
-        if (x.device.type, x.dtype) in CHANNELS_LAST:
+        if (x.device.type, x.dtype) in CHANNELS_LAST and derivatives_are_taken_in_reverse(x):
             x = x.contiguous(memory_format=torch.channels_last)
         padded: Tensor = self.pad(self.transform(x))
         device = x.device.type

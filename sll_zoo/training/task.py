@@ -182,9 +182,12 @@ class CertifiedClassifier(ScheduledModule):
         """Log the accuracies."""
         self._log_certificates("test", self.test_accuracy, self.test_radius)
 
-    def predict_step(self, batch: Batch) -> dict[str, Any]:
-        """Return the certificate of a batch: ``prediction``, ``radius`` and ``slack``, (batch,) each, and their ``norm``."""
-        images, _ = batch
+    def predict_step(self, batch: Tensor | Sequence[Tensor]) -> dict[str, Any]:
+        """Return the certificate of a batch: ``prediction``, ``radius`` and ``slack``, (batch,) each, and their ``norm``.
+
+        A batch is images, or a sequence that begins with them, such as images and labels.
+        """
+        images = batch[0] if isinstance(batch, Sequence) else batch
         return vars(certificate_of(self._folded[0], images))
 
     def _loss(self, logits: Tensor, target: Tensor, progress: float) -> Tensor:

@@ -136,7 +136,7 @@ def _build(name: str, pretrained: bool, kwargs: dict[str, Any]) -> LipschitzClas
         if config.input_shape != tuple(cfg.input_size):
             raise ConfigError(
                 f"images of {config.input_shape}",
-                f"the weights of {name}.{cfg.tag} are for {tuple(cfg.input_size)}: resize the images to that",
+                f"the weights of {name}.{cfg.tag} are for {tuple(cfg.input_size)}: give such images, or train your own",
             )
         ours = not isinstance(named, dict | PretrainedCfg) and not overlay
         full_name = f"{name}.{cfg.tag}"

@@ -202,6 +202,11 @@ def test_a_network_without_constants_is_refused():
         sll_zoo.certify(nn.Linear(2, 2), torch.zeros(1, 1, 1, 2))
 
 
+def test_a_compiled_network_is_refused_with_the_remedy(pretrained):
+    with pytest.raises(InputError, match="give what was compiled"):
+        sll_zoo.certify(torch.compile(pretrained, backend="eager"), torch.zeros(1, 1, 8, 8))
+
+
 def test_a_call_that_is_redirected_is_not_what_is_certified(pretrained, digits):
     images = digits.tensors("test")[0][:2]
     folded = sll_zoo.fold(pretrained, torch.float64)

@@ -242,6 +242,8 @@ def test_fit_saves_where_it_is_told_and_the_checkpoint_serves_the_other_commands
     assert "wrote mine: 207,242 parameters; 400 images of digits" in capsys.readouterr().out
     assert main(["certify", "local-dir:mine", "digits"]) == 0
     (checkpoint,) = tmp_path.glob("outputs/**/*.ckpt")
+    assert main(["certify", f"ckpt:{checkpoint}"]) == 2
+    assert "give DATA" in capsys.readouterr().err
     for command in ("validate", "test", "predict"):
         assert main([command, "--config", "mine.yaml", "--ckpt_path", str(checkpoint)]) == 0
     assert "wrote outputs/certificates.csv" in capsys.readouterr().out

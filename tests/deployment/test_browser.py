@@ -49,6 +49,8 @@ def test_a_network_of_sequences_and_files_of_others_are_refused(tmp_path):
     model = sll_zoo.create_model("sll_rnn_nano.digits_by_pixel", pretrained=True).eval()
     with pytest.raises(InputError, match="digits_by_pixel"):
         write_network(tmp_path / "network", model, "digits_by_pixel")
+    with pytest.raises(InputError, match=r"nowhere\.onnx does not exist"):
+        write_exported(tmp_path / "network", tmp_path / "nowhere.onnx")
     (tmp_path / "other.onnx").write_text("something else")
     with pytest.raises(ExportError, match=r"other\.onnx"):
         write_exported(tmp_path / "network", tmp_path / "other.onnx")

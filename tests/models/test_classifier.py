@@ -134,6 +134,11 @@ def test_network_compiles_whole(config):
     torch.testing.assert_close(torch.compile(net, fullgraph=True, backend="aot_eager")(x), net(x), rtol=0, atol=tol.SAME)
 
 
+def test_a_network_is_mapped_over_images_one_by_one(any_config):
+    net, x = build(any_config).double().eval(), torch.rand(3, 3, 8, 4, dtype=torch.float64)
+    torch.testing.assert_close(torch.vmap(lambda image: net(image[None])[0])(x), net(x), rtol=0, atol=tol.SAME)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.skipif(not CAN_BUILD, reason="torch.compile builds with a C++ compiler and the headers of Python")
 @pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex:UserWarning")

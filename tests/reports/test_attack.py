@@ -98,6 +98,10 @@ def test_an_attack_is_recorded_in_the_folder_of_the_weights(capsys, monkeypatch,
     assert main(command) == 0
     assert main(command) == 0
     assert main([*command, "--steps", "1"]) == 0
+    assert capsys.readouterr().out.endswith(f"recorded in {folder}\n")
+    for less in (["--limit", "9"], ["--eps", "36/255"]):
+        assert main([*command, *less]) == 2
+        assert "in place of 10 at 36/255 1" in capsys.readouterr().err
     recorded = ModelFolder.read(folder).record.measured.empirical
     added = [(attacked.method, attacked.n) for attacked in recorded[len(before) :]]
     assert added == [("PGD (20 steps, 1 restarts)", 10), ("PGD (1 steps, 1 restarts)", 10)]

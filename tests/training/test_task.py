@@ -12,6 +12,7 @@ from sll_zoo.errors import ConfigError
 from sll_zoo.losses import CertificateLoss
 from sll_zoo.training.callbacks import SavePretrained, WriteCertificates
 from sll_zoo.training.callbacks import save_pretrained as saving
+from tests.tolerances import SAME
 
 
 def trainer(folder, **options):
@@ -40,7 +41,10 @@ def test_testing_gives_the_shipped_numbers_and_predicting_the_certificates(tmp_p
     assert measured["test/certified_acc_36"] == evaluation.certified[36 / 255]
     assert measured["test/mean_radius"] == pytest.approx(evaluation.mean_radius, rel=1e-6)
     radius = torch.cat([batch["radius"] for batch in run.predict(task, datamodule=Digits())])
-    assert torch.equal(radius, sll_zoo.certify(task.model.eval(), digits.tensors("test")[0]).radius)
+    images = digits.tensors("test")[0]
+    assert torch.equal(radius, sll_zoo.certify(task.model.eval(), images).radius)
+    unlabelled = torch.cat([batch["radius"] for batch in run.predict(task, DataLoader(images[:5], batch_size=2))])
+    torch.testing.assert_close(unlabelled, radius[:5], rtol=0, atol=SAME)
 
 
 def test_certificates_that_cannot_be_written_are_not_computed(tmp_path):

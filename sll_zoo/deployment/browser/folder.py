@@ -67,8 +67,10 @@ def write_exported(folder: Path, path: Path) -> None:
 
     Raises:
         ExportError: A file that is no ONNX file, or not one of this package.
-        InputError: A network that does not take images, but sequences of single numbers.
+        InputError: A file that does not exist, or a network that does not take images, but sequences of single numbers.
     """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist", "name a file that `sll-zoo export` wrote")
     try:
         description = _description(path)
     except Exception as error:  # onnxruntime's classes of errors are not public

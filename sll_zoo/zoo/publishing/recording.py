@@ -151,6 +151,17 @@ def require_measured_on(folder: ModelFolder, data: HeldOut) -> None:
         raise ConfigError(f"--record for {data.name}", f"attack the images that were measured, of {measured.dataset}")
 
 
+def require_no_loss(folder: ModelFolder, method: str, n: int, eps: Sequence[float]) -> None:
+    """Raise ConfigError if an attack by the same method is recorded on more images, or at other radii: it would be replaced."""
+    for earlier in _measured(folder).empirical:
+        if earlier.method == method and (earlier.n > n or not {row.eps for row in earlier.accuracy} <= set(eps)):
+            radii = " ".join(row.label for row in earlier.accuracy)
+            raise ConfigError(
+                f"--record of {method} on {n} images at {' '.join(map(radius_label, eps))}, in place of {earlier.n} at {radii}",
+                "attack as many at these radii (--limit, --eps), or leave --record out",
+            )
+
+
 def record_attack(path: Path, found: Attack, method: str) -> None:
     """Write an attack into the record and the card of a folder, in place of an earlier one by the same method."""
     folder = ModelFolder.read(path)  # read again, since another attack may have been recorded in the meantime
