@@ -21,7 +21,7 @@ from sll_zoo.certificates.adversaries import Search, autoattack, bisect_to_bound
 from sll_zoo.certificates.certification import certificate_of, check_images, evaluation_form
 from sll_zoo.certificates.soundness import FrozenNetwork
 from sll_zoo.errors import ConfigError, InputError, is_number, require_integer
-from sll_zoo.functional.certificate import RADII_IN, certified_counts
+from sll_zoo.functional.certificate import RADII_IN, certified_counts, check_labels
 from sll_zoo.functional.fast.products import full_precision
 from sll_zoo.functional.norms import Norm, diameter, lengths, norm_of
 
@@ -218,7 +218,5 @@ def _checked_labels(labels: Tensor, images: Tensor, network: nn.Module) -> Tenso
         raise InputError("no images", "give at least one")
     if labels.shape != images.shape[:1] or labels.is_floating_point():
         raise InputError(f"labels of shape {tuple(labels.shape)} and dtype {labels.dtype}", f"give {len(images)} class indices")
-    classes = network(images[:1]).shape[1]
-    if not 0 <= labels.min() <= labels.max() < classes:
-        raise InputError(f"labels from {labels.min()} to {labels.max()}", f"give classes of the network, 0..{classes - 1}")
+    check_labels(labels, network(images[:1]).shape[1])
     return labels

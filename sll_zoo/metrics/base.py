@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from sll_zoo.errors import ConfigError, InputError
-from sll_zoo.functional.certificate import certified_radius, check_constants, largest_magnitude
+from sll_zoo.functional.certificate import certified_radius, check_constants, check_labels, largest_magnitude
 from sll_zoo.functional.norms import Norm, common_norm, require_norm
 
 Average = Literal["micro", "macro"] | None
@@ -122,5 +122,4 @@ class CertificateMetric(Metric):
             raise InputError(f"logits of {classes} classes for a metric of {self.num_classes}", "give num_classes of the network")
         if target.dtype not in LABEL_DTYPES:
             raise InputError(f"target of dtype {target.dtype}", "give class indices, for example target.long()")
-        if len(target) and not (target.min() >= 0 and target.max() < classes):
-            raise InputError(f"target with values from {target.min()} to {target.max()}", f"give classes from 0 to {classes - 1}")
+        check_labels(target, classes)

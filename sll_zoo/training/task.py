@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from sll_zoo.certificates.certification import certificate_of, check_images, check_range, evaluation_form
 from sll_zoo.errors import ConfigError
-from sll_zoo.functional.certificate import RADII_IN
+from sll_zoo.functional.certificate import RADII_IN, check_labels
 from sll_zoo.functional.norms import diameter
 from sll_zoo.losses import OffsetCrossEntropy
 from sll_zoo.losses.base import apply_loss
@@ -101,7 +101,7 @@ class CertifiedClassifier(ScheduledModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.layer_decay = layer_decay
-        self._images_are_checked = False
+        self._is_checked = False
         at, cap = [0.0, *self.radii], diameter(self.model.config.input_shape, norm)
         self.val_accuracy, self.test_accuracy = CertifiedAccuracy(at, norm=norm), CertifiedAccuracy(at, norm=norm)
         self.val_radius, self.test_radius = MeanCertifiedRadius(cap, norm=norm), MeanCertifiedRadius(cap, norm=norm)
@@ -113,7 +113,7 @@ class CertifiedClassifier(ScheduledModule):
 
     def on_fit_start(self) -> None:
         """Refuse data of another number of classes, where the data module names them."""
-        self._images_are_checked = False
+        self._is_checked = False
         data = getattr(self.trainer, "datamodule", None)
         names = getattr(data, "class_names", None)
         if names is not None and len(names) != self.model.num_classes:
@@ -123,11 +123,12 @@ class CertifiedClassifier(ScheduledModule):
             )
 
     def training_step(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch; the first batch is checked to be in [0, 1], as certificates need it."""
+        """Return the loss of a batch; the first one is checked: images in [0, 1], as certificates need it, and labels."""
         images, target = batch
-        if not self._images_are_checked:
+        if not self._is_checked:
             check_range(images)
-            self._images_are_checked = True
+            check_labels(target, self.model.num_classes)
+            self._is_checked = True
         loss = self._loss(self(images), target, self.progress())
         self.log("train/loss", loss, prog_bar=True, batch_size=len(target))
         self.log("train/epoch_loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))

@@ -140,7 +140,7 @@ def test_numbers_below_1_are_refused(pretrained, images, labels, option):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (torch.full((10,), 10), r"10 .*0\.\.9"),
+        (torch.full((10,), 10), r"10 .*0 to 9"),
         (torch.full((10,), -1), "-1"),
         (torch.zeros(9, dtype=torch.long), r"\(9,\)"),
         (torch.zeros(10), r"torch\.float32"),

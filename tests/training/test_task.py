@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, DistributedSampler, Subset
 import sll_zoo
 from sll_zoo import CertifiedClassifier, OffsetCrossEntropy
 from sll_zoo.data import Digits
-from sll_zoo.errors import ConfigError
+from sll_zoo.errors import ConfigError, InputError
 from sll_zoo.losses import CertificateLoss
 from sll_zoo.training.callbacks import SavePretrained, WriteCertificates
 from sll_zoo.training.callbacks import save_pretrained as saving
@@ -68,6 +68,14 @@ def test_the_task_hands_its_arguments_to_the_network():
     task = CertifiedClassifier("sll_nano", model_args={"num_classes": 3, "img_size": 16})
     assert task.model.config.img_size == (16, 16)
     assert task.hparams.keys() == {"name", "model_args", "radii"}
+
+
+def test_labels_that_the_network_does_not_have_are_refused_in_the_first_step(tmp_path, digits):
+    task = CertifiedClassifier("sll_nano.digits", model_args={"num_classes": 3})
+    run = trainer(tmp_path, max_epochs=1, limit_val_batches=0, enable_checkpointing=False)
+    loader = DataLoader(digits.test_dataloader().dataset, batch_size=100)
+    with pytest.raises(InputError, match="labels from 0 to 9"):
+        run.fit(task, loader, loader)
 
 
 def test_the_optimizer_and_the_schedule_are_injected(tmp_path):
