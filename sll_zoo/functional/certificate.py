@@ -135,8 +135,11 @@ def check_constants(constants: Tensor, classes: int) -> None:
 
 def check_labels(labels: Tensor, classes: int) -> None:
     """Raise InputError unless all labels are at least 0 and below ``classes``."""
-    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
-        raise InputError(f"labels from {labels.min()} to {labels.max()}", f"give classes of the network, 0 to {classes - 1}")
+    if not len(labels):
+        return
+    low, high = labels.aminmax()
+    if low < 0 or high >= classes:
+        raise InputError(f"labels from {low} to {high}", f"give classes of the network, 0 to {classes - 1}")
 
 
 def certified_at(

@@ -89,7 +89,7 @@ class BROConv2d(CircularLinearForm):
         bias: Whether to add a bias.
         **placement: ``device`` and ``dtype`` of the parameters.
 
-    Guarantee: as for :class:`BROLinear`, for every image size.
+    Guarantee: as for :class:`BROLinear`, for every image size; for kernels larger than 63 × 63 rounding may exceed that.
 
     Raises:
         ConfigError: An even kernel, a size below 1, or a rank that is not between 1 and the larger number of channels.

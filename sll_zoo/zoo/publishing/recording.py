@@ -168,6 +168,7 @@ def record_attack(path: Path, found: Attack, method: str) -> None:
     measured = _measured(folder)
     if measured.norm != norm_label(found.norm):
         raise InputError(f"an attack in {norm_label(found.norm)} for a record in {measured.norm}", REMEDY)
+    require_no_loss(folder, method, found.n, list(found.empirical))
     others = (attacked for attacked in measured.empirical if attacked.method != method)
     measured = replace(measured, empirical=(*others, under_attack(found, method)))
     recorded = dataclasses.replace(folder, record=replace(folder.known(), measured=measured))
