@@ -68,7 +68,7 @@ the time that each took, beside other work up to half as much again.
 - The cosine transform of patches is worth a point (`windows` against `pixels`).
 - Dense layers on windows go through more images in a minute than kernels and are as far after ten minutes. After thirty, kernels
   are first of all: their losses in training and validation differ by 0.09, those of `windows` by 0.16. After ninety they have
-  gained 0.4 more, and `regularized`, of windows, has lost as much. On traffic signs (2,760 images of signs not trained on)
+  gained 0.4 more, and `regularized`, of windows, has gained nothing. On traffic signs (2,760 images of signs not trained on)
   `sll_windows_s` has 54.9 % clean and 46.2 % certified at 36/255 after 30 epochs with a crop, `sll_tiny` 56.3 and 47.1 after 20.
 - More depth, more width or larger patches at equal time change little: `patch4` gains nothing, `deep` and `wide` lose a point.
 - A tighter T (`sll4`, `cpl`) costs epochs, and in ten minutes of one core more than it gives.
@@ -83,7 +83,7 @@ the time that each took, beside other work up to half as much again.
   one cycle sees more images than `windows`, and is two and a half points behind at 36/255. Averaged weights show no gain.
 - Three times as long gives kernels 2.4 points, offset 0.7 with and without certificate regularisation 1.6 and 2.1, the others
   0.6 or 0.7. Without a crop the loss in training falls away from that in validation: with Muon to 0.54 and 0.82, and with
-  `regularized` in ninety minutes to 0.30 and 0.56, where more training does harm.
+  `regularized` in ninety minutes to 0.30 and 0.56, which is where it was after thirty.
 - A crop costs three points in ten minutes: it is for long trainings. On traffic signs it costs more: without it `sll_tiny` has
   64.2 and 54.1 % [after 12 epochs](traffic_signs.md).
 

@@ -40,7 +40,7 @@ def test_normalising_neither_overflows_nor_divides_by_zero(scale):
         (SandwichConv2d, SandwichConv2d.factors),
     ],
 )
-def test_kernels_of_any_edge_and_size_are_orthogonal_at_every_frequency(kind, matrices, edge, seed):
+def test_kernels_of_any_edge_and_size_stretch_nothing_at_any_frequency(kind, matrices, edge, seed):
     torch.manual_seed(seed)
     layer = kind(2, 4, edge).double()
     with torch.no_grad():
